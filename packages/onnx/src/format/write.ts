@@ -1,0 +1,181 @@
+import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import type { Shape } from '../graph/dim.js'
+import type { Graph } from '../graph/graph.js'
+import { type Attribute, dtypes, type Node, type TensorData, type Value } from '../graph/types.js'
+import {
+  type AttributeProto, AttributeProto_AttributeType as Type, AttributeProtoSchema, GraphProtoSchema, ModelProtoSchema, type NodeProto, NodeProtoSchema,
+  StringStringEntryProtoSchema, type TensorProto, TensorProto_DataLocation, TensorProtoSchema, TensorShapeProto_DimensionSchema, TensorShapeProtoSchema,
+  TypeProto_TensorSchema, TypeProtoSchema, type ValueInfoProto, ValueInfoProtoSchema,
+} from './gen/onnx-ml_pb.js' // biome-ignore format: a list
+import { targetIr, targetOpset } from './opset.js'
+import { elements } from './tensors.js'
+
+/** Attributes ONNX wants as floats even when their value is whole. */
+const floatAttributes = new Set(['alpha', 'beta', 'epsilon', 'gamma', 'momentum', 'lambd', 'bias', 'ratio', 'scale', 'softcap', 'theta'])
+/** Attributes that only Graft's own rules read. */
+const privateAttributes = new Set(['fill'])
+
+/** Where a constant's bytes go: kept in the model, or a place in a file. */
+type Place = (value: Value) => { location: string; offset: number; length: number } | undefined
+
+/** Follows values that carry meaning only for Graft to what ONNX Runtime should read. */
+function lowered(value: Value): Value {
+  return value.producer?.op === 'graft::StopGradient' ? lowered(value.producer.inputs[0] as Value) : value
+}
+
+/**
+ * The graph as ONNX bytes for a session in this process: weights in files are named by their absolute path without the
+ * leading slash, for a session whose external folder is the root. Node order is kept: ONNX Runtime's execution order follows it.
+ */
+export function encodeOnnx(graph: Graph): Uint8Array {
+  return encode(graph, ({ data }) => (data && 'file' in data ? { location: data.file.replace(/^\/+/, ''), offset: data.offset, length: data.length } : undefined))
+}
+
+/** Writes the graph as `path` with all larger weights in `path`.data beside it, both atomically. */
+export function writeOnnx(graph: Graph, path: string): void {
+  const sidecar = `${path}.data`
+  const places = new Map<Value, { location: string; offset: number; length: number }>()
+  const fd = openSync(`${sidecar}.partial`, 'w')
+  try {
+    let offset = 0
+    for (const value of graph.constants()) {
+      const data = value.data as TensorData
+      const length = 'bytes' in data ? data.bytes.byteLength : data.length
+      if (length < 1024) continue
+      offset = Math.ceil(offset / 4096) * 4096
+      places.set(value, { location: basename(sidecar), offset, length })
+      copyTo(fd, offset, data)
+      offset += length
+    }
+    writeAtomically(path, encode(graph, (v) => places.get(v)), () => {
+      fsyncSync(fd)
+      renameSync(`${sidecar}.partial`, sidecar)
+    })
+  } finally {
+    closeSync(fd)
+    rmSync(`${sidecar}.partial`, { force: true })
+  }
+}
+
+function copyTo(fd: number, offset: number, data: TensorData): void {
+  if ('bytes' in data) return void writeSync(fd, data.bytes, 0, data.bytes.byteLength, offset)
+  const chunk = new Uint8Array(Math.min(data.length, 2 ** 24))
+  const source = openSync(data.file, 'r')
+  try {
+    for (let done = 0; done < data.length; ) {
+      const n = readSync(source, chunk, 0, Math.min(chunk.length, data.length - done), data.offset + done)
+      writeSync(fd, chunk, 0, n, offset + done)
+      done += n
+    }
+  } finally {
+    closeSync(source)
+  }
+}
+
+/** Writes a file so that it is either whole or absent: a temporary neighbour, synced, then renamed. */
+export function writeAtomically(path: string, bytes: Uint8Array | string, beforeRename: () => void = () => {}): void {
+  const partial = join(dirname(path), `.${basename(path)}.partial`)
+  const fd = openSync(partial, 'w')
+  try {
+    const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
+    for (let done = 0; done < buffer.length; ) done += writeSync(fd, buffer, done, Math.min(buffer.length - done, 2 ** 30))
+    fsyncSync(fd)
+    beforeRename()
+    renameSync(partial, path)
+  } catch (error) {
+    rmSync(partial, { force: true })
+    throw error
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function encode(graph: Graph, place: Place): Uint8Array {
+  const nodes = graph.sorted().filter((n) => n.op !== 'graft::StopGradient')
+  const proto = create(GraphProtoSchema, {
+    name: 'graft',
+    input: graph.inputs.map(valueInfo),
+    output: graph.outputs.map(valueInfo),
+    initializer: graph.constants().map((v) => tensorProto(v, place)),
+    node: [...nodes.map(nodeProto), ...passedThrough(graph)],
+  })
+  return toBinary(
+    ModelProtoSchema,
+    create(ModelProtoSchema, {
+      irVersion: BigInt(targetIr),
+      producerName: 'graft',
+      opsetImport: [
+        { domain: '', version: BigInt(targetOpset) },
+        { domain: 'com.microsoft', version: 1n },
+      ],
+      graph: proto,
+    }),
+  )
+}
+
+/** An output that is an input, a constant or a lowered value still needs a node of its own name. */
+function passedThrough(graph: Graph): NodeProto[] {
+  return graph.outputs
+    .filter((v) => lowered(v) !== v || !v.producer)
+    .map((v) => create(NodeProtoSchema, { opType: 'Identity', name: `pass:${v.name}`, input: [lowered(v).name], output: [outputName(v)] }))
+}
+const outputName = (v: Value): string => (v.producer ? v.name : `${v.name}:output`)
+
+function nodeProto(node: Node): NodeProto {
+  const [domain, opType] = node.op.includes('::') ? node.op.split('::') : ['', node.op]
+  return create(NodeProtoSchema, {
+    opType,
+    domain,
+    name: node.name,
+    input: node.inputs.map((v) => (v ? lowered(v).name : '')),
+    output: node.outputs.map((v) => v?.name ?? ''),
+    attribute: Object.entries(node.attributes).flatMap(([name, value]) => (privateAttributes.has(name) ? [] : [attributeProto(name, value)])),
+  })
+}
+
+type Fields = (fields: Omit<Extract<MessageInitShape<typeof AttributeProtoSchema>, { $typeName?: undefined }>, '$typeName'>) => AttributeProto
+function attributeProto(name: string, value: Attribute): AttributeProto {
+  const of: Fields = (fields) => create(AttributeProtoSchema, { name, ...fields })
+  if (typeof value === 'number') return floatAttributes.has(name) || !Number.isInteger(value) ? of({ type: Type.FLOAT, f: value }) : of({ type: Type.INT, i: BigInt(value) })
+  if (typeof value === 'string') return of({ type: Type.STRING, s: Buffer.from(value) })
+  if (isList(value)) return listAttribute(of, value)
+  if ('tensor' in value) return of({ type: Type.TENSOR, t: tensorOf('', value.tensor.dtype, value.tensor.shape, value.tensor.data) })
+  return value.proto as AttributeProto
+}
+const isList = (v: Attribute): v is readonly number[] | readonly string[] => Array.isArray(v)
+function listAttribute(of: Fields, value: readonly number[] | readonly string[]): AttributeProto {
+  if (value.length > 0 && typeof value[0] === 'string') return of({ type: Type.STRINGS, strings: (value as string[]).map((s) => Buffer.from(s)) })
+  const numbers = value as readonly number[]
+  return numbers.every(Number.isInteger) ? of({ type: Type.INTS, ints: numbers.map(BigInt) }) : of({ type: Type.FLOATS, floats: [...numbers] })
+}
+
+function tensorProto(value: Value, place: Place): TensorProto {
+  const at = place(value)
+  const shape = value.shape as readonly number[]
+  if (!at) return tensorOf(value.name, value.dtype, shape, value.data as TensorData)
+  const entries = { location: at.location, offset: `${at.offset}`, length: `${at.length}` }
+  return create(TensorProtoSchema, {
+    name: value.name,
+    dataType: dtypes[value.dtype].code,
+    dims: shape.map(BigInt),
+    dataLocation: TensorProto_DataLocation.EXTERNAL,
+    externalData: Object.entries(entries).map(([key, v]) => create(StringStringEntryProtoSchema, { key, value: v })),
+  })
+}
+function tensorOf(name: string, dtype: Value['dtype'], shape: readonly number[], data: TensorData): TensorProto {
+  const bytes = 'bytes' in data ? data.bytes : new Uint8Array(elements(shape))
+  return create(TensorProtoSchema, { name, dataType: dtypes[dtype].code, dims: shape.map(BigInt), rawData: bytes })
+}
+
+function valueInfo(value: Value): ValueInfoProto {
+  const tensor = create(TypeProto_TensorSchema, { elemType: dtypes[value.dtype].code, shape: value.shape ? shapeProto(value.shape) : undefined })
+  return create(ValueInfoProtoSchema, { name: value.data ? outputName(value) : value.name, type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }) })
+}
+const shapeProto = (shape: Shape) =>
+  create(TensorShapeProtoSchema, {
+    dim: shape.map((d) =>
+      create(TensorShapeProto_DimensionSchema, { value: typeof d === 'number' ? { case: 'dimValue', value: BigInt(d) } : { case: 'dimParam', value: d } }),
+    ),
+  })

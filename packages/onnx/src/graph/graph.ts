@@ -1,0 +1,192 @@
+import { printShape, type Shape } from './dim.js'
+import { GraftError } from './errors.js'
+import { ops } from './ops/index.js'
+import { OpView, type Typed } from './ops/spec.js'
+import type { Attribute, Constant, DType, Known, Node, TensorData, Value } from './types.js'
+
+export interface NodeOptions {
+  /** names of the outputs; null leaves an optional output out */
+  outputs?: (string | null)[]
+  /** number of outputs, when they need no names */
+  count?: number
+  name?: string
+  scope?: string
+  captures?: Value[]
+  /** types to believe where the operator has no rule of its own */
+  declared?: ReadonlyMap<string, Typed>
+}
+
+/** A mutable dataflow graph. Every node is typed as it is added, so an illegal graph can't be built. */
+export class Graph {
+  readonly inputs: Value[] = []
+  readonly outputs: Value[] = []
+  readonly nodes = new Set<Node>()
+  /** module path given to nodes as they are made */
+  scope = ''
+  private readonly names = new Set<string>()
+  private serial = 0
+
+  fresh(hint: string): string {
+    let name = hint
+    while (this.names.has(name) || name === '') name = `${hint}_${++this.serial}`
+    this.names.add(name)
+    return name
+  }
+
+  addInput(name: string, dtype: DType, shape: Shape): Value {
+    const value = this.value(name, { dtype, shape })
+    this.inputs.push(value)
+    return value
+  }
+
+  addConstant(hint: string, constant: Constant, known?: Known): Value {
+    const value = this.value(hint, { dtype: constant.dtype, shape: constant.shape, known })
+    value.data = constant.data
+    return value
+  }
+
+  /** Adds a node and types its outputs. Throws ILLEGAL_NODE when the operator's rule refuses its inputs. */
+  addNode(op: string, inputs: (Value | null)[], attributes: Record<string, Attribute> = {}, options: NodeOptions = {}): Node {
+    const scope = options.scope ?? this.scope
+    const name = this.fresh(options.name ?? `${scope ? `${scope}/` : ''}${op.replace('::', '.')}`)
+    const names = options.outputs ?? Array.from({ length: options.count ?? 1 }, (_, i) => (i === 0 ? `${name}:y` : `${name}:y${i}`))
+    const typed = this.type(op, inputs, attributes, names, name, options.declared)
+    const node: Node = { op, name, inputs, outputs: [], attributes, scope, captures: options.captures }
+    node.outputs = names.map((n, i) => (n === null ? null : this.value(n, typed[i])))
+    for (const v of node.outputs) if (v) v.producer = node
+    for (const v of [...inputs, ...(options.captures ?? [])]) v?.users.add(node)
+    this.nodes.add(node)
+    return node
+  }
+
+  /** Repoints input i of a node. */
+  setInput(node: Node, i: number, value: Value | null): void {
+    const old = node.inputs[i]
+    node.inputs[i] = value
+    if (old && !node.inputs.includes(old) && !node.captures?.includes(old)) old.users.delete(node)
+    value?.users.add(node)
+  }
+
+  /** Makes every user of `old` (but `except`) read `next`, graph outputs included. */
+  replaceUses(old: Value, next: Value, except: ReadonlySet<Node> = new Set()): void {
+    for (const user of [...old.users]) {
+      if (except.has(user)) continue
+      user.inputs.forEach((v, i) => {
+        if (v === old) this.setInput(user, i, next)
+      })
+    }
+    this.outputs.forEach((v, i) => {
+      if (v === old) this.outputs[i] = next
+    })
+  }
+
+  removeNode(node: Node): void {
+    this.nodes.delete(node)
+    for (const v of [...node.inputs, ...(node.captures ?? [])]) v?.users.delete(node)
+  }
+
+  /** Nodes in an order where producers come first; ties keep the order of insertion. */
+  sorted(): Node[] {
+    const order: Node[] = []
+    const done = new Set<Node>()
+    for (const root of this.nodes) {
+      const stack: { node: Node; next: number; needs: (Value | null)[] }[] = []
+      const enter = (node: Node) => {
+        done.add(node)
+        stack.push({ node, next: 0, needs: node.captures ? [...node.inputs, ...node.captures] : node.inputs })
+      }
+      if (!done.has(root)) enter(root)
+      while (stack.length > 0) {
+        const top = stack[stack.length - 1]
+        if (top.next === top.needs.length) {
+          order.push(top.node)
+          stack.pop()
+          continue
+        }
+        const producer = top.needs[top.next++]?.producer
+        if (producer && !done.has(producer)) enter(producer)
+      }
+    }
+    return order
+  }
+
+  /** Drops nodes that no output depends on. */
+  prune(): void {
+    const live = new Set<Node>()
+    const pending = this.outputs.map((v) => v.producer)
+    while (pending.length > 0) {
+      const node = pending.pop()
+      if (!node || live.has(node)) continue
+      live.add(node)
+      for (const v of [...node.inputs, ...(node.captures ?? [])]) pending.push(v?.producer)
+    }
+    for (const node of [...this.nodes]) if (!live.has(node)) this.removeNode(node)
+  }
+
+  /** Constants that some node or output reads. */
+  constants(): Value[] {
+    const found = new Set<Value>()
+    const see = (v: Value | null) => v?.data && found.add(v)
+    for (const node of this.nodes) for (const v of [...node.inputs, ...(node.captures ?? [])]) see(v)
+    this.outputs.forEach(see)
+    return [...found]
+  }
+
+  /** A copy that shares weight bytes; the returned function finds a value's copy. */
+  clone(): { graph: Graph; copyOf: (value: Value) => Value; nodeOf: (node: Node) => Node } {
+    const graph = new Graph()
+    const values = new Map<Value, Value>()
+    const nodes = new Map<Node, Node>()
+    const copyOf = (v: Value): Value => {
+      let copy = values.get(v)
+      if (!copy) {
+        copy = graph.value(v.name, v)
+        copy.data = v.data
+        values.set(v, copy)
+      }
+      return copy
+    }
+    graph.inputs.push(...this.inputs.map(copyOf))
+    for (const node of this.sorted()) nodes.set(node, graph.adopt(node, copyOf))
+    graph.outputs.push(...this.outputs.map(copyOf))
+    return { graph, copyOf, nodeOf: (n) => nodes.get(n) as Node }
+  }
+
+  private adopt(node: Node, copyOf: (v: Value) => Value): Node {
+    const copies = (list: (Value | null)[]) => list.map((v) => v && copyOf(v))
+    const copy: Node = { ...node, inputs: copies(node.inputs), outputs: copies(node.outputs), captures: node.captures?.map(copyOf) }
+    this.names.add(node.name)
+    for (const v of copy.outputs) if (v) v.producer = copy
+    for (const v of [...copy.inputs, ...(copy.captures ?? [])]) v?.users.add(copy)
+    this.nodes.add(copy)
+    return copy
+  }
+
+  private value(hint: string, type: Typed): Value {
+    return { name: this.fresh(hint), dtype: type.dtype, shape: type.shape, known: type.known, users: new Set() }
+  }
+
+  private type(op: string, inputs: (Value | null)[], attributes: Record<string, Attribute>, names: (string | null)[], where: string, declared?: ReadonlyMap<string, Typed>): Typed[] {
+    const spec = ops[op]
+    if (!spec) return names.map((n) => declared?.get(n ?? '') ?? { dtype: 'float32', shape: null })
+    const view = new OpView(op, inputs, attributes, names.length, where)
+    const [least, most] = spec.arity
+    if (inputs.length < least || inputs.length > most) throw view.illegal(`takes ${least} to ${most} inputs, got ${inputs.length}`)
+    const typed = spec.infer(view)
+    if (typed.length < names.length) throw view.illegal(`makes ${typed.length} outputs, ${names.length} asked for`)
+    return typed.map((t, i) => (t.shape ? t : { ...t, shape: declared?.get(names[i] ?? '')?.shape ?? null }))
+  }
+}
+
+/** The shape of a value, or an error that names who should have typed it. */
+export function shapeOf(value: Value): Shape {
+  if (value.shape) return value.shape
+  const maker = value.producer ? `operator ${value.producer.op} at ${value.producer.name}` : 'its declaration'
+  throw new GraftError('UNKNOWN_SHAPE', `The shape of ${value.name} is not known: ${maker} has no shape rule. Export the model without that operator, or add a rule for it.`)
+}
+export const describe = (v: Value): string => `${v.name}: ${v.dtype}${v.shape ? printShape(v.shape) : '[?]'}`
+
+/** Bytes of a constant held in memory. */
+export function inlineBytes(data: TensorData): Uint8Array | undefined {
+  return 'bytes' in data ? data.bytes : undefined
+}
