@@ -59,6 +59,19 @@ export class Graph {
     return node
   }
 
+  /** Output i of a node, asked for after the node was made: optional outputs appear when someone needs them. */
+  output(node: Node, i: number): Value {
+    const found = node.outputs[i]
+    if (found) return found
+    const names = Array.from({ length: Math.max(i + 1, node.outputs.length) }, (_, j) => node.outputs[j]?.name ?? (j === i ? 'needed' : null))
+    const typed = this.type(node.op, node.inputs, node.attributes, names, node.name)
+    while (node.outputs.length < i) node.outputs.push(null)
+    const value = this.value(`${node.name}:y${i}`, typed[i])
+    value.producer = node
+    node.outputs[i] = value
+    return value
+  }
+
   /** Repoints input i of a node. */
   setInput(node: Node, i: number, value: Value | null): void {
     const old = node.inputs[i]
