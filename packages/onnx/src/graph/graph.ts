@@ -25,6 +25,7 @@ export class Graph {
   scope = ''
   private readonly names = new Set<string>()
   private serial = 0
+  private recording?: Set<Node>
 
   fresh(hint: string): string {
     let name = hint
@@ -56,7 +57,22 @@ export class Graph {
     for (const v of node.outputs) if (v) v.producer = node
     for (const v of [...inputs, ...(options.captures ?? [])]) v?.users.add(node)
     this.nodes.add(node)
+    this.recording?.add(node)
     return node
+  }
+
+  /** The nodes that `build` adds. */
+  record(build: () => void): Set<Node> {
+    const outer = this.recording
+    const own = new Set<Node>()
+    this.recording = own
+    try {
+      build()
+    } finally {
+      this.recording = outer
+      for (const node of own) outer?.add(node)
+    }
+    return own
   }
 
   /** Output i of a node, asked for after the node was made: optional outputs appear when someone needs them. */

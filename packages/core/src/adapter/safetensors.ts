@@ -1,0 +1,105 @@
+import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
+import { writeAtomically } from '@graft/onnx'
+import { GraftError } from '../errors.js'
+
+/** The safetensors container: 8 bytes header length, JSON header, raw tensors. https://github.com/huggingface/safetensors */
+export interface StoredTensor {
+  dtype: 'F32' | 'F64' | 'F16' | 'BF16' | 'I64' | 'I32' | 'U8' | 'BOOL'
+  shape: readonly number[]
+  data: Uint8Array
+}
+export interface SafetensorsFile {
+  tensors: Map<string, StoredTensor>
+  metadata: Record<string, string>
+}
+
+const bytesOf: Record<string, number> = { F32: 4, F64: 8, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1, BOOL: 1 }
+/** Headers above this are refused before anything is allocated; the format's own limit. */
+const greatestHeader = 100_000_000
+
+/** Reads a whole file. Throws FILE_NOT_FOUND, or BAD_SAFETENSORS naming the tensor and what is wrong with it. */
+export function readSafetensors(path: string): SafetensorsFile {
+  if (!existsSync(path)) throw new GraftError('FILE_NOT_FOUND', `${path}: no such file.`)
+  const fd = openSync(path, 'r')
+  try {
+    const size = fstatSync(fd).size
+    if (size < 8) throw bad(path, `only ${size} bytes long`)
+    const headerLength = Number(Buffer.from(take(fd, 0, 8)).readBigUInt64LE())
+    if (headerLength > greatestHeader || 8 + headerLength > size) throw bad(path, `its header claims ${headerLength} bytes, the file has ${size}`)
+    const header = parseHeader(path, Buffer.from(take(fd, 8, headerLength)).toString())
+    const { __metadata__: metadata = {}, ...entries } = header
+    const start = 8 + headerLength
+    const tensors = new Map(Object.entries(entries).map(([name, entry]) => [name, readTensor(fd, path, name, entry, start, size)]))
+    return { tensors, metadata: metadata as Record<string, string> }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function take(fd: number, at: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length)
+  for (let done = 0; done < length; ) {
+    const n = readSync(fd, bytes, done, Math.min(length - done, 2 ** 30), at + done)
+    if (n === 0) break
+    done += n
+  }
+  return bytes
+}
+const bad = (path: string, why: string) => new GraftError('BAD_SAFETENSORS', `${path}: not a whole safetensors file: ${why}. Fetch or write it again.`)
+
+function parseHeader(path: string, text: string): Record<string, unknown> {
+  try {
+    const header: unknown = JSON.parse(text)
+    if (typeof header === 'object' && header !== null) return header as Record<string, unknown>
+  } catch {
+    // falls through to the one error below
+  }
+  throw bad(path, 'its header is not JSON')
+}
+
+function readTensor(fd: number, path: string, name: string, entry: unknown, start: number, size: number): StoredTensor {
+  const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as { dtype?: StoredTensor['dtype']; shape?: number[]; data_offsets?: number[] }
+  if (!dtype || !bytesOf[dtype] || !Array.isArray(shape) || !Array.isArray(offsets)) throw bad(path, `tensor ${name} has no known dtype, shape and data_offsets`)
+  const [from, to] = offsets
+  const expected = shape.reduce((a, b) => a * b, 1) * bytesOf[dtype]
+  if (!(from >= 0) || !(to >= from) || start + to > size) throw bad(path, `tensor ${name} lies at bytes ${from}–${to} of ${size - start}`)
+  if (to - from !== expected) throw bad(path, `tensor ${name} is ${dtype}[${shape.join(', ')}], ${expected} bytes, but takes ${to - from}`)
+  return { dtype, shape, data: take(fd, start + from, to - from) }
+}
+
+/** Writes a file atomically; tensors in the order given, the header padded to 8 bytes as HF's writer does. */
+export function writeSafetensors(path: string, { tensors, metadata }: SafetensorsFile): void {
+  let offset = 0
+  const header: Record<string, unknown> = { __metadata__: metadata }
+  for (const [name, { dtype, shape, data }] of tensors) {
+    header[name] = { dtype, shape, data_offsets: [offset, offset + data.byteLength] }
+    offset += data.byteLength
+  }
+  const json = JSON.stringify(header)
+  const text = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8, ' '))
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(text.length))
+  writeAtomically(path, Buffer.concat([length, text, ...[...tensors.values()].map((t) => t.data)]))
+}
+
+export const storedFloats = (data: Float32Array, shape: readonly number[]): StoredTensor => ({
+  dtype: 'F32',
+  shape,
+  data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+})
+
+/** A tensor's numbers as float32. Throws UNSUPPORTED_TYPE for integers. */
+export function floatsOf({ dtype, data }: StoredTensor, name: string): Float32Array {
+  const buffer = new Uint8Array(data).buffer
+  if (dtype === 'F32') return new Float32Array(buffer)
+  if (dtype === 'F64') return Float32Array.from(new Float64Array(buffer))
+  if (dtype === 'BF16') return new Float32Array(Uint32Array.from(new Uint16Array(buffer), (h) => h << 16).buffer)
+  if (dtype === 'F16') return Float32Array.from(new Uint16Array(buffer), halfToFloat)
+  throw new GraftError('UNSUPPORTED_TYPE', `Tensor ${name} is ${dtype}; a float tensor is expected.`)
+}
+function halfToFloat(h: number): number {
+  const [sign, exponent, fraction] = [h >> 15 ? -1 : 1, (h >> 10) & 31, h & 1023]
+  if (exponent === 0) return sign * fraction * 2 ** -24
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
+}

@@ -1,0 +1,98 @@
+import { type Builder, differentiate, type Graph, type Value } from '@graft/onnx'
+import type { Variable } from '../method/variables.js'
+import type { Optimizer } from '../optimizer/optimizer.js'
+import type { Adapted } from './adapt.js'
+
+/** Names of a step's inputs and outputs; state vectors come under the optimiser's own names, with this suffix when updated. */
+export const next = (name: string): string => `${name}_next`
+
+export interface StepOptions {
+  optimizer: Optimizer
+  /** greatest global norm of the gradient; 0: no clipping */
+  clip: number
+  /** whether gradients of several runs are summed before an update */
+  accumulate: boolean
+}
+
+/** Turns a scalar loss into the gradient of all trainable parameters, one flat vector in the parameters' order. */
+function flatGradient(g: Builder, { objective, variables }: Adapted, loss: Value): Value {
+  const gradients = differentiate(g, loss, variables.list.map((v) => v.value), objective.partials)
+  // Made last and in the order of the layers: ONNX Runtime starts from the last node of the file, so each layer's gradients
+  // are finished before the backward pass goes below it, and its activations are freed.
+  return g.concat(gradients.map((d) => g.reshape(d, [-1])), 0)
+}
+
+function meanLoss(g: Builder, { objective }: Adapted): Value {
+  const inverseCount = g.graph.addInput('inverse_count', 'float32', [])
+  return g.mul(objective.lossSum, inverseCount)
+}
+function output(g: Builder, name: string, value: Value): Value {
+  return g.graph.addNode('Identity', [value], {}, { outputs: [name], name: `output:${name}` }).outputs[0] as Value
+}
+
+/** The gradient alone: outputs `loss` and `gradient`. For verification, and for training across machines. */
+export function compileGradient(adapted: Adapted): Graph {
+  const { g } = adapted.model
+  const loss = meanLoss(g, adapted)
+  return finish(g, { loss, gradient: flatGradient(g, adapted, loss) })
+}
+
+/**
+ * A whole training step as one graph: forward, loss, backward, optimiser.
+ * Inputs: the model's and the objective's, `inverse_count`, `parameters`, the optimiser's state and `scalars`.
+ * Outputs: `loss` (this run's share of the mean), `gradient_norm`, and every state vector with the suffix `_next`.
+ */
+export function compileStep(adapted: Adapted, { optimizer, clip, accumulate }: StepOptions): Graph {
+  const { model, variables } = adapted
+  const { g } = model
+  const loss = meanLoss(g, adapted)
+  const vector = (name: string) => g.graph.addInput(name, 'float32', [variables.total])
+  const own = flatGradient(g, adapted, loss)
+  const sum = accumulate ? vector('gradient_sum') : undefined
+  const gradient = sum ? g.add(sum, own) : own
+  const norm = g.sqrt(g.sumAll(g.square(gradient)))
+  const clipped = clip > 0 ? g.mul(gradient, g.op('Min', [g.scalar(1), g.div(g.scalar(clip), g.add(norm, g.scalar(1e-6)))])) : gradient
+  const state = optimizer.state.map(vector)
+  const updated = optimizer.update(g, { parameters: variables.flat, gradient: clipped, state, scalars: scalarInputs(g, optimizer), rateScale: rateScale(g, variables.list) })
+  const named = { parameters: updated.parameters, ...Object.fromEntries(optimizer.state.map((name, i) => [name, updated.state[i]])) }
+  const held = { parameters: variables.flat, ...Object.fromEntries(optimizer.state.map((name, i) => [name, state[i]])) }
+  const outputs = sum ? onlyWhenApplied(g, named, held, gradient) : named
+  return finish(g, { loss, gradient_norm: norm, ...Object.fromEntries(Object.entries(outputs).map(([name, v]) => [next(name), v])) })
+}
+
+function scalarInputs(g: Builder, optimizer: Optimizer): Value[] {
+  const count = optimizer.scalars(1, 0).length
+  const all = g.graph.addInput('scalars', 'float32', [count])
+  return Array.from({ length: count }, (_, i) => g.slice(all, i, i + 1, 0))
+}
+
+/** Between updates of an accumulated batch everything stays as it is and only the gradient grows. */
+function onlyWhenApplied(g: Builder, updated: Record<string, Value>, held: Record<string, Value>, gradient: Value): Record<string, Value> {
+  const apply = g.graph.addInput('apply', 'bool', [])
+  const chosen = Object.fromEntries(Object.keys(updated).map((name) => [name, g.where(apply, updated[name], held[name])]))
+  return { ...chosen, gradient_sum: g.where(apply, g.scalar(0), gradient) }
+}
+
+/** Learning rates relative to the run's, per element; undefined when all are 1. */
+function rateScale(g: Builder, variables: readonly Variable[]): Value | undefined {
+  if (variables.every((v) => (v.lrScale ?? 1) === 1)) return undefined
+  return g.concat(variables.map((v) => g.expand(g.scalar(v.lrScale ?? 1), [v.size])), 0)
+}
+
+/** The forward pass alone: outputs `loss_sum`, `predictions` and, where rows have whole logits, `row_logits`. */
+export function compileEvaluation({ model, objective }: Adapted): Graph {
+  const { g } = model
+  return finish(g, { loss_sum: objective.lossSum, predictions: objective.predictions, ...(objective.logits ? { row_logits: objective.logits } : {}) })
+}
+
+function finish(g: Builder, outputs: Record<string, Value>): Graph {
+  g.graph.outputs.splice(0, g.graph.outputs.length, ...Object.entries(outputs).map(([name, v]) => output(g, name, v)))
+  g.graph.prune()
+  dropUnusedInputs(g.graph)
+  return g.graph
+}
+/** A classifier on hidden states needs no vocabulary; whatever the outputs don't depend on is no input either. */
+function dropUnusedInputs(graph: Graph): void {
+  const used = graph.inputs.filter((v) => v.users.size > 0)
+  graph.inputs.splice(0, graph.inputs.length, ...used)
+}

@@ -1,0 +1,43 @@
+import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
+import { GraftError, nearest } from '../errors.js'
+import type { PeftMethod } from './method.js'
+
+/** One thing wrong in a configuration: the path of keys to it, and what is wrong. */
+export interface Complaint {
+  path: readonly string[]
+  /** whether the key itself is at fault rather than its value */
+  key: boolean
+  message: string
+}
+
+const ajv = new Ajv2020({ useDefaults: true, allErrors: true, strict: false, verbose: true })
+
+/** Checks a value against a JSON Schema, filling in defaults. Returns a completed copy, or what is wrong. */
+export function validate<T>(schema: object, value: unknown): { value: T } | { complaints: Complaint[] } {
+  const copy = structuredClone(value)
+  const check = ajv.compile(schema)
+  if (check(copy)) return { value: copy as T }
+  return { complaints: (check.errors ?? []).map(complaint) }
+}
+
+function complaint(error: ErrorObject): Complaint {
+  const path = error.instancePath.split('/').slice(1)
+  if (error.keyword === 'additionalProperties') {
+    const key = String(error.params.additionalProperty)
+    const known = Object.keys((error.parentSchema as { properties?: object } | undefined)?.properties ?? {})
+    const close = nearest(key, known)
+    return { path: [...path, key], key: true, message: `unknown key ${key}.${close ? ` Did you mean ${close}?` : ''} Known: ${known.join(', ')}` }
+  }
+  if (error.keyword === 'required') return { path, key: true, message: `key ${error.params.missingProperty} is missing` }
+  const got = error.data === undefined ? '' : `, got ${JSON.stringify(error.data)}`
+  if (error.keyword === 'enum') return { path, key: false, message: `expected one of ${(error.params.allowedValues as unknown[]).join(', ')}${got}` }
+  return { path, key: false, message: `${error.message}${got}` }
+}
+
+/** A method's options, checked and completed. Throws BAD_METHOD_OPTION naming the option. */
+export function methodOptions(method: PeftMethod, given: Record<string, unknown>): Record<string, unknown> {
+  const result = validate<Record<string, unknown>>(method.configSchema, given)
+  if ('value' in result) return result.value
+  const [{ path, message }] = result.complaints
+  throw new GraftError('BAD_METHOD_OPTION', `method ${method.name}: ${path.join('.')}: ${message}.`)
+}

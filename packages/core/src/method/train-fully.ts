@@ -1,0 +1,37 @@
+import { GraftError, suggestion } from '../errors.js'
+import type { Model } from '../model/model.js'
+import { endsWith } from '../model/paths.js'
+import type { Site, WeightSlot } from '../model/site.js'
+import type { AttachContext } from './method.js'
+import { copyOf } from './variables.js'
+
+type Param = AttachContext['param']
+
+/** Trains one parameter in full, from the value it has. Returns its name. */
+export function trainParameter(param: Param, slot: WeightSlot, name: string): string {
+  const init = copyOf(slot)
+  const { shape } = slot
+  slot.map(() => param(name, { shape, init }))
+  return name
+}
+
+/** Trains modules in full (HF PEFT's modules_to_save): their weights and biases become variables. Returns the paths it found. */
+export function trainModules(model: Model, param: Param, names: readonly string[]): string[] {
+  const chosen = model.sites.filter((s) => names.some((name) => endsWith(s.path, name)))
+  for (const site of chosen) {
+    trainParameter(param, site.weight, `${site.path}.weight`)
+    const bias = biasOf(site)
+    if (bias) trainParameter(param, bias, `${site.path}.bias`)
+  }
+  return chosen.map((s) => s.path)
+}
+export const biasOf = (site: Site): WeightSlot | undefined => (site.kind === 'embedding' ? undefined : site.bias)
+
+/** Like trainModules, but a name that matches nothing is an error: MODULE_NOT_FOUND with near misses. */
+export function trainNamedModules(model: Model, param: Param, names: readonly string[]): void {
+  for (const name of names)
+    if (trainModules(model, param, [name]).length === 0) {
+      const known = [...new Set(model.sites.map((s) => s.path.split('.').at(-1) as string))]
+      throw new GraftError('MODULE_NOT_FOUND', `modules_to_save: ${name} matches no module of ${model.file}. ${suggestion(name, known)}`)
+    }
+}

@@ -1,0 +1,89 @@
+import { type Builder, byteLength, elements, readBytes, type Value } from '@graft/onnx'
+import { GraftError } from '../errors.js'
+import type { WeightSlot } from '../model/site.js'
+import { Random } from './random.js'
+
+/** Fills a new variable. `shape` as declared; `random` is the variable's own stream, fixed by the run's seed and its name. */
+export type Initialiser = (shape: readonly number[], random: Random) => Float32Array
+
+const filled = (shape: readonly number[], next: () => number): Float32Array => Float32Array.from({ length: elements(shape) }, next)
+
+export const zeros: Initialiser = (shape) => new Float32Array(elements(shape))
+export const ones: Initialiser = (shape) => new Float32Array(elements(shape)).fill(1)
+export const normal =
+  (deviation: number): Initialiser =>
+  (shape, random) =>
+    filled(shape, () => deviation * random.normal())
+/** torch's kaiming_uniform_ with a = √5, what nn.Linear starts from: uniform in ±1/√fan_in. */
+export const kaimingUniform: Initialiser = (shape, random) => {
+  const bound = 1 / Math.sqrt(elements(shape.slice(1)))
+  return filled(shape, () => random.uniform(-bound, bound))
+}
+/** The frozen parameter itself, in torch's orientation. */
+export const copyOf =
+  (slot: WeightSlot): Initialiser =>
+  () => {
+    const { constant } = slot
+    if (constant?.dtype !== 'float32') throw new GraftError('NOT_TRAINABLE', `Parameter ${slot.name} can't be trained: it is ${constant?.dtype ?? 'computed'}, float32 is needed.`)
+    const bytes = new Uint8Array(readBytes(constant.data))
+    const stored = new Float32Array(bytes.buffer, 0, byteLength('float32', constant.shape) / 4)
+    return slot.transposed ? transpose(stored, constant.shape[0], constant.shape[1]) : stored
+  }
+export function transpose(stored: Float32Array, rows: number, columns: number): Float32Array {
+  const result = new Float32Array(stored.length)
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) result[c * rows + r] = stored[r * columns + c]
+  return result
+}
+
+export interface VariableOptions {
+  shape: readonly number[]
+  init: Initialiser
+  /** learning rate relative to the run's (LoRA+) */
+  lrScale?: number
+}
+/** A trainable tensor: a range of the flat parameter vector. `name` is its key in the adapter file, without HF's prefix. */
+export interface Variable extends VariableOptions {
+  name: string
+  offset: number
+  size: number
+  value: Value
+}
+
+/** All trainable tensors of a run, laid out one after another in a single flat vector. */
+export class Variables {
+  readonly list: Variable[] = []
+  /** the flat vector, an input of the compiled graph */
+  readonly flat: Value
+  total = 0
+
+  constructor(private readonly g: Builder) {
+    this.flat = g.graph.addInput('parameters', 'float32', ['parameters'])
+  }
+
+  /** Declares a variable; the same name again gives the same variable (a module called twice has one adapter). */
+  readonly param = (name: string, options: VariableOptions): Value => {
+    const known = this.list.find((v) => v.name === name)
+    if (known && `${known.shape}` !== `${options.shape}`) throw new GraftError('VARIABLE_CLASH', `Variable ${name} is declared twice, as [${known.shape}] and as [${options.shape}].`)
+    if (known) return known.value
+    const size = elements(options.shape)
+    const offset = this.total
+    this.total += size
+    const { g } = this
+    const part = g.op('Slice', [this.flat, g.ints([offset]), g.ints([offset + size]), g.ints([0])])
+    const value = g.reshape(part, options.shape)
+    this.list.push({ ...options, name, offset, size, value })
+    return value
+  }
+
+  /** The flat vector's size is known once all variables are declared. */
+  close(): void {
+    if (this.total === 0) throw new GraftError('NOTHING_TO_TRAIN', 'The method declared no trainable parameters: check target_modules and the rank.')
+    this.flat.shape = [this.total]
+  }
+
+  initial(seed: number): Float32Array {
+    const flat = new Float32Array(this.total)
+    for (const { name, shape, init, offset } of this.list) flat.set(init(shape, new Random(seed, name)), offset)
+    return flat
+  }
+}

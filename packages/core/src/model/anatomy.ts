@@ -1,0 +1,93 @@
+import { type Builder, intAttribute, isFloat, type Node, type Value } from '@graft/onnx'
+import { wrapperPrefix } from './paths.js'
+import { type ConvSite, type EmbeddingSite, type LinearSite, type NormSite, type Site, ValueSlot, WeightSlot } from './site.js'
+
+/** Finds the modules of a graph: linear layers, embeddings, norms and convolutions, with the paths their exporter left. */
+export function anatomy(g: Builder): Site[] {
+  const sites = g.graph.sorted().flatMap((node) => finders[node.op]?.(g, node) ?? [])
+  const prefix = wrapperPrefix(sites.map((s) => s.path))
+  for (const site of sites) if (site.path.startsWith(prefix)) site.path = site.path.slice(prefix.length)
+  return sites
+}
+
+type Finder = (g: Builder, node: Node) => Site | undefined
+const isParameter = (v: Value | null | undefined, rank: number): v is Value => !!v?.data && isFloat(v.dtype) && v.shape?.length === rank
+
+/** The module a node belongs to: its scope, else the name of its parameter without ".weight" or ".bias". */
+function pathOf(node: Node, ...parameters: (Value | null | undefined)[]): string {
+  const named = parameters.map((v) => v?.name.match(/^([\w.]+)\.(?:weight|bias)$/)?.[1]).find(Boolean)
+  return node.scope || named || ''
+}
+
+/** The bias added right after a product: Add with a vector parameter as long as the output is wide. */
+function addedBias(y: Value): { node: Node; index: number } | undefined {
+  const [user, ...others] = y.users
+  if (others.length > 0 || user?.op !== 'Add') return undefined
+  const index = user.inputs[0] === y ? 1 : 0
+  const bias = user.inputs[index]
+  return isParameter(bias, 1) && bias.shape?.[0] === y.shape?.at(-1) ? { node: user, index } : undefined
+}
+
+const linear: Finder = (g, node) => {
+  const [x, w] = node.inputs
+  if (!x || x.data || !isParameter(w, 2) || intAttribute(node, 'transA', 0)) return undefined
+  const transposed = intAttribute(node, 'transB', 0) === 0
+  const [outFeatures, inFeatures] = (transposed ? [...(w.shape ?? [])].reverse() : w.shape) as number[]
+  const y = node.outputs[0] as Value
+  const fused = isParameter(node.inputs[2], 1) ? { node, index: 2 } : undefined
+  const added = node.op === 'Gemm' ? fused : addedBias(y)
+  const biasValue = added?.node.inputs[added.index]
+  const path = pathOf(node, biasValue, w)
+  const output = added && added.node !== node ? (added.node.outputs[0] as Value) : y
+  const site: LinearSite = {
+    kind: 'linear', path, inFeatures, outFeatures, node, input: x,
+    weight: new WeightSlot(g, node, 1, 'weight', transposed),
+    bias: added && new WeightSlot(g, added.node, added.index, 'bias', false),
+    output: new ValueSlot(g.graph, node.scope, output, x),
+  } // biome-ignore format: one thing
+  return site
+}
+
+const embedding: Finder = (g, node) => {
+  const [table, indices] = node.inputs
+  if (!isParameter(table, 2) || indices?.dtype !== 'int64' || intAttribute(node, 'axis', 0) !== 0) return undefined
+  const [rows, width] = table.shape as number[]
+  const site: EmbeddingSite = {
+    kind: 'embedding', path: pathOf(node, table), rows, width, node,
+    weight: new WeightSlot(g, node, 0, 'weight', false),
+    output: new ValueSlot(g.graph, node.scope, node.outputs[0] as Value, indices as Value),
+  } // biome-ignore format: one thing
+  return site
+}
+
+const norm: Finder = (g, node) => {
+  const [, scale, bias] = node.inputs
+  if (!isParameter(scale, 1)) return undefined
+  const site: NormSite = {
+    kind: 'norm', path: pathOf(node, scale), node,
+    weight: new WeightSlot(g, node, 1, 'weight', false),
+    bias: isParameter(bias, 1) ? new WeightSlot(g, node, 2, 'bias', false) : undefined,
+  } // biome-ignore format: one thing
+  return site
+}
+
+const conv: Finder = (g, node) => {
+  const [, w, bias] = node.inputs
+  if (!w?.data) return undefined
+  const site: ConvSite = {
+    kind: 'conv', path: pathOf(node, w, bias), node,
+    weight: new WeightSlot(g, node, 1, 'weight', false),
+    bias: isParameter(bias, 1) ? new WeightSlot(g, node, 2, 'bias', false) : undefined,
+  } // biome-ignore format: one thing
+  return site
+}
+
+const finders: Record<string, Finder> = {
+  MatMul: linear,
+  'com.microsoft::FusedMatMul': linear,
+  Gemm: linear,
+  Gather: embedding,
+  LayerNormalization: norm,
+  SimplifiedLayerNormalization: norm,
+  Conv: conv,
+}

@@ -1,0 +1,120 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { Builder, type Graph, readOnnx, type Shape, shapeOf, simplify, type Value } from '@graft/onnx'
+import { GraftError, suggestion } from '../errors.js'
+import { anatomy } from './anatomy.js'
+import type { ConvSite, EmbeddingSite, LinearSite, NormSite, Site } from './site.js'
+import { shareTiedOutput } from './tied.js'
+
+/** A pretrained model: its forward graph and the modules found in it. Frozen: adaptation happens on a fork. */
+export class Model {
+  readonly g: Builder
+  readonly sites: readonly Site[]
+
+  constructor(
+    readonly graph: Graph,
+    /** the .onnx file */
+    readonly file: string,
+    /** the folder that holds config.json and tokenizer.json */
+    readonly folder: string,
+  ) {
+    this.g = new Builder(graph)
+    this.sites = anatomy(this.g)
+  }
+
+  /** Opens a model from an .onnx file, or a folder with model.onnx or onnx/model.onnx. Throws MODEL_NOT_FOUND and what readOnnx throws. */
+  static open(path: string): Model {
+    const file = findOnnx(path)
+    const graph = readOnnx(file)
+    simplify(graph)
+    const model = new Model(graph, file, folderOf(file))
+    shareTiedOutput(model.g, model.outputEmbedding, model.embeddings)
+    graph.prune()
+    return new Model(graph, file, model.folder)
+  }
+
+  /** A copy to adapt: nodes of its own, weights shared. */
+  fork(): Model {
+    return new Model(this.graph.clone().graph, this.file, this.folder)
+  }
+
+  private of<K extends Site['kind']>(kind: K): Extract<Site, { kind: K }>[] {
+    return this.sites.filter((s): s is Extract<Site, { kind: K }> => s.kind === kind)
+  }
+  get linears(): LinearSite[] {
+    return this.of('linear')
+  }
+  get embeddings(): EmbeddingSite[] {
+    return this.of('embedding')
+  }
+  get norms(): NormSite[] {
+    return this.of('norm')
+  }
+  get convolutions(): ConvSite[] {
+    return this.of('conv')
+  }
+
+  input(name: string): Value {
+    const found = this.graph.inputs.find((v) => v.name === name)
+    if (!found) throw new GraftError('NO_INPUT', `${this.file}: the graph has no input ${name}. ${suggestion(name, this.graph.inputs.map((v) => v.name))}`)
+    return found
+  }
+  /** The output that holds logits: the one of that name, or the only one. */
+  get logits(): Value {
+    const { outputs } = this.graph
+    const found = outputs.find((v) => v.name === 'logits' || v.producer?.outputs.some((o) => o?.name === 'logits')) ?? outputs[0]
+    if (!found) throw new GraftError('NO_LOGITS', `${this.file}: the graph has no outputs.`)
+    return found
+  }
+  get logitsShape(): Shape {
+    return shapeOf(this.logits)
+  }
+
+  /** The linear layer that turns hidden states into logits, found by walking back over elementwise operators. */
+  get head(): LinearSite | undefined {
+    let value: Value | undefined = this.logits
+    const byOutput = new Map(this.linears.map((s) => [s.output.value, s]))
+    for (let i = 0; value && i < 16; i++) {
+      const site: LinearSite | undefined = byOutput.get(value)
+      if (site) return site
+      const computed: Value[] = value.producer?.inputs.filter((v): v is Value => !!v && !v.data) ?? []
+      value = computed.length === 1 || value.producer?.op === 'Reshape' ? computed[0] : undefined
+    }
+    return undefined
+  }
+  /** The head of a language model: logits per position, one per row of a token embedding. HF leaves it out of "all-linear". */
+  get outputEmbedding(): LinearSite | undefined {
+    const { head } = this
+    const rows = this.embeddings.map((e) => e.rows)
+    return head && this.logitsShape.length === 3 && (rows.length === 0 || rows.includes(head.outFeatures)) ? head : undefined
+  }
+
+  /** config.json of the model's folder, if there is one. */
+  get config(): Record<string, unknown> {
+    const path = join(this.folder, 'config.json')
+    if (!existsSync(path)) return {}
+    try {
+      return JSON.parse(readFileSync(path, 'utf8'))
+    } catch (cause) {
+      throw new GraftError('BAD_MODEL_CONFIG', `${path}: not JSON (${(cause as Error).message}).`, { cause })
+    }
+  }
+  /** Numbers in all parameters that float operators read. */
+  get parameterCount(): number {
+    const sizes = this.graph.constants().map((v) => ((v.shape ?? []) as number[]).reduce((a, b) => a * b, 1))
+    return sizes.filter((n) => n > 1).reduce((a, b) => a + b, 0)
+  }
+}
+
+function findOnnx(path: string): string {
+  const full = resolve(path)
+  if (!existsSync(full)) throw new GraftError('MODEL_NOT_FOUND', `${path}: no such file or folder. Give an .onnx file, or a folder that holds onnx/model.onnx.`)
+  if (!statSync(full).isDirectory()) return full
+  const found = ['model.onnx', 'onnx/model.onnx'].map((f) => join(full, f)).find(existsSync)
+  if (!found) throw new GraftError('MODEL_NOT_FOUND', `${path}: the folder holds neither model.onnx nor onnx/model.onnx. Export the model to ONNX first.`)
+  return found
+}
+function folderOf(file: string): string {
+  const folder = dirname(file)
+  return existsSync(join(folder, 'config.json')) || !existsSync(join(dirname(folder), 'config.json')) ? folder : dirname(folder)
+}

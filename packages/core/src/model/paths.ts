@@ -1,0 +1,18 @@
+/**
+ * Module paths as HF PEFT names them. Exporters run the model inside a wrapper ("m.model.layers.0…"): a first component that
+ * every module shares belongs to the wrapper, since a transformers model has at least two children of its own.
+ */
+export function wrapperPrefix(paths: readonly string[]): string {
+  let prefix = ''
+  let rest = paths.filter((p) => p !== '')
+  while (rest.length > 1) {
+    const head = rest[0].split('.')[0]
+    if (!rest.every((p) => p.startsWith(`${head}.`))) break
+    prefix += `${head}.`
+    rest = rest.map((p) => p.slice(head.length + 1))
+  }
+  return prefix
+}
+
+/** Whether a module path is named by `target`: the whole path, or its end after a dot. */
+export const endsWith = (path: string, target: string): boolean => path === target || path.endsWith(`.${target}`)

@@ -1,0 +1,99 @@
+import { type Builder, type Constant, type Graph, type Node, shapeOf, type Value } from '@graft/onnx'
+
+/** A named value of the model that a method may replace by a function of itself. Maps stack in the order they are made. */
+export class ValueSlot {
+  private current: Value
+  constructor(
+    private readonly graph: Graph,
+    readonly scope: string,
+    value: Value,
+    private readonly input?: Value,
+  ) {
+    this.current = value
+  }
+  get value(): Value {
+    return this.current
+  }
+  /** Replaces the value y by f(y, x), where x is the input of the module that made y. */
+  map(f: (y: Value, x: Value) => Value): void {
+    const old = this.current
+    this.graph.scope = this.scope
+    const made = this.graph.record(() => {
+      this.current = f(old, this.input ?? old)
+    })
+    this.graph.scope = ''
+    if (this.current !== old) this.graph.replaceUses(old, this.current, made)
+  }
+}
+
+/** A parameter as one module uses it. Equal parameters that an exporter stored once are still separate slots. */
+export class WeightSlot {
+  constructor(
+    private readonly g: Builder,
+    private readonly node: Node,
+    private readonly index: number,
+    readonly name: string,
+    /** stored [in, out] although torch's module holds [out, in] */
+    readonly transposed: boolean,
+  ) {}
+  private get stored(): Value {
+    return this.node.inputs[this.index] as Value
+  }
+  /** The frozen parameter as stored, or undefined once a method mapped it to something computed. */
+  get constant(): Constant | undefined {
+    const { data, dtype, shape } = this.stored
+    return data && { data, dtype, shape: shape as readonly number[] }
+  }
+  /** Shape as torch's module holds it. */
+  get shape(): readonly number[] {
+    const shape = shapeOf(this.stored) as readonly number[]
+    return this.transposed ? [...shape].reverse() : shape
+  }
+  /** Replaces the parameter w (as torch holds it) by f(w). */
+  map(f: (w: Value) => Value): void {
+    this.g.graph.scope = this.node.scope
+    const { transposed, stored } = this
+    const next = f(transposed ? this.g.swapLast(stored) : stored)
+    this.g.graph.setInput(this.node, this.index, transposed ? this.g.swapLast(next) : next)
+    this.g.graph.scope = ''
+  }
+}
+
+/** A linear layer: y = x·Wᵀ + b, however the exporter stored it. */
+export interface LinearSite {
+  kind: 'linear'
+  path: string
+  inFeatures: number
+  outFeatures: number
+  node: Node
+  /** x, what the layer reads */
+  input: Value
+  weight: WeightSlot
+  bias?: WeightSlot
+  /** y; its map also receives the layer's input x */
+  output: ValueSlot
+}
+export interface EmbeddingSite {
+  kind: 'embedding'
+  path: string
+  rows: number
+  width: number
+  node: Node
+  weight: WeightSlot
+  output: ValueSlot
+}
+export interface NormSite {
+  kind: 'norm'
+  path: string
+  node: Node
+  weight: WeightSlot
+  bias?: WeightSlot
+}
+export interface ConvSite {
+  kind: 'conv'
+  path: string
+  node: Node
+  weight: WeightSlot
+  bias?: WeightSlot
+}
+export type Site = LinearSite | EmbeddingSite | NormSite | ConvSite

@@ -1,0 +1,86 @@
+import { type Builder, differentiate, type Node, productOf, type Shape, shapeOf, type Value } from '@graft/onnx'
+import { crossEntropy } from './cross-entropy.js'
+import type { BuiltObjective } from './objective.js'
+
+/** The part of a graph from hidden states to logits, when it treats every position alike. */
+export interface RowHead {
+  hidden: Value
+  logits: Value
+  nodes: readonly Node[]
+  /** trainable tensors that the head reads */
+  parameters: readonly Value[]
+}
+
+const rowwise: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul', 'Add', 'Sub', 'Mul', 'Div', 'Neg', 'Tanh', 'Cast', 'Clip', 'graft::StopGradient'])
+
+/** The head between two values, or undefined where some node in it looks at more than one row. */
+export function rowHead(hidden: Value, logits: Value, sorted: readonly Node[]): RowHead | undefined {
+  const below = new Set([hidden])
+  const reached = sorted.filter((n) => {
+    const depends = n.inputs.some((v) => v && below.has(v))
+    if (depends) for (const v of n.outputs) if (v) below.add(v)
+    return depends
+  })
+  const needed = new Set([logits])
+  const nodes = [...reached].reverse().filter((n) => {
+    const leads = n.outputs.some((v) => v && needed.has(v))
+    if (leads) for (const v of n.inputs) if (v) needed.add(v)
+    return leads
+  })
+  const outside = [...new Set(nodes.flatMap((n) => n.inputs))].filter((v): v is Value => !!v && !below.has(v))
+  const fixed = outside.every((v) => v.shape?.every((d) => typeof d === 'number'))
+  if (!fixed || nodes.length === 0 || !nodes.every((n) => rowwise.has(n.op))) return undefined
+  return { hidden, logits, nodes: nodes.reverse(), parameters: outside.filter((v) => !v.data) }
+}
+
+/** The head applied to other rows. */
+function applyHead(g: Builder, head: RowHead, rows: Value): Value {
+  const copies = new Map([[head.hidden, rows]])
+  for (const node of head.nodes) {
+    const inputs = node.inputs.map((v) => (v ? (copies.get(v) ?? v) : null))
+    g.graph.scope = node.scope
+    copies.set(node.outputs[0] as Value, g.op(node.op, inputs, node.attributes))
+  }
+  g.graph.scope = ''
+  return copies.get(head.logits) as Value
+}
+
+/**
+ * Loss over chosen rows of the hidden states, the head applied chunk by chunk with loss and gradient taken in the same chunk:
+ * the full logits never exist. `rows` index the flattened positions; `bounds` cut them into chunks.
+ */
+export function chunkedLoss(g: Builder, head: RowHead, inputs: { rows: Value; targets: Value; bounds: Value }, chunks: number): BuiltObjective {
+  const width = shapeOf(head.hidden).at(-1) as number
+  const flat = g.reshape(head.hidden, [productOf(shapeOf(head.hidden).slice(0, -1)), width])
+  const parts = Array.from({ length: chunks }, (_, k) => {
+    const [rows, targets] = [inputs.rows, inputs.targets].map((v) => chunkOf(g, v, inputs.bounds, k, chunks))
+    const hidden = g.unsqueeze(g.gather(flat, rows), [0])
+    const logits = g.squeeze(applyHead(g, head, hidden), [0])
+    const { perRow, slope } = crossEntropy(g, logits, targets)
+    const sum = g.sumAll(perRow)
+    const known = new Map([[sum, new Map([[logits, slope]])]])
+    const [dHidden, ...dParameters] = differentiate(g, sum, [hidden, ...head.parameters], known)
+    return { perRow, dHidden: g.squeeze(dHidden, [0]), dParameters, predictions: g.op('ArgMax', [logits], { axis: -1, keepdims: 0 }) }
+  })
+  const lossSum = g.sumAll(g.concat(parts.map((p) => p.perRow), 0))
+  const dHidden = scatterRows(g, g.concat(parts.map((p) => p.dHidden), 0), inputs.rows, shapeOf(flat), head.hidden)
+  const partials = new Map([[head.hidden, dHidden]])
+  head.parameters.forEach((p, i) => partials.set(p, parts.map((part) => part.dParameters[i]).reduce(g.add)))
+  return { lossSum, partials: new Map([[lossSum, partials]]), predictions: g.concat(parts.map((p) => p.predictions), 0) }
+}
+
+function chunkOf(g: Builder, v: Value, bounds: Value, k: number, chunks: number): Value {
+  if (chunks === 1) return v
+  return g.op('Slice', [v, g.slice(bounds, k, k + 1, 0), g.slice(bounds, k + 1, k + 2, 0), g.ints([0])])
+}
+function scatterRows(g: Builder, updates: Value, rows: Value, flat: Shape, like: Value): Value {
+  const sum = g.op('ScatterND', [g.zeros(flat, like.dtype), g.unsqueeze(rows, [-1]), updates], { reduction: 'add' })
+  return g.reshape(sum, shapeOf(like))
+}
+
+/** Loss over whole logits [rows, classes]. */
+export function wholeLoss(g: Builder, logits: Value, targets: Value): BuiltObjective {
+  const { perRow, slope } = crossEntropy(g, logits, targets)
+  const lossSum = g.sumAll(perRow)
+  return { lossSum, partials: new Map([[lossSum, new Map([[logits, slope]])]]), predictions: g.op('ArgMax', [logits], { axis: -1, keepdims: 0 }), logits }
+}

@@ -1,0 +1,99 @@
+import { Worker } from 'node:worker_threads'
+import { encodeOnnx, type Graph } from '@graft/onnx'
+import { GraftError } from '../errors.js'
+import type { Tensors } from './tensor.js'
+import type { Reply, Request } from './worker.js'
+
+export const devices = ['auto', 'cpu', 'cuda', 'webgpu'] as const
+export type Device = (typeof devices)[number]
+
+export interface SessionOptions {
+  device?: Device
+  /** threads of one operator; ONNX Runtime's choice (one per core) when left out */
+  threads?: number
+  /** keep a packed copy of every weight: faster on small models, double the memory */
+  prepack?: boolean
+}
+
+/** Settings measured for training graphs: docs/decisions/0004-session-options.md says why each is as it is. */
+function sessionOptions({ device = 'auto', threads, prepack = false }: SessionOptions) {
+  return {
+    executionProviders: device === 'auto' ? ['cpu'] : [device],
+    graphOptimizationLevel: 'disabled' as const,
+    enableMemPattern: false,
+    logSeverityLevel: 3 as const,
+    ...(threads ? { intraOpNumThreads: threads } : {}),
+    extra: {
+      session: {
+        disable_prepacking: prepack ? '0' : '1',
+        model_external_initializers_file_folder_path: '/',
+        set_denormal_as_zero: '1',
+        use_deterministic_compute: '1',
+      },
+    },
+  }
+}
+
+type RequestBody = Request extends infer R ? (R extends Request ? Omit<R, 'id'> : never) : never
+
+/** A compiled graph ready to run, in a thread of its own: timers, progress and Ctrl-C stay alive while it computes. */
+export class Session {
+  private readonly worker = new Worker(new URL('./worker.js', import.meta.url))
+  private readonly waiting = new Map<number, { resolve: (t: Tensors) => void; reject: (e: Error) => void }>()
+  private serial = 0
+
+  private constructor() {
+    this.worker.on('message', ({ id, outputs, error }: Reply) => {
+      const request = this.waiting.get(id)
+      this.waiting.delete(id)
+      if (error === undefined) request?.resolve(outputs ?? {})
+      else request?.reject(new GraftError('RUNTIME', `ONNX Runtime: ${error}`))
+    })
+    this.worker.on('error', (cause) => {
+      for (const { reject } of this.waiting.values()) reject(new GraftError('RUNTIME', `The session's thread died: ${cause.message}`, { cause }))
+      this.waiting.clear()
+    })
+  }
+
+  /** Throws DEVICE_UNAVAILABLE when the device can't be had, RUNTIME when ONNX Runtime refuses the graph. */
+  static async open(graph: Graph, options: SessionOptions = {}): Promise<Session> {
+    const session = new Session()
+    try {
+      await session.send({ kind: 'create', bytes: encodeOnnx(graph), options: sessionOptions(options) })
+    } catch (cause) {
+      await session.close()
+      const { device = 'auto' } = options
+      if (device === 'auto' || device === 'cpu') throw cause
+      throw new GraftError('DEVICE_UNAVAILABLE', `device: ${device} can't be used here (${(cause as Error).message}). Run "graft doctor" to see what is missing, or set device: cpu.`, { cause })
+    }
+    return session
+  }
+
+  /** Runs the graph once. The feeds' buffers listed in `give` are moved to the thread, not copied, and are gone here afterwards. */
+  run(feeds: Tensors, { give = [], fetches }: { give?: string[]; fetches?: string[] } = {}): Promise<Tensors> {
+    return this.send({ kind: 'run', feeds, fetches }, give.map((name) => feeds[name].data.buffer as ArrayBuffer))
+  }
+
+  async close(): Promise<void> {
+    if (this.waiting.size === 0) await this.send({ kind: 'release' }).catch(() => {})
+    await this.worker.terminate()
+  }
+
+  private send(body: RequestBody, transfer: ArrayBuffer[] = []): Promise<Tensors> {
+    const id = ++this.serial
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject })
+      this.worker.postMessage({ ...body, id }, transfer)
+    })
+  }
+}
+
+/** Opens a graph, runs it once, closes it. */
+export async function runOnce(graph: Graph, feeds: Tensors, options?: SessionOptions): Promise<Tensors> {
+  const session = await Session.open(graph, options)
+  try {
+    return await session.run(feeds)
+  } finally {
+    await session.close()
+  }
+}

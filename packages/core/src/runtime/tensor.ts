@@ -1,0 +1,23 @@
+import type { DType } from '@graft/onnx'
+
+export type NumericArray = Float32Array | BigInt64Array | Int32Array | Uint8Array | Float64Array
+/** A tensor on its way to or from a session. */
+export interface Tensor {
+  dtype: Extract<DType, 'float32' | 'int64' | 'int32' | 'bool' | 'float64'>
+  shape: readonly number[]
+  data: NumericArray
+}
+export type Tensors = Record<string, Tensor>
+
+export const float32 = (data: Float32Array | readonly number[], shape: readonly number[] = [data.length]): Tensor => ({
+  dtype: 'float32',
+  shape,
+  data: data instanceof Float32Array ? data : Float32Array.from(data),
+})
+export const int64 = (values: ArrayLike<number>, shape: readonly number[] = [values.length]): Tensor => {
+  const data = new BigInt64Array(values.length)
+  for (let i = 0; i < values.length; i++) data[i] = BigInt(values[i])
+  return { dtype: 'int64', shape, data }
+}
+export const scalar = (value: number): Tensor => float32([value], [])
+export const numbers = (t: Tensor): number[] => Array.from(t.data as ArrayLike<number | bigint>, Number)

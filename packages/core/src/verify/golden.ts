@@ -1,0 +1,68 @@
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { configFile, readAdapterConfig } from '../adapter/files.js'
+import { floatsOf, readSafetensors, type StoredTensor } from '../adapter/safetensors.js'
+import { GraftError } from '../errors.js'
+import type { Model } from '../model/model.js'
+import type { Batch, Example } from '../objective/objective.js'
+import { float32, int64, type Tensor, type Tensors } from '../runtime/tensor.js'
+
+/** A folder of reference results: what HF PEFT computes for one model, per method. */
+export interface Golden {
+  folder: string
+  /** .onnx files of the same model, from different exporters */
+  exports: readonly string[]
+  cases: readonly string[]
+  feeds: Tensors
+  logits: Float32Array
+  batch: Batch
+}
+export interface Trajectory {
+  losses: number[]
+  optimizer: { lr: number; betas: [number, number]; eps: number; weight_decay: number }
+}
+
+/** Opens a folder of reference results. Throws NOT_GOLDEN saying what is missing. */
+export function openGolden(folder: string): Golden {
+  for (const file of ['batch.safetensors', 'forward.safetensors'])
+    if (!existsSync(join(folder, file))) throw new GraftError('NOT_GOLDEN', `${folder}: ${file} is missing. Give a folder of reference results: batch.safetensors, forward.safetensors, onnx/, and a folder per method.`)
+  const batch = readSafetensors(join(folder, 'batch.safetensors')).tensors
+  const forward = readSafetensors(join(folder, 'forward.safetensors')).tensors
+  const entries = readdirSync(folder).filter((name) => statSync(join(folder, name)).isDirectory())
+  return {
+    folder,
+    exports: entries.map((name) => join(folder, name, 'model.onnx')).filter(existsSync),
+    cases: entries.filter((name) => existsSync(join(folder, name, 'start', configFile))),
+    feeds: Object.fromEntries([...batch].filter(([name]) => name !== 'labels').map(([name, t]) => [name, tensorOf(name, t)])),
+    logits: floatsOf(required(forward, 'logits', folder), 'logits'),
+    batch: batchOf(batch, folder),
+  }
+}
+
+function required(tensors: Map<string, StoredTensor>, name: string, folder: string): StoredTensor {
+  const found = tensors.get(name)
+  if (!found) throw new GraftError('NOT_GOLDEN', `${folder}: tensor ${name} is missing from its files.`)
+  return found
+}
+const integers = ({ data }: StoredTensor): number[] => Array.from(new BigInt64Array(new Uint8Array(data).buffer), Number)
+const tensorOf = (name: string, t: StoredTensor): Tensor => (t.dtype === 'I64' ? int64(integers(t), t.shape) : float32(floatsOf(t, name), t.shape))
+
+function batchOf(tensors: Map<string, StoredTensor>, folder: string): Batch {
+  const labels = required(tensors, 'labels', folder)
+  const values = integers(labels)
+  const ids = tensors.get('input_ids')
+  if (!ids) return { length: 0, examples: values.map((label) => ({ ids: [], label })) }
+  const [count, length] = ids.shape
+  const [all, mask] = [integers(ids), integers(required(tensors, 'attention_mask', folder))]
+  const row = (list: number[], b: number) => list.slice(b * length, (b + 1) * length)
+  const examples = Array.from({ length: count }, (_, b): Example => {
+    const real = row(all, b).slice(0, row(mask, b).filter(Boolean).length)
+    return labels.shape.length === 2 ? { ids: real, tokenLabels: row(values, b) } : { ids: real, label: values[b] }
+  })
+  return { length, examples }
+}
+
+export const caseConfig = (golden: Golden, name: string) => readAdapterConfig(join(golden.folder, name, 'start'))
+export const trajectoryOf = (golden: Golden, name: string): Trajectory => JSON.parse(readFileSync(join(golden.folder, name, 'trajectory.json'), 'utf8'))
+/** onnx, onnx-script, … */
+export const exportName = (model: Model): string => basename(join(model.file, '..'))

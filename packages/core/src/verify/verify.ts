@@ -1,0 +1,164 @@
+import { join } from 'node:path'
+import { keyPrefix, loadTensors } from '../adapter/files.js'
+import { floatsOf, readSafetensors } from '../adapter/safetensors.js'
+import { adapt, type Adapted } from '../compile/adapt.js'
+import { compileGradient, compileStep, next } from '../compile/step.js'
+import type { Registry } from '../container.js'
+import { GraftError } from '../errors.js'
+import { methodOptions } from '../method/options.js'
+import type { PeftMethod } from '../method/method.js'
+import type { Variables } from '../method/variables.js'
+import { Model } from '../model/model.js'
+import type { Objective, Supervision } from '../objective/objective.js'
+import { adamw } from '../optimizer/adamw.js'
+import { runOnce, Session } from '../runtime/session.js'
+import { float32, scalar, type Tensors } from '../runtime/tensor.js'
+import { caseConfig, exportName, type Golden, openGolden, trajectoryOf } from './golden.js'
+
+/** Greatest difference allowed, per check: the arbiter's tolerances on the CPU in float32. */
+export const tolerances = { forward: 1e-5, gradients: 1e-4, trajectory: 1e-3, adapter: 1e-3 } as const
+
+export interface Check {
+  name: keyof typeof tolerances
+  difference: number
+  passed: boolean
+}
+export interface CaseReport {
+  export: string
+  case: string
+  status: 'passed' | 'failed' | 'not built'
+  checks: Check[]
+  /** why a case isn't built, or what it threw */
+  reason?: string
+}
+
+const check = (name: Check['name'], difference: number): Check => ({ name, difference, passed: difference <= tolerances[name] })
+
+/** Replays reference results on every export of a model: forward, first gradients, ten steps, end adapter. */
+export async function* verify(folder: string, registry: Registry, only?: string): AsyncGenerator<CaseReport> {
+  const golden = openGolden(folder)
+  if (only && !golden.cases.includes(only)) throw new GraftError('UNKNOWN_CASE', `${folder}: no case ${only}. Known: ${golden.cases.join(', ')}.`)
+  if (golden.exports.length === 0) throw new GraftError('NOT_GOLDEN', `${folder}: no onnx/model.onnx to verify.`)
+  for (const file of golden.exports) {
+    const model = Model.open(file)
+    if (!only) yield await guarded(model, 'forward', () => forward(golden, model))
+    for (const name of only ? [only] : golden.cases) yield await guarded(model, name, () => verifyCase(golden, model, name, registry))
+  }
+}
+
+async function guarded(model: Model, name: string, run: () => Promise<Check[]>): Promise<CaseReport> {
+  const report = { export: exportName(model), case: name }
+  try {
+    const checks = await run()
+    return { ...report, checks, status: checks.every((c) => c.passed) ? 'passed' : 'failed' }
+  } catch (error) {
+    const notBuilt = error instanceof NotBuilt
+    return { ...report, checks: [], status: notBuilt ? 'not built' : 'failed', reason: (error as Error).message }
+  }
+}
+class NotBuilt extends Error {}
+
+async function forward(golden: Golden, model: Model): Promise<Check[]> {
+  const outputs = await runOnce(model.graph, needed(model, golden.feeds))
+  const logits = outputs[model.logits.name].data as Float32Array
+  return [check('forward', greatestDifference(logits, golden.logits))]
+}
+const needed = (model: Model, feeds: Tensors): Tensors => Object.fromEntries(model.graph.inputs.map((v) => [v.name, feeds[v.name]]))
+
+interface Setup {
+  method: PeftMethod
+  config: Record<string, unknown>
+  objective: Objective
+  supervision: Supervision
+  labels: number
+}
+
+async function verifyCase(golden: Golden, model: Model, name: string, registry: Registry): Promise<Check[]> {
+  const setup = prepare(golden, model, name, registry)
+  const build = () => adapt(model, { ...setup, rows: setup.supervision.count, totalSteps: 10, training: false })
+  const start = build()
+  const parameters = () => loadTensors(join(golden.folder, name, 'parameters.safetensors'), start.variables)
+  const gradients = await gradientCheck(golden, name, start, setup, parameters())
+  const { losses, end } = await train(golden, name, build(), setup, parameters())
+  const expected = trajectoryOf(golden, name).losses
+  const reference = loadTensors(join(golden.folder, name, 'end', 'adapter_model.safetensors'), start.variables)
+  return [
+    gradients,
+    check('trajectory', Math.max(...expected.map((loss, i) => Math.abs(loss - losses[i])))),
+    check('adapter', greatestDifference(end, reference)),
+  ]
+}
+
+function prepare(golden: Golden, model: Model, name: string, registry: Registry): Setup {
+  const stored = caseConfig(golden, name)
+  const method = registry.methodOfType(stored.peft_type)
+  if (!method) throw new NotBuilt(`no installed method has peft_type ${stored.peft_type}`)
+  const objective = registry.all('objective').find((o) => o.taskType === (stored.task_type ?? null))
+  if (!objective) throw new NotBuilt(`no installed objective has task_type ${stored.task_type}`)
+  const config = { ...supportedOptions(method, stored), modules_to_save: stored.modules_to_save ?? [] }
+  const labels = Number(model.logitsShape.at(-1))
+  return { method, config, objective, supervision: objective.supervise(golden.batch, 1), labels }
+}
+
+/** HF writes every field of its config class; those that are off mean nothing, those that are on must be known to the method. */
+export function supportedOptions(method: PeftMethod, stored: Record<string, unknown>): Record<string, unknown> {
+  const known = Object.keys((method.configSchema as { properties: object }).properties)
+  const given = Object.entries(stored).filter(([key]) => known.includes(key))
+  const on = Object.entries(stored).filter(([key, v]) => !known.includes(key) && !bookkeeping.has(key) && isOn(v))
+  if (on.length > 0) throw new NotBuilt(`method ${method.name} has no option ${on.map(([key]) => key).join(', ')}`)
+  return methodOptions(method, Object.fromEntries(given))
+}
+const isOn = (v: unknown): boolean => v !== null && v !== false && !(typeof v === 'object' && Object.keys(v).length === 0)
+/** Fields about the file rather than the method, and sizes of variants that their own switch turns on. */
+const bookkeeping = new Set(['peft_type', 'peft_version', 'task_type', 'base_model_name_or_path', 'revision', 'inference_mode', 'auto_mapping', 'megatron_core', 'qalora_group_size', 'runtime_config'])
+
+const stepFeeds = (golden: Golden, model: Model, { supervision }: Setup): Tensors => {
+  const all = { ...golden.feeds, ...supervision.feeds, inverse_count: scalar(1 / supervision.count) }
+  return Object.fromEntries(Object.entries(all).filter(([name]) => model.graph.inputs.some((v) => v.name === name)))
+}
+
+async function gradientCheck(golden: Golden, name: string, adapted: Adapted, setup: Setup, parameters: Float32Array): Promise<Check> {
+  const graph = compileGradient(adapted)
+  const { gradient } = await runOnce(graph, { ...stepFeeds(golden, adapted.model, setup), parameters: float32(parameters) })
+  return check('gradients', greatestRelative(gradient.data as Float32Array, join(golden.folder, name, 'gradients.safetensors'), adapted.variables))
+}
+
+/** Greatest difference of any gradient, relative to the greatest gradient of the same tensor. */
+function greatestRelative(flat: Float32Array, path: string, variables: Variables): number {
+  const { tensors } = readSafetensors(path)
+  const relative = variables.list.map(({ name, offset, size }) => {
+    const stored = tensors.get(keyPrefix + name)
+    const own = flat.subarray(offset, offset + size)
+    const reference = stored ? floatsOf(stored, name) : new Float32Array(size)
+    const scale = reference.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
+    return greatestDifference(own, reference) / (scale || 1)
+  })
+  return Math.max(...relative)
+}
+
+async function train(golden: Golden, name: string, adapted: Adapted, setup: Setup, start: Float32Array): Promise<{ losses: number[]; end: Float32Array }> {
+  const { lr, betas, eps, weight_decay } = trajectoryOf(golden, name).optimizer
+  const optimizer = adamw({ name: 'adamw', betas, epsilon: eps, weight_decay, momentum: 0 })
+  const session = await Session.open(compileStep(adapted, { optimizer, clip: 0, accumulate: false }))
+  let state: Tensors = { parameters: float32(start), ...Object.fromEntries(optimizer.state.map((s) => [s, float32(new Float32Array(start.length))])) }
+  const losses: number[] = []
+  let end = start
+  try {
+    for (let t = 1; t <= 11; t++) {
+      end = new Float32Array(state.parameters.data as Float32Array)
+      const outputs = await session.run({ ...stepFeeds(golden, adapted.model, setup), ...state, scalars: float32(optimizer.scalars(t, lr)) })
+      losses.push(Number(outputs.loss.data[0]))
+      state = Object.fromEntries(Object.keys(state).map((key) => [key, outputs[next(key)]]))
+    }
+  } finally {
+    await session.close()
+  }
+  return { losses, end }
+}
+
+function greatestDifference(a: Float32Array, b: Float32Array): number {
+  if (a.length !== b.length) return Number.POSITIVE_INFINITY
+  let greatest = 0
+  for (let i = 0; i < a.length; i++) greatest = Math.max(greatest, Number.isFinite(a[i]) ? Math.abs(a[i] - b[i]) : Number.POSITIVE_INFINITY)
+  return greatest
+}
