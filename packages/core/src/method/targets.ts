@@ -23,12 +23,14 @@ export const targetSchema = {
 
 const allLinear = 'all-linear'
 
-/** The linear layers a config chooses, in the model's order. Throws TARGET_NOT_FOUND with near misses when there are none. */
+/** The linear layers a config chooses, in the model's order. Throws TARGET_NOT_FOUND with near misses when there are none;
+ *  names that match nothing beside others that do are left as a notice on the model, as HF PEFT lets them pass. */
 export function targets(model: Model, options: TargetOptions): LinearSite[] {
   const wanted = options.target_modules ?? architectureDefault(model)
   const found = model.linears.filter((s) => selects(model, wanted, s.path) && !excluded(options, s.path) && inLayers(options, s.path))
   const unmatched = Array.isArray(wanted) ? wanted.filter((name) => !model.linears.some((s) => endsWith(s.path, name))) : []
-  if (found.length === 0 || unmatched.length > 0) throw notFound(model, unmatched.length > 0 ? unmatched : [wanted].flat())
+  if (found.length === 0) throw notFound(model, [wanted].flat())
+  if (unmatched.length > 0) model.notices.push(notFound(model, unmatched).message)
   return found
 }
 

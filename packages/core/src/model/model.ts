@@ -10,6 +10,8 @@ import { shareTiedOutput } from './tied.js'
 export class Model {
   readonly g: Builder
   readonly sites: readonly Site[]
+  /** things worth telling the user that stop nothing */
+  readonly notices: string[] = []
 
   constructor(
     readonly graph: Graph,

@@ -12,9 +12,11 @@ export function shareTiedOutput(g: Builder, output: LinearSite | undefined, embe
   for (const { node } of embeddings) {
     const table = node.inputs[0] as Value
     if (table === copy || !table.data || !isTransposeOf(table, copy)) continue
+    g.graph.scope = output.node.scope
     const tied = g.matMul(output.node.inputs[0] as Value, table, { transB: true })
     g.graph.replaceUses(output.node.outputs[0] as Value, tied)
     g.graph.removeNode(output.node)
+    g.graph.scope = ''
     return
   }
 }

@@ -25,12 +25,12 @@ function fuseTransposition(g: Builder, node: Node): void {
   g.graph.removeNode(node)
 }
 
-/** A scalar factor after a product of activations becomes the product's alpha. */
+/** A power of two after a product of activations becomes the product's alpha; other factors would round differently there. */
 function fuseScale(g: Builder, node: Node): void {
   const [x, factor] = scalarOf(node.inputs[0]) === undefined ? node.inputs : [node.inputs[1], node.inputs[0]]
   const alpha = node.op === 'Mul' ? scalarOf(factor) : inverse(scalarOf(node.inputs[1]))
   const product = x?.producer
-  if (alpha === undefined || !product || x?.users.size !== 1 || x.dtype !== 'float32' || product.inputs.some((v) => v?.data)) return
+  if (alpha === undefined || !Number.isInteger(Math.log2(alpha)) || !product || x?.users.size !== 1 || x.dtype !== 'float32' || product.inputs.some((v) => v?.data)) return
   if (product.op !== 'MatMul' && product.op !== 'com.microsoft::FusedMatMul') return
   if (product.inputs.some((v) => (v?.shape?.length ?? 0) < 2)) return
   g.graph.scope = product.scope
