@@ -2,6 +2,7 @@ import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync
 import { basename, dirname, join } from 'node:path'
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import type { Shape } from '../graph/dim.js'
+import { GraftError } from '../graph/errors.js'
 import type { Graph } from '../graph/graph.js'
 import { type Attribute, dtypes, type Node, type TensorData, type Value } from '../graph/types.js'
 import {
@@ -86,10 +87,15 @@ export function writeAtomically(path: string, bytes: Uint8Array | string, before
     renameSync(partial, path)
   } catch (error) {
     rmSync(partial, { force: true })
-    throw error
+    throw diskError(error, path)
   } finally {
     closeSync(fd)
   }
+}
+function diskError(cause: unknown, path: string): unknown {
+  const { code } = cause as { code?: string }
+  if (code !== 'ENOSPC' && code !== 'EDQUOT' && code !== 'EFBIG') return cause
+  return new GraftError('DISK_FULL', `${path}: no room left to write it (${code}). What was there before is untouched. Free some space, then continue with --resume.`, { cause })
 }
 
 function encode(graph: Graph, place: Place): Uint8Array {

@@ -1,0 +1,20 @@
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { writeAtomically } from '@graft/onnx'
+
+export type LogEntry = { step: number } & Record<string, unknown>
+
+/** The run's log, one JSON object a line. A line is one write, so a killed run leaves whole lines. */
+export class RunLog {
+  constructor(private readonly path: string) {}
+  write(entry: LogEntry): void {
+    appendFileSync(this.path, `${JSON.stringify(entry)}\n`)
+  }
+  /** Forgets what was logged after a step: a resumed run writes it again. */
+  truncateAfter(step: number): void {
+    if (!existsSync(this.path)) return
+    const kept = readFileSync(this.path, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '' && (JSON.parse(line) as LogEntry).step <= step)
+    writeAtomically(this.path, kept.map((line) => `${line}\n`).join(''))
+  }
+}

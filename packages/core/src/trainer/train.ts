@@ -1,0 +1,199 @@
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { saveAdapter } from '../adapter/files.js'
+import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
+import type { Registry } from '../container.js'
+import { epochBatches } from '../data/batches.js'
+import { GraftError } from '../errors.js'
+import type { Example } from '../objective/objective.js'
+import { adamw } from '../optimizer/adamw.js'
+import type { Optimizer } from '../optimizer/optimizer.js'
+import { learningRate } from '../optimizer/schedule.js'
+import { sgd } from '../optimizer/sgd.js'
+import { writeManifest } from './manifest.js'
+import { loadCheckpoint, type Progress, saveCheckpoint } from './checkpoint.js'
+import type { TrainConfig } from './config.js'
+import { type Evaluation, Evaluator } from './evaluator.js'
+import { RunLog } from './log.js'
+import { type Prepared, prepare } from './prepare.js'
+import { Stepper, type StepResult } from './stepper.js'
+
+/** What a run tells while it goes on. All optional. */
+export interface TrainHooks {
+  onStart?(info: { prepared: Prepared; trainable: number; resumedAt: number; compileSeconds: number }): void
+  onStep?(info: StepResult & { step: number; total: number; learningRate: number; seconds: number }): void
+  onEvaluation?(info: Evaluation & { step: number; part: string; improved: boolean }): void
+  onNotice?(text: string): void
+  /** aborting ends the run after the step in hand, with a checkpoint */
+  signal?: AbortSignal
+}
+export interface TrainResult {
+  finished: boolean
+  step: number
+  adapter: string
+  before: Record<string, Evaluation>
+  after: Record<string, Evaluation>
+}
+export interface TrainFlags {
+  resume?: boolean
+  overwrite?: boolean
+}
+
+const optimizers: Record<string, (options: TrainConfig['training'] & { name: 'adamw' | 'sgd' }) => Optimizer> = { adamw, sgd }
+
+/** Trains an adapter as a config says. Throws what preparing throws, OUTPUT_EXISTS, NOT_FINITE, DISK_FULL. */
+export async function train(config: TrainConfig, registry: Registry, hooks: TrainHooks = {}, flags: TrainFlags = {}): Promise<TrainResult> {
+  const prepared = prepare(config, registry)
+  claimOutput(config.output, flags)
+  const trainer = await Trainer.open(config, prepared, hooks, flags)
+  try {
+    return await trainer.run()
+  } finally {
+    await trainer.close()
+  }
+}
+
+function claimOutput(output: string, { resume, overwrite }: TrainFlags): void {
+  if (overwrite) for (const part of ['adapter', 'checkpoints', 'log.jsonl']) rmSync(join(output, part), { recursive: true, force: true })
+  if (!resume && existsSync(join(output, 'checkpoints'))) throw new GraftError('OUTPUT_EXISTS', `${output} already holds a run. Continue it with --resume, replace it with --overwrite, or choose another output.`)
+  mkdirSync(join(output, 'checkpoints'), { recursive: true })
+}
+
+class Trainer {
+  private readonly log: RunLog
+  private progress: Progress = { step: 0, best: null, stale: 0, stopped: false }
+  private epoch = { index: -1, batches: [] as number[][] }
+
+  private constructor(
+    private readonly config: TrainConfig,
+    private readonly prepared: Prepared,
+    private readonly hooks: TrainHooks,
+    private readonly adapted: Adapted,
+    private readonly stepper: Stepper,
+    private readonly evaluator: Evaluator,
+  ) {
+    this.log = new RunLog(join(config.output, 'log.jsonl'))
+  }
+
+  static async open(config: TrainConfig, prepared: Prepared, hooks: TrainHooks, flags: TrainFlags): Promise<Trainer> {
+    const started = performance.now()
+    const { model, objective, pad, totalSteps, labels } = prepared
+    const { batch_size, gradient_accumulation, max_grad_norm, optimizer } = config.training
+    const rows = objective.classifies ? batch_size : batch_size * longest(prepared.train)
+    const options: Omit<AdaptOptions, 'training'> = { method: config.method, config: config.methodOptions, objective, labels: labels.length, rows, totalSteps }
+    const adapted = adapt(model, { ...options, training: true })
+    const session = { device: config.device, threads: config.threads ?? undefined, prepack: model.parameterCount < smallModel }
+    const stepper = await Stepper.open(adapted, adapted.variables.initial(config.seed), {
+      ...session, base: model, objective, rows, pad, seed: config.seed,
+      optimizer: optimizers[optimizer]({ ...config.training, name: optimizer }), clip: max_grad_norm, accumulate: gradient_accumulation > 1,
+    }) // biome-ignore format: one thing
+    const evaluator = await Evaluator.open(model, options, { ...session, pad, batchSize: Math.max(batch_size, 32) })
+    const trainer = new Trainer(config, prepared, hooks, adapted, stepper, evaluator)
+    if (flags.resume) trainer.restore()
+    for (const notice of adapted.model.notices) hooks.onNotice?.(notice)
+    const compileSeconds = (performance.now() - started) / 1000
+    hooks.onStart?.({ prepared, trainable: adapted.variables.total, resumedAt: trainer.progress.step, compileSeconds })
+    return trainer
+  }
+
+  async run(): Promise<TrainResult> {
+    const { totalSteps, validation, test } = this.prepared
+    const before = this.progress.step === 0 ? await this.evaluateParts({ validation, test }) : {}
+    if (this.progress.step === 0) this.save('last')
+    while (this.progress.step < totalSteps && !this.progress.stopped) {
+      await this.step(this.progress.step + 1)
+      if (this.hooks.signal?.aborted) {
+        this.save('last')
+        return { finished: false, step: this.progress.step, adapter: '', before, after: {} }
+      }
+    }
+    this.save('last')
+    return this.finish(before)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.stepper.close(), this.evaluator.close()])
+  }
+
+  private async step(t: number): Promise<void> {
+    const started = performance.now()
+    const { totalSteps, stepsPerEpoch } = this.prepared
+    const { training } = this.config
+    const rate = learningRate(training, t, totalSteps)
+    const result = await this.stepper.step(t, rate, this.batches(t))
+    this.progress.step = t
+    const seconds = (performance.now() - started) / 1000
+    this.log.write({ step: t, loss: result.loss, gradient_norm: result.gradientNorm, learning_rate: rate, tokens: result.tokens, seconds, memory_mb: Math.round(process.memoryUsage.rss() / 2 ** 20) })
+    this.hooks.onStep?.({ ...result, step: t, total: totalSteps, learningRate: rate, seconds })
+    if (t % (training.eval_every ?? stepsPerEpoch) === 0 || t === totalSteps) await this.validate()
+    if (t % training.save_every === 0) this.save('last')
+  }
+
+  /** The batches of step t: a function of the seed and t, so a resumed run sees what an uninterrupted one does. */
+  private batches(t: number): Example[][] {
+    const { stepsPerEpoch, train } = this.prepared
+    const { batch_size, gradient_accumulation } = this.config.training
+    const index = Math.floor((t - 1) / stepsPerEpoch)
+    if (this.epoch.index !== index) this.epoch = { index, batches: epochBatches(train, batch_size, this.config.seed, index) }
+    const first = ((t - 1) % stepsPerEpoch) * gradient_accumulation
+    return this.epoch.batches.slice(first, first + gradient_accumulation).map((b) => b.map((i) => train[i]))
+  }
+
+  private async validate(): Promise<void> {
+    const { validation, objective } = this.prepared
+    if (validation.length === 0) return
+    const found = await this.evaluator.evaluate(validation, new Float32Array(this.stepper.vectors.parameters))
+    const metric = objective.classifies ? found.accuracy : -found.loss
+    const improved = this.progress.best === null || metric > this.progress.best
+    this.progress = { ...this.progress, best: improved ? metric : this.progress.best, stale: improved ? 0 : this.progress.stale + 1 }
+    const { early_stopping } = this.config.training
+    this.progress.stopped = early_stopping !== null && this.progress.stale >= early_stopping
+    this.report('validation', found, improved)
+    if (improved) this.save('best')
+  }
+
+  private async evaluateParts(parts: Record<string, readonly Example[]>): Promise<Record<string, Evaluation>> {
+    const found: Record<string, Evaluation> = {}
+    for (const [part, examples] of Object.entries(parts)) {
+      if (examples.length === 0) continue
+      found[part] = await this.evaluator.evaluate(examples, new Float32Array(this.stepper.vectors.parameters))
+      this.report(part, found[part], false)
+    }
+    return found
+  }
+  private report(part: string, found: Evaluation, improved: boolean): void {
+    this.log.write({ step: this.progress.step, part, ...found })
+    this.hooks.onEvaluation?.({ ...found, step: this.progress.step, part, improved })
+  }
+
+  /** Writes the adapter from the best checkpoint where there was validation, else from the last, and evaluates it. */
+  private async finish(before: Record<string, Evaluation>): Promise<TrainResult> {
+    const { validation, test } = this.prepared
+    if (existsSync(this.checkpoint('best'))) this.stepper.vectors = loadCheckpoint(this.checkpoint('best'), this.prepared.fingerprint).vectors
+    const adapter = join(this.config.output, 'adapter')
+    const { method, methodOptions } = this.config
+    const { objective } = this.prepared
+    const saved = methodOptions.modules_to_save ?? (objective.savedModules.length > 0 ? objective.savedModules : null)
+    saveAdapter(adapter, this.adapted.variables, this.stepper.vectors.parameters, {
+      ...methodOptions, modules_to_save: saved, peft_type: method.peftType, task_type: objective.taskType, inference_mode: true, base_model_name_or_path: this.prepared.model.folder,
+    }) // biome-ignore format: one thing
+    writeManifest(adapter, { model: this.prepared.model.file, method: method.name, options: methodOptions, objective: objective.name, labels: this.prepared.labels, max_length: this.prepared.max_length, columns: this.config.data.columns })
+    const after = await this.evaluateParts({ validation, test })
+    return { finished: true, step: this.progress.step, adapter, before, after }
+  }
+
+  private checkpoint = (name: 'last' | 'best'): string => join(this.config.output, 'checkpoints', `${name}.safetensors`)
+  private save(name: 'last' | 'best'): void {
+    saveCheckpoint(this.checkpoint(name), { progress: this.progress, vectors: this.stepper.vectors, fingerprint: this.prepared.fingerprint })
+  }
+  private restore(): void {
+    const { progress, vectors } = loadCheckpoint(this.checkpoint('last'), this.prepared.fingerprint)
+    this.progress = progress
+    this.stepper.vectors = vectors
+    this.log.truncateAfter(progress.step)
+  }
+}
+
+const longest = (examples: readonly Example[]): number => examples.reduce((m, e) => Math.max(m, e.ids.length), 0)
+/** Below this many parameters (64 MB) a packed copy of the weights costs nothing worth saving and makes small batches faster. */
+const smallModel = 16e6
