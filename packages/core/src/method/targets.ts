@@ -1,6 +1,6 @@
 import { GraftError, nearest } from '../errors.js'
 import type { Model } from '../model/model.js'
-import { endsWith } from '../model/paths.js'
+import { belongsTo, endsWith } from '../model/paths.js'
 import type { LinearSite } from '../model/site.js'
 import { defaultTargets } from './default-targets.js'
 
@@ -39,7 +39,7 @@ function selects(model: Model, wanted: readonly string[] | string, path: string)
   return typeof wanted === 'string' ? fullMatch(wanted, path) : wanted.some((name) => endsWith(path, name))
 }
 function excluded({ exclude_modules, modules_to_save }: TargetOptions, path: string): boolean {
-  if (modules_to_save?.some((name) => endsWith(path, name))) return true
+  if (modules_to_save?.some((name) => belongsTo(path, name))) return true
   if (!exclude_modules) return false
   return typeof exclude_modules === 'string' ? fullMatch(exclude_modules, path) : exclude_modules.some((name) => endsWith(path, name))
 }

@@ -1,6 +1,6 @@
 import { GraftError, suggestion } from '../errors.js'
 import type { Model } from '../model/model.js'
-import { endsWith } from '../model/paths.js'
+import { belongsTo } from '../model/paths.js'
 import type { Site, WeightSlot } from '../model/site.js'
 import type { AttachContext } from './method.js'
 import { copyOf } from './variables.js'
@@ -17,7 +17,7 @@ export function trainParameter(param: Param, slot: WeightSlot, name: string): st
 
 /** Trains modules in full (HF PEFT's modules_to_save): their weights and biases become variables. Returns the paths it found. */
 export function trainModules(model: Model, param: Param, names: readonly string[]): string[] {
-  const chosen = model.sites.filter((s) => names.some((name) => endsWith(s.path, name)))
+  const chosen = model.sites.filter((s) => names.some((name) => belongsTo(s.path, name)))
   for (const site of chosen) {
     trainParameter(param, site.weight, `${site.path}.weight`)
     const bias = biasOf(site)

@@ -16,3 +16,9 @@ export function wrapperPrefix(paths: readonly string[]): string {
 
 /** Whether a module path is named by `target`: the whole path, or its end after a dot. */
 export const endsWith = (path: string, target: string): boolean => path === target || path.endsWith(`.${target}`)
+
+/** A module and the modules it lies in: a.b.c, a.b, a. */
+export const ancestry = (path: string): string[] => path.split('.').map((_, i, parts) => parts.slice(0, parts.length - i).join('.'))
+
+/** Whether a module belongs to what modules_to_save names: itself or a container of it ends so, with or without a dot (as HF PEFT). */
+export const belongsTo = (path: string, name: string): boolean => ancestry(path).some((p) => p.endsWith(name))

@@ -84,7 +84,9 @@ async function verifyCase(golden: Golden, model: Model, name: string, registry: 
   const reference = loadTensors(join(golden.folder, name, 'end', 'adapter_model.safetensors'), start.variables)
   return [
     gradients,
-    check('trajectory', Math.max(...expected.map((loss, i) => Math.abs(loss - losses[i])))),
+    // Relative to the loss: on some of these models ten steps at this rate amplify rounding so much that PyTorch's own
+    // float64 run ends 3.5e-3 from its float32 run (docs/decisions/0006-verification.md).
+    check('trajectory', Math.max(...expected.map((loss, i) => Math.abs(loss - losses[i]) / Math.max(1, Math.abs(loss))))),
     check('adapter', greatestDifference(end, reference)),
   ]
 }
