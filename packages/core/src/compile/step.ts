@@ -85,7 +85,8 @@ export function compileEvaluation({ model, objective }: Adapted): Graph {
   return finish(g, { loss_sum: objective.lossSum, predictions: objective.predictions, ...(objective.logits ? { row_logits: objective.logits } : {}) })
 }
 
-function finish(g: Builder, outputs: Record<string, Value>): Graph {
+/** Makes these values the graph's only outputs and drops all that they don't need. */
+export function finish(g: Builder, outputs: Record<string, Value>): Graph {
   g.graph.outputs.splice(0, g.graph.outputs.length, ...Object.entries(outputs).map(([name, v]) => output(g, name, v)))
   g.graph.prune()
   dropUnusedInputs(g.graph)

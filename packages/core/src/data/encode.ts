@@ -1,8 +1,9 @@
 import { GraftError, suggestion } from '../errors.js'
+import type { Model } from '../model/model.js'
 import type { Example } from '../objective/objective.js'
 import { type Columns, promptCompletion } from './format.js'
 import { type DataRecord, textField } from './records.js'
-import type { Tokenizer } from './tokenizer.js'
+import { Tokenizer } from './tokenizer.js'
 
 export interface EncodeOptions {
   columns: Columns
@@ -63,13 +64,32 @@ export function encodeLanguage(records: readonly DataRecord[], tokenizer: Tokeni
 /** The first token has no position before it that could predict it. */
 const supervisedTokens = ({ tokenLabels = [] }: Example): number => tokenLabels.slice(1).filter((l) => l !== -100).length
 
+/** Records without their answers, for prediction. */
+export function encodeInputs(records: readonly DataRecord[], model: Model, { columns, max_length }: { columns: Columns; max_length: number | null }): { examples: Example[]; pad: number } {
+  const size = imageSize(model)
+  if (size !== undefined) return { examples: records.map((r) => ({ ids: [], pixels: pixelsOf(r, columns, size) })), pad: 0 }
+  const tokenizer = Tokenizer.open(model.folder, model.config)
+  const limit = max_length ?? defaultMaxLength(model)
+  return { examples: records.map((r) => ({ ids: tokenizer.encode(textField(r, columns, 'text').trim()).slice(0, limit) })), pad: tokenizer.pad }
+}
+/** Tokens a model has positions for. */
+export const positions = ({ config }: Model): number => Number(config.max_position_embeddings ?? config.n_positions ?? Number.POSITIVE_INFINITY)
+export const defaultMaxLength = (model: Model): number => Math.min(512, positions(model))
+
+/** Numbers in one image the model takes; undefined for a model of texts. */
+export function imageSize({ graph }: Model): number | undefined {
+  const image = graph.inputs.find((v) => v.name === 'pixel_values')
+  return image && (image.shape?.slice(1) as number[]).reduce((a, b) => a * b, 1)
+}
+function pixelsOf({ fields, where }: DataRecord, columns: Columns, size: number): Float32Array {
+  const pixels = Float32Array.from([fields[columns.pixel_values ?? 'pixel_values']].flat(4) as number[])
+  if (pixels.length !== size || pixels.some(Number.isNaN)) throw new GraftError('BAD_IMAGE', `${where}: pixel_values holds ${pixels.length} numbers, the model takes ${size}.`)
+  return pixels
+}
+
 /** Images as nested numbers in a field pixel_values, already normalised. */
 export function encodeImages(records: readonly DataRecord[], labels: readonly string[], size: number, { columns }: EncodeOptions): Encoded {
-  const examples = records.map((record): Example => {
-    const pixels = Float32Array.from([record.fields[columns.pixel_values ?? 'pixel_values']].flat(4) as number[])
-    if (pixels.length !== size || pixels.some(Number.isNaN)) throw new GraftError('BAD_IMAGE', `${record.where}: pixel_values holds ${pixels.length} numbers, the model takes ${size}.`)
-    return { ids: [], pixels, label: labelOf(record, columns, labels) }
-  })
+  const examples = records.map((record): Example => ({ ids: [], pixels: pixelsOf(record, columns, size), label: labelOf(record, columns, labels) }))
   return { examples, report: report(examples, 0, 0, examples.length) }
 }
 

@@ -36,7 +36,8 @@ export class WeightSlot {
     /** stored [in, out] although torch's module holds [out, in] */
     readonly transposed: boolean,
   ) {}
-  private get stored(): Value {
+  /** What the node reads now, in the file's orientation. */
+  get stored(): Value {
     return this.node.inputs[this.index] as Value
   }
   /** The frozen parameter as stored, or undefined once a method mapped it to something computed. */
@@ -49,12 +50,25 @@ export class WeightSlot {
     const shape = shapeOf(this.stored) as readonly number[]
     return this.transposed ? [...shape].reverse() : shape
   }
+  /** The same slot in a fork. */
+  get key(): string {
+    return `${this.node.name}/${this.index}`
+  }
+  /** What the module reads now, as torch holds it. */
+  get value(): Value {
+    return this.transposed ? this.g.swapLast(this.stored) : this.stored
+  }
+  /** Replaces the frozen parameter by other values, in the file's orientation. */
+  set(values: Float32Array): void {
+    const shape = this.stored.shape as readonly number[]
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    this.g.graph.setInput(this.node, this.index, this.g.graph.addConstant(this.stored.name, { dtype: 'float32', shape, data: { bytes } }))
+  }
   /** Replaces the parameter w (as torch holds it) by f(w). */
   map(f: (w: Value) => Value): void {
     this.g.graph.scope = this.node.scope
-    const { transposed, stored } = this
-    const next = f(transposed ? this.g.swapLast(stored) : stored)
-    this.g.graph.setInput(this.node, this.index, transposed ? this.g.swapLast(next) : next)
+    const next = f(this.value)
+    this.g.graph.setInput(this.node, this.index, this.transposed ? this.g.swapLast(next) : next)
     this.g.graph.scope = ''
   }
 }

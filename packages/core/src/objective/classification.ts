@@ -1,4 +1,4 @@
-import { productOf, shapeOf } from '@graft/onnx'
+import { productOf, shapeOf, type Value } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { normal } from '../method/variables.js'
 import { int64 } from '../runtime/tensor.js'
@@ -13,17 +13,29 @@ function ownLogits({ model, g, labels }: ObjectiveContext): BuiltObjective {
   return wholeLoss(g, model.logits, g.graph.addInput('targets', 'int64', ['batch']))
 }
 
-/** A new `score` layer on the last real token's hidden state, as transformers' …ForSequenceClassification on a language model. */
-function scoredLastToken({ model, g, labels, param }: ObjectiveContext): BuiltObjective {
+/** A new `score` layer on one hidden state per text, as transformers' …ForSequenceClassification on a language model. */
+function score({ model, g, labels, param }: ObjectiveContext, rows: Value): Value {
   const { head } = model
   if (!head) throw new GraftError('NO_HIDDEN_STATE', `${model.file}: found no linear output layer, so no hidden states to classify. Export the model with its language-modelling head, or as a classifier.`)
-  const hidden = head.input
-  const width = head.inFeatures
-  const last = g.graph.addInput('rows', 'int64', ['batch'])
+  const { input: hidden, inFeatures: width } = head
   const flat = g.reshape(hidden, [productOf(shapeOf(hidden).slice(0, -1)), width])
-  const score = param('score.weight', { shape: [labels, width], init: normal(0.02) })
-  return wholeLoss(g, g.linear(g.gather(flat, last), score), g.graph.addInput('targets', 'int64', ['batch']))
+  const weight = param('score.weight', { shape: [labels, width], init: normal(0.02) })
+  return g.linear(g.gather(flat, rows), weight)
 }
+function scoredLastToken(context: ObjectiveContext): BuiltObjective {
+  const { graph } = context.g
+  const logits = score(context, graph.addInput('rows', 'int64', ['batch']))
+  return wholeLoss(context.g, logits, graph.addInput('targets', 'int64', ['batch']))
+}
+/** Row of each text's last real token, counted from the attention mask; texts are padded on the right. */
+function lastRows({ model, g }: ObjectiveContext): Value {
+  const [batch, length] = shapeOf(model.input('input_ids'))
+  const mask = model.graph.inputs.find((v) => v.name === 'attention_mask')
+  const starts = g.mul(g.range(g.squeeze(g.dim(batch), [0])), g.squeeze(g.dim(length), [0]))
+  const lengths = mask ? g.reduceSum(g.cast(mask, 'int64'), [1], false) : g.squeeze(g.dim(length), [0])
+  return g.sub(g.add(starts, lengths), g.int(1))
+}
+const hasOwnLogits = ({ model }: ObjectiveContext): boolean => model.logitsShape.length === 2
 
 /** One class per text. */
 export const sequenceClassification: Objective = {
@@ -31,7 +43,8 @@ export const sequenceClassification: Objective = {
   taskType: 'SEQ_CLS',
   savedModules: ['classifier', 'score'],
   classifies: true,
-  build: (context) => (context.model.logitsShape.length === 2 ? ownLogits(context) : scoredLastToken(context)),
+  build: (context) => (hasOwnLogits(context) ? ownLogits(context) : scoredLastToken(context)),
+  deploy: (context) => (hasOwnLogits(context) ? context.model.logits : score(context, lastRows(context))),
   supervise({ examples, length }) {
     const targets = examples.map((e) => e.label ?? 0)
     const rows = examples.map((e, b) => b * length + e.ids.length - 1)

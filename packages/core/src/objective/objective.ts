@@ -59,5 +59,7 @@ export interface Objective {
   /** whether examples carry a class */
   classifies: boolean
   build(context: ObjectiveContext): BuiltObjective
+  /** Logits from the model's own inputs alone, for a model that leaves Graft; the graph's own logits when left out. */
+  deploy?(context: ObjectiveContext): Value
   supervise(batch: Batch, chunks: number): Supervision
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Registry } from '../container.js'
 import { checkInputs } from '../data/batches.js'
-import { type Encoded, encodeClassification, encodeImages, encodeLanguage, type EncodeReport, labelNames } from '../data/encode.js'
+import { defaultMaxLength, type Encoded, encodeClassification, encodeImages, encodeLanguage, type EncodeReport, imageSize, labelNames, positions } from '../data/encode.js'
 import { type DataRecord, hasField, readRecords } from '../data/records.js'
 import { Tokenizer } from '../data/tokenizer.js'
 import { GraftError } from '../errors.js'
@@ -82,11 +82,8 @@ interface Encoder {
 function encoder(config: TrainConfig, model: Model, objective: Objective, labels: readonly string[]): Encoder {
   const max_length = maxLength(config, model)
   const options = { ...config.data, max_length }
-  const image = model.graph.inputs.find((v) => v.name === 'pixel_values')
-  if (image) {
-    const size = (image.shape?.slice(1) as number[]).reduce((a, b) => a * b, 1)
-    return { encode: (records) => encodeImages(records, labels, size, options), pad: 0, max_length: 0 }
-  }
+  const size = imageSize(model)
+  if (size !== undefined) return { encode: (records) => encodeImages(records, labels, size, options), pad: 0, max_length: 0 }
   const tokenizer = Tokenizer.open(model.folder, model.config)
   return {
     encode: (records) => (objective.classifies ? encodeClassification(records, tokenizer, labels, options) : encodeLanguage(records, tokenizer, options)),
@@ -96,9 +93,9 @@ function encoder(config: TrainConfig, model: Model, objective: Objective, labels
 }
 
 function maxLength({ data }: TrainConfig, model: Model): number {
-  const limit = Number(model.config.max_position_embeddings ?? model.config.n_positions ?? Number.POSITIVE_INFINITY)
+  const limit = positions(model)
   if (data.max_length !== null && data.max_length > limit) throw new GraftError('TOO_LONG', `data.max_length: ${data.max_length} is more than the model's ${limit} positions. Set it to ${limit} or less.`)
-  return data.max_length ?? Math.min(512, limit)
+  return data.max_length ?? defaultMaxLength(model)
 }
 
 /** A tokenizer of another model gives ids that the embedding doesn't have; ONNX Runtime would only say "index out of range". */

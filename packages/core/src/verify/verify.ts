@@ -1,11 +1,11 @@
 import { join } from 'node:path'
 import { keyPrefix, loadTensors } from '../adapter/files.js'
+import { methodFor, objectiveFor, supportedOptions } from '../adapter/open.js'
 import { floatsOf, readSafetensors } from '../adapter/safetensors.js'
 import { adapt, type Adapted } from '../compile/adapt.js'
 import { compileGradient, compileStep, next } from '../compile/step.js'
 import type { Registry } from '../container.js'
 import { GraftError } from '../errors.js'
-import { methodOptions } from '../method/options.js'
 import type { PeftMethod } from '../method/method.js'
 import type { Variables } from '../method/variables.js'
 import { Model } from '../model/model.js'
@@ -52,11 +52,10 @@ async function guarded(model: Model, name: string, run: () => Promise<Check[]>):
     const checks = await run()
     return { ...report, checks, status: checks.every((c) => c.passed) ? 'passed' : 'failed' }
   } catch (error) {
-    const notBuilt = error instanceof NotBuilt
+    const notBuilt = error instanceof GraftError && error.code === 'UNSUPPORTED_ADAPTER'
     return { ...report, checks: [], status: notBuilt ? 'not built' : 'failed', reason: (error as Error).message }
   }
 }
-class NotBuilt extends Error {}
 
 async function forward(golden: Golden, model: Model): Promise<Check[]> {
   const outputs = await runOnce(model.graph, needed(model, golden.feeds))
@@ -93,26 +92,13 @@ async function verifyCase(golden: Golden, model: Model, name: string, registry: 
 
 function prepare(golden: Golden, model: Model, name: string, registry: Registry): Setup {
   const stored = caseConfig(golden, name)
-  const method = registry.methodOfType(stored.peft_type)
-  if (!method) throw new NotBuilt(`no installed method has peft_type ${stored.peft_type}`)
-  const objective = registry.all('objective').find((o) => o.taskType === (stored.task_type ?? null))
-  if (!objective) throw new NotBuilt(`no installed objective has task_type ${stored.task_type}`)
+  const folder = join(golden.folder, name)
+  const method = methodFor(folder, stored, registry)
+  const objective = objectiveFor(folder, stored, registry)
   const config = { ...supportedOptions(method, stored), modules_to_save: stored.modules_to_save ?? [] }
   const labels = Number(model.logitsShape.at(-1))
   return { method, config, objective, supervision: objective.supervise(golden.batch, 1), labels }
 }
-
-/** HF writes every field of its config class; those that are off mean nothing, those that are on must be known to the method. */
-export function supportedOptions(method: PeftMethod, stored: Record<string, unknown>): Record<string, unknown> {
-  const known = Object.keys((method.configSchema as { properties: object }).properties)
-  const given = Object.entries(stored).filter(([key]) => known.includes(key))
-  const on = Object.entries(stored).filter(([key, v]) => !known.includes(key) && !bookkeeping.has(key) && isOn(v))
-  if (on.length > 0) throw new NotBuilt(`method ${method.name} has no option ${on.map(([key]) => key).join(', ')}`)
-  return methodOptions(method, Object.fromEntries(given))
-}
-const isOn = (v: unknown): boolean => v !== null && v !== false && !(typeof v === 'object' && Object.keys(v).length === 0)
-/** Fields about the file rather than the method, and sizes of variants that their own switch turns on. */
-const bookkeeping = new Set(['peft_type', 'peft_version', 'task_type', 'base_model_name_or_path', 'revision', 'inference_mode', 'auto_mapping', 'megatron_core', 'qalora_group_size', 'runtime_config'])
 
 const stepFeeds = (golden: Golden, model: Model, { supervision }: Setup): Tensors => {
   const all = { ...golden.feeds, ...supervision.feeds, inverse_count: scalar(1 / supervision.count) }

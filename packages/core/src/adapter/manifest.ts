@@ -16,6 +16,8 @@ export interface Manifest {
 }
 const manifestFile = 'graft.json'
 
+export const hasManifest = (folder: string): boolean => existsSync(join(folder, manifestFile))
+
 export const writeManifest = (folder: string, manifest: Manifest): void => writeAtomically(join(folder, manifestFile), `${JSON.stringify(manifest, null, 2)}\n`)
 
 /** Throws NO_MANIFEST or BAD_MANIFEST. */

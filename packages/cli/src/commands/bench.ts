@@ -1,0 +1,56 @@
+import { Command } from 'commander'
+import { benchmark } from '@graft/core'
+import { defaultRegistry } from '../builtins.js'
+import { type CommandMaker, examples } from '../command.js'
+import { printJson, printTable, thousands } from '../output.js'
+
+interface Flags {
+  method: string
+  rank: string
+  targets?: string
+  batch: string
+  seq: string
+  steps: string
+  supervised: string
+  threads?: string
+  json?: boolean
+}
+
+export const benchCommand: CommandMaker = () =>
+  new Command('bench')
+    .description('time training steps of a language model on random tokens')
+    .argument('<model>', 'ONNX file, or a folder that holds one')
+    .option('--method <name>', 'method', 'lora')
+    .option('--rank <n>', 'rank', '8')
+    .option('--targets <names>', "modules, comma-separated (default: the architecture's)")
+    .option('--batch <n>', 'examples per step', '4')
+    .option('--seq <n>', 'tokens per example', '128')
+    .option('--steps <n>', 'steps to time', '8')
+    .option('--supervised <share>', 'share of each sequence that is supervised', '1')
+    .option('--threads <n>', 'threads (default: one per core)')
+    .option('--json', 'print one JSON line')
+    .addHelpText('after', examples('graft bench model/onnx/model.onnx --method lora --rank 8 --targets q_proj,v_proj --batch 4 --seq 128 --steps 8 --json'))
+    .action(async (path: string, flags: Flags) => {
+      const result = await benchmark(path, defaultRegistry(), {
+        method: flags.method,
+        methodOptions: { r: Number(flags.rank), ...(flags.targets ? { target_modules: flags.targets.split(',') } : {}) },
+        batch: Number(flags.batch),
+        sequence: Number(flags.seq),
+        steps: Number(flags.steps),
+        supervised: Number(flags.supervised),
+        threads: flags.threads ? Number(flags.threads) : undefined,
+      })
+      if (flags.json) return printJson({ impl: 'graft', method: flags.method, batch: Number(flags.batch), seq: Number(flags.seq), ...result })
+      printTable(
+        ['', ''],
+        [
+          ['step, fastest', `${result.step_s_min.toFixed(3)} s`],
+          ['step, median', `${result.step_s_median.toFixed(3)} s`],
+          ['peak memory', `${thousands(result.peak_mb)} MB`],
+          ['trainable parameters', thousands(result.trainable)],
+          ['compiling', `${result.compile_s.toFixed(1)} s`],
+          ['loss', result.loss.toFixed(4)],
+        ],
+        ['left', 'right'],
+      )
+    })

@@ -1,0 +1,119 @@
+import { Command } from 'commander'
+import { type Evaluation, loadConfig, train, type TrainConfig, type TrainHooks, type TrainResult } from '@graft/core'
+import { defaultRegistry } from '../builtins.js'
+import { type CommandMaker, examples } from '../command.js'
+import { percent, printJson, printLine, thousands } from '../output.js'
+import { Progress } from '../progress.js'
+
+interface Flags {
+  resume?: boolean
+  overwrite?: boolean
+  json?: boolean
+}
+
+export const trainCommand: CommandMaker = (exit) =>
+  new Command('train')
+    .description('train an adapter as a YAML config says')
+    .argument('<config>', 'YAML file: model, method, data, training')
+    .argument('[overrides...]', 'key=value pairs that replace keys of the config')
+    .option('--resume', "continue from the output folder's last checkpoint")
+    .option('--overwrite', 'replace a run that the output folder holds')
+    .option('--json', 'print events as JSON Lines')
+    .addHelpText('after', examples('graft train config.yaml', 'graft train config.yaml training.epochs=5 method.r=16 output=out/r16', 'graft train config.yaml --resume'))
+    .action(async (path: string, overrides: string[], flags: Flags) => {
+      const registry = defaultRegistry()
+      const config = loadConfig(path, registry, overrides)
+      const report = flags.json ? new JsonReport() : new Report(config)
+      const controller = new AbortController()
+      const interrupt = () => {
+        if (controller.signal.aborted) process.exit(130)
+        report.interrupted()
+        controller.abort()
+      }
+      process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
+      try {
+        const result = await train(config, registry, { ...report.hooks, signal: controller.signal }, flags)
+        report.end(result, path)
+        if (!result.finished) exit(130)
+      } finally {
+        report.close()
+        process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+      }
+    })
+
+/** A run as JSON Lines on the output. */
+class JsonReport {
+  readonly hooks: TrainHooks = {
+    onStart: ({ prepared: { reports, labels, totalSteps }, ...info }) => printJson({ event: 'start', ...info, reports, labels, steps: totalSteps }),
+    onStep: (info) => printJson({ event: 'step', ...info }),
+    onEvaluation: (info) => printJson({ event: 'evaluation', ...info }),
+    onNotice: (text) => printJson({ event: 'notice', text }),
+  }
+  interrupted(): void {}
+  end(result: TrainResult): void {
+    printJson({ event: 'end', ...result })
+  }
+  close(): void {}
+}
+
+/** A run for people. */
+class Report {
+  private readonly progress = new Progress(false)
+  private recent: { tokens: number; seconds: number }[] = []
+  private started = false
+
+  constructor(private readonly config: TrainConfig) {}
+
+  readonly hooks: TrainHooks = {
+    onStart: (info) => this.start(info),
+    onStep: (info) => this.step(info),
+    onEvaluation: (info) => {
+      if (info.step > 0 && this.started) this.progress.say(`step ${info.step} · ${describe(info.part, info)}${info.improved ? ' · best so far' : ''}`)
+    },
+    onNotice: (text) => this.progress.say(`Note: ${text}`),
+  }
+
+  private start({ prepared, trainable, resumedAt, compileSeconds }: Parameters<NonNullable<TrainHooks['onStart']>>[0]): void {
+    const { model, reports, labels, totalSteps } = prepared
+    const sizes = Object.entries(reports).map(([part, r]) => `${part} ${thousands(r.examples)}`)
+    printLine(`Model    ${model.file}`)
+    printLine(`         ${thousands(model.parameterCount)} parameters, frozen`)
+    printLine(`Method   ${this.config.method.name}: ${thousands(trainable)} trainable parameters (${percent(trainable / model.parameterCount)})`)
+    printLine(`Data     ${sizes.join(' · ')}${labels.length > 0 ? ` · ${labels.length} labels` : ''}`)
+    for (const [part, r] of Object.entries(reports)) {
+      if (r.truncated > 0) printLine(`         ${part}: ${thousands(r.truncated)} examples longer than ${prepared.max_length} tokens were cut (data.max_length)`)
+      if (r.unsupervised > 0) printLine(`         ${part}: ${thousands(r.unsupervised)} examples without a token to learn from were left out`)
+    }
+    printLine(`Plan     ${thousands(totalSteps)} steps, compiled in ${compileSeconds.toFixed(1)} s${resumedAt > 0 ? `, resumed after step ${resumedAt}` : ''}`)
+    this.progress.start(totalSteps, resumedAt)
+    this.started = true
+  }
+
+  private step({ step, total, loss, tokens, seconds }: Parameters<NonNullable<TrainHooks['onStep']>>[0]): void {
+    this.recent = [...this.recent, { tokens, seconds }].slice(-20)
+    const speed = this.recent.reduce((s, r) => s + r.tokens, 0) / this.recent.reduce((s, r) => s + r.seconds, 0)
+    const memory = process.memoryUsage.rss() / 2 ** 20
+    const rate = tokens > 0 ? [`${thousands(Math.round(speed))} tokens/s`] : []
+    this.progress.update(step, total, [`loss ${loss.toFixed(4)}`, ...rate, `${Math.round(memory)} MB`])
+  }
+
+  interrupted(): void {
+    this.progress.say('Stopping after this step; press Ctrl-C again to stop at once.')
+  }
+
+  end({ finished, step, before, after, adapter }: TrainResult, path: string): void {
+    this.progress.stop()
+    if (!finished) return printLine(`Stopped after step ${step}. Continue with: graft train ${path} --resume`)
+    for (const part of Object.keys(after)) {
+      if (before[part]) printLine(`Before   ${describe(part, before[part])}`)
+      printLine(`After    ${describe(part, after[part])}`)
+    }
+    printLine(`Adapter  ${adapter}`)
+  }
+
+  close(): void {
+    this.progress.stop()
+  }
+}
+
+const describe = (part: string, { accuracy, loss }: Evaluation): string => `${part}: accuracy ${percent(accuracy)}, loss ${loss.toFixed(4)}`

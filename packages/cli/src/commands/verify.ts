@@ -1,0 +1,35 @@
+import { Command } from 'commander'
+import { type CaseReport, tolerances, verify } from '@graft/core'
+import { defaultRegistry } from '../builtins.js'
+import { type CommandMaker, examples } from '../command.js'
+import { printJson, printLine, printTable, scientific } from '../output.js'
+
+const checkNames = Object.keys(tolerances) as (keyof typeof tolerances)[]
+
+export const verifyCommand: CommandMaker = (exit) =>
+  new Command('verify')
+    .description('replay reference results of HF PEFT: forward, gradients, ten steps, adapter')
+    .argument('<folder>', 'reference results of one model')
+    .option('--case <name>', 'one method only')
+    .option('--json', 'print one JSON object per case')
+    .addHelpText('after', examples('graft verify golden/llama', 'graft verify golden/llama --case lora --json'))
+    .action(async (folder: string, flags: { case?: string; json?: boolean }) => {
+      const reports: CaseReport[] = []
+      for await (const report of verify(folder, defaultRegistry(), flags.case)) {
+        reports.push(report)
+        if (flags.json) printJson(report)
+      }
+      if (!flags.json) show(reports)
+      if (reports.some((r) => r.status === 'failed')) exit(1)
+    })
+
+function show(reports: readonly CaseReport[]): void {
+  const difference = (r: CaseReport, name: string) => {
+    const found = r.checks.find((c) => c.name === name)
+    return found ? `${scientific(found.difference)}${found.passed ? '' : ' !'}` : ''
+  }
+  printTable(['export', 'case', 'status', ...checkNames], reports.map((r) => [r.export, r.case, r.status, ...checkNames.map((name) => difference(r, name))]), ['left', 'left', 'left', 'right', 'right', 'right', 'right'])
+  for (const r of reports) if (r.reason && r.status === 'failed') printLine(`\n${r.export} ${r.case}: ${r.reason}`)
+  const count = (status: CaseReport['status']) => reports.filter((r) => r.status === status).length
+  printLine(`\n${count('passed')} passed, ${count('failed')} failed, ${count('not built')} not built. Greatest difference allowed: ${checkNames.map((n) => `${n} ${scientific(tolerances[n])}`).join(', ')}.`)
+}

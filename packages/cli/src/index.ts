@@ -1,0 +1,2 @@
+export * from '@graft/core'
+export { defaultRegistry } from './builtins.js'

@@ -1,0 +1,41 @@
+import { Command, CommanderError } from 'commander'
+import { GraftError } from '@graft/core'
+import { benchCommand } from './commands/bench.js'
+import { doctorCommand } from './commands/doctor.js'
+import { inspectCommand } from './commands/inspect.js'
+import { mergeCommand } from './commands/merge.js'
+import { predictCommand } from './commands/predict.js'
+import { trainCommand } from './commands/train.js'
+import { verifyCommand } from './commands/verify.js'
+import { version } from './version.js'
+
+const commands = [trainCommand, predictCommand, mergeCommand, inspectCommand, verifyCommand, benchCommand, doctorCommand]
+
+/** Runs one command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
+export async function main(argv: readonly string[]): Promise<number> {
+  // A reader that stops early (| head) is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+  const program = new Command('graft')
+    .description('Parameter-efficient fine-tuning of ONNX models, on stock ONNX Runtime.')
+    .version(version)
+    .showSuggestionAfterError()
+    .exitOverride()
+  let code = 0
+  for (const command of commands) program.addCommand(command((c) => (code = c)).exitOverride())
+  try {
+    await program.parseAsync(argv)
+    return code
+  } catch (error) {
+    return explain(error)
+  }
+}
+
+function explain(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  if (error instanceof GraftError) {
+    process.stderr.write(`\ngraft: ${error.message} [${error.code}]\n`)
+    return 1
+  }
+  process.stderr.write(`\ngraft: this should not have happened; please report it with the lines below.\n${(error as Error).stack ?? error}\n`)
+  return 1
+}

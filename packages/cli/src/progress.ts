@@ -1,0 +1,43 @@
+import { Presets, SingleBar } from 'cli-progress'
+import { duration } from './output.js'
+
+/** A progress line on the error stream: redrawn on a terminal, one line every few seconds in a pipe. */
+export class Progress {
+  private readonly started = performance.now()
+  private bar?: SingleBar
+  private lastLine = performance.now()
+  private first = 0
+
+  constructor(private readonly silent: boolean) {}
+
+  start(total: number, done = 0): void {
+    this.first = done
+    if (this.silent || !process.stderr.isTTY) return
+    this.bar = new SingleBar({ stream: process.stderr, format: '{bar} {text}', barsize: 24, hideCursor: true, gracefulExit: false }, Presets.shades_classic)
+    this.bar.start(total, done, { text: '' })
+  }
+
+  update(done: number, total: number, details: readonly string[]): void {
+    if (this.silent) return
+    const left = ((performance.now() - this.started) / 1000 / Math.max(1, done - this.first)) * (total - done)
+    const text = [`step ${done}/${total}`, ...details, `${duration(left)} left`].join(' · ')
+    if (this.bar) this.bar.update(done, { text })
+    else if (performance.now() - this.lastLine > 5000 || done === total) {
+      this.lastLine = performance.now()
+      process.stderr.write(`${text}\n`)
+    }
+  }
+
+  /** Prints a line above the bar. */
+  say(text: string): void {
+    if (this.silent) return
+    if (this.bar) process.stderr.write(`\r\x1b[K${text}\n`)
+    else process.stderr.write(`${text}\n`)
+    this.bar?.render()
+  }
+
+  stop(): void {
+    this.bar?.stop()
+    this.bar = undefined
+  }
+}

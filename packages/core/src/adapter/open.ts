@@ -1,0 +1,83 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import type { AdaptOptions } from '../compile/adapt.js'
+import type { Registry } from '../container.js'
+import { GraftError } from '../errors.js'
+import { methodOptions } from '../method/options.js'
+import type { PeftMethod } from '../method/method.js'
+import { Model } from '../model/model.js'
+import type { Objective } from '../objective/objective.js'
+import { type AdapterConfig, keyPrefix, loadAdapter, readAdapterConfig, weightsFile } from './files.js'
+import { hasManifest, readManifest } from './manifest.js'
+import { readSafetensors } from './safetensors.js'
+
+/** An adapter folder with its base model, ready to be attached. */
+export interface OpenedAdapter {
+  folder: string
+  model: Model
+  options: Omit<AdaptOptions, 'training'>
+  labels: string[]
+  max_length: number | null
+  columns: Record<string, string>
+}
+
+/**
+ * Opens an adapter that Graft or HF PEFT wrote. `model` names the base model's ONNX file; an adapter of Graft's knows its own.
+ * Throws NO_ADAPTER, NO_BASE_MODEL, UNSUPPORTED_ADAPTER, and what opening the model throws.
+ */
+export function openAdapter(folder: string, registry: Registry, model?: string): OpenedAdapter {
+  const config = readAdapterConfig(folder)
+  const manifest = hasManifest(folder) ? readManifest(folder) : undefined
+  const base = Model.open(model ?? manifest?.model ?? baseOf(folder, config))
+  const method = methodFor(folder, config, registry)
+  const objective = manifest ? registry.get('objective', manifest.objective) : objectiveFor(folder, config, registry)
+  const labels = manifest?.labels ?? (objective.classifies ? labelsOf(folder, base) : [])
+  const options = { ...supportedOptions(method, config), modules_to_save: config.modules_to_save ?? null }
+  return {
+    folder,
+    model: base,
+    options: { method, config: options, objective, labels: labels.length, rows: 1, totalSteps: 1 },
+    labels,
+    max_length: manifest?.max_length ?? null,
+    columns: manifest?.columns ?? {},
+  }
+}
+export { loadAdapter }
+
+/** HF PEFT records a folder or a repository of the base model; only a folder with an ONNX file in it is of use here. */
+function baseOf(folder: string, { base_model_name_or_path: base }: AdapterConfig): string {
+  if (base && existsSync(base)) return base
+  throw new GraftError('NO_BASE_MODEL', `${folder}: its base model ${base ? `${base} is not a folder here` : 'is not recorded'}. Name the ONNX file with --model.`)
+}
+
+export function methodFor(folder: string, { peft_type }: AdapterConfig, registry: Registry): PeftMethod {
+  const method = registry.methodOfType(peft_type)
+  if (method) return method
+  const known = registry.all('method').map((m) => m.peftType)
+  throw new GraftError('UNSUPPORTED_ADAPTER', `${folder}: no installed method has peft_type ${peft_type}. Installed: ${known.join(', ')}.`)
+}
+export function objectiveFor(folder: string, { task_type = null }: AdapterConfig, registry: Registry): Objective {
+  const objective = registry.all('objective').find((o) => o.taskType === task_type)
+  if (objective) return objective
+  throw new GraftError('UNSUPPORTED_ADAPTER', `${folder}: no installed objective has task_type ${task_type}.`)
+}
+
+/** HF writes every field of its config class; those that are off mean nothing, those that are on must be known to the method. */
+export function supportedOptions(method: PeftMethod, stored: AdapterConfig): Record<string, unknown> {
+  const known = Object.keys((method.configSchema as { properties: object }).properties)
+  const given = Object.entries(stored).filter(([key]) => known.includes(key))
+  const on = Object.entries(stored).filter(([key, v]) => !known.includes(key) && !bookkeeping.has(key) && isOn(v))
+  if (on.length > 0) throw new GraftError('UNSUPPORTED_ADAPTER', `method ${method.name} has no option ${on.map(([key]) => key).join(', ')}`)
+  return methodOptions(method, Object.fromEntries(given))
+}
+const isOn = (v: unknown): boolean => v !== null && v !== false && !(typeof v === 'object' && Object.keys(v).length === 0)
+/** Fields about the file rather than the method, and sizes of variants that their own switch turns on. */
+const bookkeeping = new Set(['peft_type', 'peft_version', 'task_type', 'base_model_name_or_path', 'revision', 'inference_mode', 'auto_mapping', 'megatron_core', 'qalora_group_size', 'runtime_config'])
+
+/** Labels of an adapter without a manifest: the model's own names where they fit, else numbers. */
+function labelsOf(folder: string, model: Model): string[] {
+  const { tensors } = readSafetensors(join(folder, weightsFile))
+  const count = tensors.get(`${keyPrefix}score.weight`)?.shape[0] ?? model.logitsShape.at(-1)
+  const names = Object.values((model.config.id2label ?? {}) as Record<string, string>)
+  return names.length === count ? names : Array.from({ length: Number(count) }, (_, i) => `${i}`)
+}

@@ -1,0 +1,72 @@
+import { adapt } from '../compile/adapt.js'
+import type { Registry } from '../container.js'
+import { methodOptions } from '../method/options.js'
+import { Random } from '../method/random.js'
+import { Model } from '../model/model.js'
+import type { Example } from '../objective/objective.js'
+import { adamw } from '../optimizer/adamw.js'
+import type { SessionOptions } from '../runtime/session.js'
+import { Stepper } from './stepper.js'
+
+export interface BenchmarkOptions extends SessionOptions {
+  method: string
+  methodOptions: Record<string, unknown>
+  batch: number
+  /** tokens per example */
+  sequence: number
+  steps: number
+  /** share of each sequence, at its end, that is supervised */
+  supervised: number
+}
+export interface BenchmarkResult {
+  step_s_min: number
+  step_s_median: number
+  /** greatest resident memory of the whole process, compiling included */
+  peak_mb: number
+  trainable: number
+  /** from opening the model to a session ready to run */
+  compile_s: number
+  loss: number
+}
+
+/** Times training steps of a language model on random tokens, the same batch each step. */
+export async function benchmark(path: string, registry: Registry, options: BenchmarkOptions): Promise<BenchmarkResult> {
+  const { batch, sequence, steps, supervised, ...session } = options
+  const started = performance.now()
+  const model = Model.open(path)
+  const objective = registry.get('objective', 'causal-lm')
+  const method = registry.get('method', options.method)
+  const rows = Math.round(batch * sequence * supervised)
+  const adapted = adapt(model, { method, config: methodOptions(method, options.methodOptions), objective, labels: 0, rows, totalSteps: steps, training: true })
+  const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
+  const stepper = await Stepper.open(adapted, adapted.variables.initial(0), { ...session, base: model, objective, optimizer, clip: 0, accumulate: false, rows, pad: 0, seed: 0 })
+  const compile_s = (performance.now() - started) / 1000
+  try {
+    const timed = await timeSteps(stepper, randomExamples(model, options), steps)
+    return { ...timed, peak_mb: Math.round(process.resourceUsage().maxRSS / 1024), trainable: adapted.variables.total, compile_s }
+  } finally {
+    await stepper.close()
+  }
+}
+
+async function timeSteps(stepper: Stepper, examples: readonly Example[], steps: number) {
+  const seconds: number[] = []
+  let loss = Number.NaN
+  for (let t = 1; t <= steps; t++) {
+    const start = performance.now()
+    loss = (await stepper.step(t, 1e-4, [examples])).loss
+    seconds.push((performance.now() - start) / 1000)
+  }
+  const sorted = seconds.sort((a, b) => a - b)
+  return { step_s_min: sorted[0], step_s_median: sorted[Math.floor(steps / 2)], loss }
+}
+
+function randomExamples(model: Model, { batch, sequence, supervised }: BenchmarkOptions): Example[] {
+  const random = new Random(0, 'benchmark')
+  const vocabulary = Number(model.logitsShape.at(-1))
+  const first = Math.round(sequence * (1 - supervised))
+  return Array.from({ length: batch }, () => {
+    const ids = Array.from({ length: sequence }, () => 3 + random.below(vocabulary - 3))
+    return { ids, tokenLabels: ids.map((id, s) => (s < first ? -100 : id)) }
+  })
+}
