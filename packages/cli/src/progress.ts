@@ -3,15 +3,19 @@ import { duration } from './output.js'
 
 /** A progress line on the error stream: redrawn on a terminal, one line every few seconds in a pipe. */
 export class Progress {
-  private readonly started = performance.now()
+  private started = performance.now()
   private bar?: SingleBar
   private lastLine = performance.now()
   private first = 0
 
-  constructor(private readonly silent: boolean) {}
+  constructor(
+    private readonly silent: boolean,
+    private readonly unit = 'step',
+  ) {}
 
   start(total: number, done = 0): void {
     this.first = done
+    this.started = performance.now()
     if (this.silent || !process.stderr.isTTY) return
     this.bar = new SingleBar({ stream: process.stderr, format: '{bar} {text}', barsize: 24, hideCursor: true, gracefulExit: false }, Presets.shades_classic)
     this.bar.start(total, done, { text: '' })
@@ -20,9 +24,19 @@ export class Progress {
   update(done: number, total: number, details: readonly string[]): void {
     if (this.silent) return
     const left = ((performance.now() - this.started) / 1000 / Math.max(1, done - this.first)) * (total - done)
-    const text = [`step ${done}/${total}`, ...details, `${duration(left)} left`].join(' · ')
+    const text = [`${this.unit} ${done}/${total}`, ...details, `${duration(left)} left`].join(' · ')
     if (this.bar) this.bar.update(done, { text })
     else if (performance.now() - this.lastLine > 5000 || done === total) {
+      this.lastLine = performance.now()
+      process.stderr.write(`${text}\n`)
+    }
+  }
+
+  /** Says what happens between steps, when it takes long. */
+  aside(text: string): void {
+    if (this.silent) return
+    if (this.bar) this.bar.update({ text })
+    else if (performance.now() - this.lastLine > 5000) {
       this.lastLine = performance.now()
       process.stderr.write(`${text}\n`)
     }

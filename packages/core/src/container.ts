@@ -42,7 +42,14 @@ export class Registry {
   /** Throws UNKNOWN_PLUGIN with the near misses and the list. */
   get<K extends Kind>(kind: K, name: string): Kinds[K] {
     const found = this.all(kind).find((p) => p.name === name)
-    if (!found) throw new GraftError('UNKNOWN_PLUGIN', `${kind}: ${name} is not installed. ${suggestion(name, this.all(kind).map((p) => p.name))}`)
+    if (!found)
+      throw new GraftError(
+        'UNKNOWN_PLUGIN',
+        `${kind}: ${name} is not installed. ${suggestion(
+          name,
+          this.all(kind).map((p) => p.name),
+        )}`,
+      )
     return found
   }
 

@@ -20,7 +20,9 @@ export const doctorCommand: CommandMaker = (exit) =>
         platform: `${process.platform} ${process.arch}`,
         threads: availableParallelism(),
         memory_gb: Number((totalmem() / 2 ** 30).toFixed(1)),
-        methods: defaultRegistry().all('method').map((m) => m.name),
+        methods: defaultRegistry()
+          .all('method')
+          .map((m) => m.name),
         devices,
       }
       if (flags.json) printJson(report)

@@ -21,9 +21,15 @@ export const inspectCommand: CommandMaker = () =>
       }
       if (flags.json) return printJson(report)
       printLine(`${report.file}: ${thousands(report.parameters)} parameters, ${thousands(model.graph.nodes.size)} operators\n`)
-      printTable(['', 'name', 'type', 'shape'], [...report.inputs.map((v) => ['input', v.name, v.dtype, `[${v.shape}]`]), ...report.outputs.map((v) => ['output', v.name, v.dtype, `[${v.shape}]`])])
+      printTable(
+        ['', 'name', 'type', 'shape'],
+        [...report.inputs.map((v) => ['input', v.name, v.dtype, `[${v.shape}]`]), ...report.outputs.map((v) => ['output', v.name, v.dtype, `[${v.shape}]`])],
+      )
       printLine()
-      printTable(['kind', 'module', 'weight', 'bias'], report.sites.map((s) => [s.kind, s.path, `[${s.weight}]`, s.bias ? `[${s.bias}]` : '']))
+      printTable(
+        ['kind', 'module', 'weight', 'bias'],
+        report.sites.map((s) => [s.kind, s.path, `[${s.weight}]`, s.bias ? `[${s.bias}]` : '']),
+      )
     })
 
 const describe = (site: Site) => ({ kind: site.kind, path: site.path, weight: site.weight.shape, bias: biasOf(site)?.shape ?? null })

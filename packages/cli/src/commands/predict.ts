@@ -21,7 +21,7 @@ export const predictCommand: CommandMaker = () =>
     .action(async (folder: string, data: string, { output, model }: Flags) => {
       const records = readRecords(data === '-' ? '/dev/stdin' : data)
       const opened = openAdapter(folder, defaultRegistry(), model)
-      const progress = new Progress(output === undefined)
+      const progress = new Progress(output === undefined, 'record')
       progress.start(records.length)
       const lines: string[] = []
       for await (const { label, score } of predict(opened, records)) {

@@ -60,7 +60,6 @@ class JsonReport {
 class Report {
   private readonly progress = new Progress(false)
   private recent: { tokens: number; seconds: number }[] = []
-  private started = false
 
   constructor(private readonly config: TrainConfig) {}
 
@@ -68,8 +67,9 @@ class Report {
     onStart: (info) => this.start(info),
     onStep: (info) => this.step(info),
     onEvaluation: (info) => {
-      if (info.step > 0 && this.started) this.progress.say(`step ${info.step} · ${describe(info.part, info)}${info.improved ? ' · best so far' : ''}`)
+      if (info.phase === 'during') this.progress.say(`step ${info.step} · ${describe(info.part, info)}${info.improved ? ' · best so far' : ''}`)
     },
+    onEvaluating: ({ part, done, total }) => this.progress.aside(`evaluating ${part} ${done}/${total}`),
     onNotice: (text) => this.progress.say(`Note: ${text}`),
   }
 
@@ -86,7 +86,6 @@ class Report {
     }
     printLine(`Plan     ${thousands(totalSteps)} steps, compiled in ${compileSeconds.toFixed(1)} s${resumedAt > 0 ? `, resumed after step ${resumedAt}` : ''}`)
     this.progress.start(totalSteps, resumedAt)
-    this.started = true
   }
 
   private step({ step, total, loss, tokens, seconds }: Parameters<NonNullable<TrainHooks['onStep']>>[0]): void {

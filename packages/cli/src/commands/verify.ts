@@ -28,8 +28,14 @@ function show(reports: readonly CaseReport[]): void {
     const found = r.checks.find((c) => c.name === name)
     return found ? `${scientific(found.difference)}${found.passed ? '' : ' !'}` : ''
   }
-  printTable(['export', 'case', 'status', ...checkNames], reports.map((r) => [r.export, r.case, r.status, ...checkNames.map((name) => difference(r, name))]), ['left', 'left', 'left', 'right', 'right', 'right', 'right'])
+  printTable(
+    ['export', 'case', 'status', ...checkNames],
+    reports.map((r) => [r.export, r.case, r.status, ...checkNames.map((name) => difference(r, name))]),
+    ['left', 'left', 'left', 'right', 'right', 'right', 'right'],
+  )
   for (const r of reports) if (r.reason && r.status === 'failed') printLine(`\n${r.export} ${r.case}: ${r.reason}`)
   const count = (status: CaseReport['status']) => reports.filter((r) => r.status === status).length
-  printLine(`\n${count('passed')} passed, ${count('failed')} failed, ${count('not built')} not built. Greatest difference allowed: ${checkNames.map((n) => `${n} ${scientific(tolerances[n])}`).join(', ')}.`)
+  printLine(
+    `\n${count('passed')} passed, ${count('failed')} failed, ${count('not built')} not built. Greatest difference allowed: ${checkNames.map((n) => `${n} ${scientific(tolerances[n])}`).join(', ')}.`,
+  )
 }

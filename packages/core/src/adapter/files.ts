@@ -57,6 +57,10 @@ export function loadTensors(path: string, variables: Variables): Float32Array {
     else flat.set(floatsOf(stored, name), offset)
   }
   for (const name of tensors.keys()) if (!names.has(name)) wrong.push(`${name} belongs to no module of this model. ${suggestion(name, [...names].slice(0, 8))}`)
-  if (wrong.length > 0) throw new GraftError('ADAPTER_MISMATCH', `${path} doesn't fit the model: ${wrong.slice(0, 5).join('; ')}${wrong.length > 5 ? `; and ${wrong.length - 5} more` : ''}. Is it an adapter of another base model, or of other options?`)
+  if (wrong.length > 0)
+    throw new GraftError(
+      'ADAPTER_MISMATCH',
+      `${path} doesn't fit the model: ${wrong.slice(0, 5).join('; ')}${wrong.length > 5 ? `; and ${wrong.length - 5} more` : ''}. Is it an adapter of another base model, or of other options?`,
+    )
   return flat
 }

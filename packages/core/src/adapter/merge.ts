@@ -57,9 +57,17 @@ const slotsOf = (model: Model): WeightSlot[] => model.sites.flatMap((site) => [s
 
 /** Every parameter that adaptation changed, as stored in the file: what the method merges, and what is trained in full. */
 function changedSlots({ model, adapter }: Adapted, { folder, options }: OpenedAdapter): Record<string, Value> {
-  if (!adapter.merge) throw new GraftError('NOT_MERGEABLE', `${folder}: method ${options.method.name} has no form in the weights (its tokens or activations are inputs, not weights), so it can't be merged. Use the adapter beside its base.`)
+  if (!adapter.merge)
+    throw new GraftError(
+      'NOT_MERGEABLE',
+      `${folder}: method ${options.method.name} has no form in the weights (its tokens or activations are inputs, not weights), so it can't be merged. Use the adapter beside its base.`,
+    )
   for (const [slot, form] of adapter.merge()) slot.map(form)
-  return Object.fromEntries(slotsOf(model).filter((s) => !s.constant).map((s) => [s.key, s.stored]))
+  return Object.fromEntries(
+    slotsOf(model)
+      .filter((s) => !s.constant)
+      .map((s) => [s.key, s.stored]),
+  )
 }
 
 const deployedLogits = (model: Model, { options, labels }: OpenedAdapter, param: AttachContext['param']): Value =>

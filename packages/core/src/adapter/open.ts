@@ -72,7 +72,18 @@ export function supportedOptions(method: PeftMethod, stored: AdapterConfig): Rec
 }
 const isOn = (v: unknown): boolean => v !== null && v !== false && !(typeof v === 'object' && Object.keys(v).length === 0)
 /** Fields about the file rather than the method, and sizes of variants that their own switch turns on. */
-const bookkeeping = new Set(['peft_type', 'peft_version', 'task_type', 'base_model_name_or_path', 'revision', 'inference_mode', 'auto_mapping', 'megatron_core', 'qalora_group_size', 'runtime_config'])
+const bookkeeping = new Set([
+  'peft_type',
+  'peft_version',
+  'task_type',
+  'base_model_name_or_path',
+  'revision',
+  'inference_mode',
+  'auto_mapping',
+  'megatron_core',
+  'qalora_group_size',
+  'runtime_config',
+])
 
 /** Labels of an adapter without a manifest: the model's own names where they fit, else numbers. */
 function labelsOf(folder: string, model: Model): string[] {

@@ -55,7 +55,12 @@ function attachMethod({ method, config, objective }: AdaptOptions, context: Para
   const adapter = method.attach(context, config)
   const saved = config.modules_to_save as readonly string[] | null | undefined
   const optional = (name: string) => objective.savedModules.includes(name)
-  if (saved) trainNamedModules(context.model, context.param, saved.filter((n) => !optional(n)))
+  if (saved)
+    trainNamedModules(
+      context.model,
+      context.param,
+      saved.filter((n) => !optional(n)),
+    )
   trainModules(context.model, context.param, (saved ?? objective.savedModules).filter(optional))
   return adapter
 }
@@ -66,6 +71,9 @@ function requireDynamicShapes(model: Model): void {
     const free = name === 'pixel_values' ? 1 : 2
     const fixed = shape?.slice(0, free).filter((d) => typeof d === 'number') ?? []
     if (fixed.length > 0)
-      throw new GraftError('STATIC_SHAPES', `${model.file}: input ${name} has the fixed shape [${shape?.join(', ')}], so it takes only that batch. Export again with dynamic batch${free > 1 ? ' and sequence' : ''} (dynamic_shapes, or dynamic_axes with the older exporter).`)
+      throw new GraftError(
+        'STATIC_SHAPES',
+        `${model.file}: input ${name} has the fixed shape [${shape?.join(', ')}], so it takes only that batch. Export again with dynamic batch${free > 1 ? ' and sequence' : ''} (dynamic_shapes, or dynamic_axes with the older exporter).`,
+      )
   }
 }

@@ -16,10 +16,18 @@ export interface StepOptions {
 
 /** Turns a scalar loss into the gradient of all trainable parameters, one flat vector in the parameters' order. */
 function flatGradient(g: Builder, { objective, variables }: Adapted, loss: Value): Value {
-  const gradients = differentiate(g, loss, variables.list.map((v) => v.value), objective.partials)
+  const gradients = differentiate(
+    g,
+    loss,
+    variables.list.map((v) => v.value),
+    objective.partials,
+  )
   // Made last and in the order of the layers: ONNX Runtime starts from the last node of the file, so each layer's gradients
   // are finished before the backward pass goes below it, and its activations are freed.
-  return g.concat(gradients.map((d) => g.reshape(d, [-1])), 0)
+  return g.concat(
+    gradients.map((d) => g.reshape(d, [-1])),
+    0,
+  )
 }
 
 function meanLoss(g: Builder, { objective }: Adapted): Value {
@@ -76,7 +84,10 @@ function onlyWhenApplied(g: Builder, updated: Record<string, Value>, held: Recor
 /** Learning rates relative to the run's, per element; undefined when all are 1. */
 function rateScale(g: Builder, variables: readonly Variable[]): Value | undefined {
   if (variables.every((v) => (v.lrScale ?? 1) === 1)) return undefined
-  return g.concat(variables.map((v) => g.expand(g.scalar(v.lrScale ?? 1), [v.size])), 0)
+  return g.concat(
+    variables.map((v) => g.expand(g.scalar(v.lrScale ?? 1), [v.size])),
+    0,
+  )
 }
 
 /** The forward pass alone: outputs `loss_sum`, `predictions` and, where rows have whole logits, `row_logits`. */

@@ -56,7 +56,11 @@ export function modelFeeds(inputs: readonly Value[], batch: Batch, pad: number):
 }
 function filler(name: string) {
   const found = fillers[name]
-  if (!found) throw new GraftError('UNKNOWN_INPUT', `The model asks for input ${name}; Graft can fill ${Object.keys(fillers).join(', ')}. Export the model without it (use_cache=False leaves past_key_values out).`)
+  if (!found)
+    throw new GraftError(
+      'UNKNOWN_INPUT',
+      `The model asks for input ${name}; Graft can fill ${Object.keys(fillers).join(', ')}. Export the model without it (use_cache=False leaves past_key_values out).`,
+    )
   return found
 }
 /** Fails early, before any training, on inputs that no batch can fill. */

@@ -1,3 +1,4 @@
+import { elements, shapeOf } from '@graft/onnx'
 import { GraftError, suggestion } from '../errors.js'
 import type { Model } from '../model/model.js'
 import type { Example } from '../objective/objective.js'
@@ -58,14 +59,22 @@ export function encodeLanguage(records: readonly DataRecord[], tokenizer: Tokeni
   })
   const examples = all.filter((e) => supervisedTokens(e) > 0)
   const supervised = examples.reduce((sum, e) => sum + supervisedTokens(e), 0)
-  if (examples.length === 0) throw new GraftError('NO_SUPERVISED_TOKENS', `None of the ${records.length} examples has a token to learn from: after cutting to max_length ${max_length} only prompts are left, or completions are empty. Raise data.max_length, or look at the data.`)
+  if (examples.length === 0)
+    throw new GraftError(
+      'NO_SUPERVISED_TOKENS',
+      `None of the ${records.length} examples has a token to learn from: after cutting to max_length ${max_length} only prompts are left, or completions are empty. Raise data.max_length, or look at the data.`,
+    )
   return { examples, report: report(examples, truncated, all.length - examples.length, supervised) }
 }
 /** The first token has no position before it that could predict it. */
 const supervisedTokens = ({ tokenLabels = [] }: Example): number => tokenLabels.slice(1).filter((l) => l !== -100).length
 
 /** Records without their answers, for prediction. */
-export function encodeInputs(records: readonly DataRecord[], model: Model, { columns, max_length }: { columns: Columns; max_length: number | null }): { examples: Example[]; pad: number } {
+export function encodeInputs(
+  records: readonly DataRecord[],
+  model: Model,
+  { columns, max_length }: { columns: Columns; max_length: number | null },
+): { examples: Example[]; pad: number } {
   const size = imageSize(model)
   if (size !== undefined) return { examples: records.map((r) => ({ ids: [], pixels: pixelsOf(r, columns, size) })), pad: 0 }
   const tokenizer = Tokenizer.open(model.folder, model.config)
@@ -79,7 +88,7 @@ export const defaultMaxLength = (model: Model): number => Math.min(512, position
 /** Numbers in one image the model takes; undefined for a model of texts. */
 export function imageSize({ graph }: Model): number | undefined {
   const image = graph.inputs.find((v) => v.name === 'pixel_values')
-  return image && (image.shape?.slice(1) as number[]).reduce((a, b) => a * b, 1)
+  return image && elements(shapeOf(image).slice(1) as number[])
 }
 function pixelsOf({ fields, where }: DataRecord, columns: Columns, size: number): Float32Array {
   const pixels = Float32Array.from([fields[columns.pixel_values ?? 'pixel_values']].flat(4) as number[])

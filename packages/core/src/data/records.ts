@@ -35,7 +35,10 @@ const excerpt = (line: string): string => (line.length > 60 ? `${line.slice(0, 6
 
 function csvRecords(path: string, text: string): DataRecord[] {
   try {
-    const rows = parseCsv(text, { columns: true, info: true, skip_empty_lines: true, delimiter: path.endsWith('.tsv') ? '\t' : ',' }) as unknown as { record: Record<string, string>; info: { lines: number } }[]
+    const rows = parseCsv(text, { columns: true, info: true, skip_empty_lines: true, delimiter: path.endsWith('.tsv') ? '\t' : ',' }) as unknown as {
+      record: Record<string, string>
+      info: { lines: number }
+    }[]
     return rows.map(({ record, info }) => ({ fields: record, where: `${path}:${info.lines}` }))
   } catch (cause) {
     throw new GraftError('BAD_DATA_LINE', `${path}: not CSV with a header line (${(cause as Error).message}).`, { cause })
@@ -49,6 +52,9 @@ export function textField({ fields, where }: DataRecord, columns: Readonly<Recor
   if (typeof value === 'string') return value
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
   const known = Object.keys(fields)
-  throw new GraftError('MISSING_FIELD', `${where}: expected a text in field ${column}, got ${value === undefined ? 'none' : JSON.stringify(value)}. ${suggestion(column, known)} Map columns with data.columns.${name}.`)
+  throw new GraftError(
+    'MISSING_FIELD',
+    `${where}: expected a text in field ${column}, got ${value === undefined ? 'none' : JSON.stringify(value)}. ${suggestion(column, known)} Map columns with data.columns.${name}.`,
+  )
 }
 export const hasField = ({ fields }: DataRecord, columns: Readonly<Record<string, string>>, name: string): boolean => fields[columns[name] ?? name] !== undefined

@@ -63,7 +63,11 @@ export function fullMatch(pattern: string, path: string): boolean {
 function architectureDefault(model: Model): readonly string[] {
   const type = String(model.config.model_type ?? '')
   const names = defaultTargets[type]
-  if (!names) throw new GraftError('NO_DEFAULT_TARGETS', `There are no default target_modules for ${type ? `model_type ${type}` : 'a model without config.json'}. Name them: target_modules: ${suffixes(model).join(', ')} or all-linear.`)
+  if (!names)
+    throw new GraftError(
+      'NO_DEFAULT_TARGETS',
+      `There are no default target_modules for ${type ? `model_type ${type}` : 'a model without config.json'}. Name them: target_modules: ${suffixes(model).join(', ')} or all-linear.`,
+    )
   return names
 }
 

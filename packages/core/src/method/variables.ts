@@ -63,7 +63,8 @@ export class Variables {
   /** Declares a variable; the same name again gives the same variable (a module called twice has one adapter). */
   readonly param = (name: string, options: VariableOptions): Value => {
     const known = this.list.find((v) => v.name === name)
-    if (known && `${known.shape}` !== `${options.shape}`) throw new GraftError('VARIABLE_CLASH', `Variable ${name} is declared twice, as [${known.shape}] and as [${options.shape}].`)
+    if (known && `${known.shape}` !== `${options.shape}`)
+      throw new GraftError('VARIABLE_CLASH', `Variable ${name} is declared twice, as [${known.shape}] and as [${options.shape}].`)
     if (known) return known.value
     const size = elements(options.shape)
     const offset = this.total

@@ -58,7 +58,14 @@ export class Model {
 
   input(name: string): Value {
     const found = this.graph.inputs.find((v) => v.name === name)
-    if (!found) throw new GraftError('NO_INPUT', `${this.file}: the graph has no input ${name}. ${suggestion(name, this.graph.inputs.map((v) => v.name))}`)
+    if (!found)
+      throw new GraftError(
+        'NO_INPUT',
+        `${this.file}: the graph has no input ${name}. ${suggestion(
+          name,
+          this.graph.inputs.map((v) => v.name),
+        )}`,
+      )
     return found
   }
   /** The output that holds logits: the one of that name, or the only one. */

@@ -34,7 +34,11 @@ export const causalLm: Objective = {
     const [rows, targets, bounds] = ['rows', 'targets', 'bounds'].map((n) => g.graph.addInput(n, 'int64', [n === 'bounds' ? 'bounds' : 'supervised']))
     const { logits, head } = model
     const shape = shapeOf(logits)
-    if (shape.length !== 3) throw new GraftError('WRONG_OBJECTIVE', `objective: causal-lm needs logits [batch, sequence, vocabulary]; ${model.file} gives [${shape.join(', ')}]. A classifier wants objective: sequence-classification.`)
+    if (shape.length !== 3)
+      throw new GraftError(
+        'WRONG_OBJECTIVE',
+        `objective: causal-lm needs logits [batch, sequence, vocabulary]; ${model.file} gives [${shape.join(', ')}]. A classifier wants objective: sequence-classification.`,
+      )
     const rowwise = head && rowHead(head.input, logits, g.graph.sorted())
     if (rowwise) return chunkedLoss(g, rowwise, { rows, targets, bounds }, chunksFor(expected, shape[2] as number))
     const flat = g.reshape(logits, [productOf(shape.slice(0, 2)), shape[2]])

@@ -16,7 +16,11 @@ function ownLogits({ model, g, labels }: ObjectiveContext): BuiltObjective {
 /** A new `score` layer on one hidden state per text, as transformers' …ForSequenceClassification on a language model. */
 function score({ model, g, labels, param }: ObjectiveContext, rows: Value): Value {
   const { head } = model
-  if (!head) throw new GraftError('NO_HIDDEN_STATE', `${model.file}: found no linear output layer, so no hidden states to classify. Export the model with its language-modelling head, or as a classifier.`)
+  if (!head)
+    throw new GraftError(
+      'NO_HIDDEN_STATE',
+      `${model.file}: found no linear output layer, so no hidden states to classify. Export the model with its language-modelling head, or as a classifier.`,
+    )
   const { input: hidden, inFeatures: width } = head
   const flat = g.reshape(hidden, [productOf(shapeOf(hidden).slice(0, -1)), width])
   const weight = param('score.weight', { shape: [labels, width], init: normal(0.02) })

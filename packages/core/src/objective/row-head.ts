@@ -62,11 +62,32 @@ export function chunkedLoss(g: Builder, head: RowHead, inputs: { rows: Value; ta
     const [dHidden, ...dParameters] = differentiate(g, sum, [hidden, ...head.parameters], known)
     return { perRow, dHidden: g.squeeze(dHidden, [0]), dParameters, predictions: g.op('ArgMax', [logits], { axis: -1, keepdims: 0 }) }
   })
-  const lossSum = g.sumAll(g.concat(parts.map((p) => p.perRow), 0))
-  const dHidden = scatterRows(g, g.concat(parts.map((p) => p.dHidden), 0), inputs.rows, shapeOf(flat), head.hidden)
+  const lossSum = g.sumAll(
+    g.concat(
+      parts.map((p) => p.perRow),
+      0,
+    ),
+  )
+  const dHidden = scatterRows(
+    g,
+    g.concat(
+      parts.map((p) => p.dHidden),
+      0,
+    ),
+    inputs.rows,
+    shapeOf(flat),
+    head.hidden,
+  )
   const partials = new Map([[head.hidden, dHidden]])
   head.parameters.forEach((p, i) => partials.set(p, parts.map((part) => part.dParameters[i]).reduce(g.add)))
-  return { lossSum, partials: new Map([[lossSum, partials]]), predictions: g.concat(parts.map((p) => p.predictions), 0) }
+  return {
+    lossSum,
+    partials: new Map([[lossSum, partials]]),
+    predictions: g.concat(
+      parts.map((p) => p.predictions),
+      0,
+    ),
+  }
 }
 
 function chunkOf(g: Builder, v: Value, bounds: Value, k: number, chunks: number): Value {

@@ -8,7 +8,10 @@ export interface Optimizer {
   /** Scalars for step t = 1, 2, …, computed on the host in double precision. */
   scalars(t: number, learningRate: number): number[]
   /** Next parameters and next state; `scalars` as the host computes them, each a tensor of one element. */
-  update(g: Builder, inputs: { parameters: Value; gradient: Value; state: readonly Value[]; scalars: readonly Value[]; rateScale?: Value }): {
+  update(
+    g: Builder,
+    inputs: { parameters: Value; gradient: Value; state: readonly Value[]; scalars: readonly Value[]; rateScale?: Value },
+  ): {
     parameters: Value
     state: Value[]
   }

@@ -64,14 +64,21 @@ export class Session {
       await session.close()
       const { device = 'auto' } = options
       if (device === 'auto' || device === 'cpu') throw cause
-      throw new GraftError('DEVICE_UNAVAILABLE', `device: ${device} can't be used here (${(cause as Error).message}). Run "graft doctor" to see what is missing, or set device: cpu.`, { cause })
+      throw new GraftError(
+        'DEVICE_UNAVAILABLE',
+        `device: ${device} can't be used here (${(cause as Error).message}). Run "graft doctor" to see what is missing, or set device: cpu.`,
+        { cause },
+      )
     }
     return session
   }
 
   /** Runs the graph once. The feeds' buffers listed in `give` are moved to the thread, not copied, and are gone here afterwards. */
   run(feeds: Tensors, { give = [], fetches }: { give?: string[]; fetches?: string[] } = {}): Promise<Tensors> {
-    return this.send({ kind: 'run', feeds, fetches }, give.map((name) => feeds[name].data.buffer as ArrayBuffer))
+    return this.send(
+      { kind: 'run', feeds, fetches },
+      give.map((name) => feeds[name].data.buffer as ArrayBuffer),
+    )
   }
 
   async close(): Promise<void> {

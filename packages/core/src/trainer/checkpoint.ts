@@ -31,7 +31,11 @@ export function saveCheckpoint(path: string, { progress, vectors, fingerprint }:
 export function loadCheckpoint(path: string, fingerprint: string): Checkpoint {
   if (!existsSync(path)) throw new GraftError('NO_CHECKPOINT', `${path}: no checkpoint to resume from. Start the run without --resume.`)
   const { tensors, metadata } = readSafetensors(path)
-  if (metadata.fingerprint !== fingerprint) throw new GraftError('OTHER_RUN', `${path}: the checkpoint belongs to a run with another model, method, data or training setting. Undo the change, or start again with --overwrite.`)
+  if (metadata.fingerprint !== fingerprint)
+    throw new GraftError(
+      'OTHER_RUN',
+      `${path}: the checkpoint belongs to a run with another model, method, data or training setting. Undo the change, or start again with --overwrite.`,
+    )
   const vectors = Object.fromEntries([...tensors].map(([name, t]) => [name, floatsOf(t, name)]))
   return { progress: JSON.parse(metadata.progress), vectors, fingerprint }
 }

@@ -46,14 +46,20 @@ export class Evaluator {
     return new Evaluator(await Session.open(graph, session), names, base, options.objective, chunksOf(base, options.rows), pad, batchSize)
   }
 
-  async evaluate(examples: readonly Example[], parameters: Float32Array): Promise<Evaluation> {
+  async evaluate(examples: readonly Example[], parameters: Float32Array, onProgress?: (done: number) => void): Promise<Evaluation> {
+    let done = 0
     let [loss, right, rows] = [0, 0, 0]
     for (const indices of sortedBatches(examples, this.batchSize)) {
-      const { outputs, supervision } = await this.forward(indices.map((i) => examples[i]), parameters)
+      const { outputs, supervision } = await this.forward(
+        indices.map((i) => examples[i]),
+        parameters,
+      )
       const predictions = numbers(outputs.predictions)
       loss += Number(outputs.loss_sum.data[0])
       right += supervision.targets.filter((t, i) => t === predictions[i]).length
       rows += supervision.count
+      done += indices.length
+      onProgress?.(done)
     }
     return { loss: loss / rows, accuracy: right / rows }
   }
@@ -62,7 +68,10 @@ export class Evaluator {
   async logits(examples: readonly Example[], parameters: Float32Array): Promise<Float32Array[]> {
     const found: Float32Array[] = []
     for (const indices of sortedBatches(examples, this.batchSize)) {
-      const { outputs } = await this.forward(indices.map((i) => examples[i]), parameters)
+      const { outputs } = await this.forward(
+        indices.map((i) => examples[i]),
+        parameters,
+      )
       const all = outputs.row_logits.data as Float32Array
       const classes = all.length / indices.length
       indices.forEach((example, row) => {

@@ -94,7 +94,8 @@ function encoder(config: TrainConfig, model: Model, objective: Objective, labels
 
 function maxLength({ data }: TrainConfig, model: Model): number {
   const limit = positions(model)
-  if (data.max_length !== null && data.max_length > limit) throw new GraftError('TOO_LONG', `data.max_length: ${data.max_length} is more than the model's ${limit} positions. Set it to ${limit} or less.`)
+  if (data.max_length !== null && data.max_length > limit)
+    throw new GraftError('TOO_LONG', `data.max_length: ${data.max_length} is more than the model's ${limit} positions. Set it to ${limit} or less.`)
   return data.max_length ?? defaultMaxLength(model)
 }
 
@@ -103,7 +104,11 @@ function checkVocabulary(model: Model, examples: readonly Example[]): void {
   const tokens = model.graph.inputs.find((v) => v.name === 'input_ids')
   const table = model.embeddings.find((e) => tokens?.users.has(e.node))
   const greatest = examples.reduce((m, e) => e.ids.reduce((a, b) => Math.max(a, b), m), 0)
-  if (table && greatest >= table.rows) throw new GraftError('VOCABULARY_MISMATCH', `${model.folder}/tokenizer.json gives token ${greatest}, the model's embedding has ${table.rows} rows. The tokenizer belongs to another model.`)
+  if (table && greatest >= table.rows)
+    throw new GraftError(
+      'VOCABULARY_MISMATCH',
+      `${model.folder}/tokenizer.json gives token ${greatest}, the model's embedding has ${table.rows} rows. The tokenizer belongs to another model.`,
+    )
 }
 
 /** What a checkpoint's numbers depend on. */

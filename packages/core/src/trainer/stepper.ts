@@ -95,4 +95,7 @@ function dropoutSeed(seed: number, t: number, k: number) {
   return { dtype: 'int64' as const, shape: [], data: BigInt64Array.of(BigInt(new Random(seed, `dropout/${t}/${k}`).below(2 ** 31 - 1))) }
 }
 const notFinite = (t: number, { loss, gradientNorm }: StepResult) =>
-  new GraftError('NOT_FINITE', `Step ${t}: the loss is ${loss}, the gradient's norm ${gradientNorm}. Training stopped; the checkpoint before it is kept. Lower training.learning_rate, or set training.max_grad_norm, and start again.`)
+  new GraftError(
+    'NOT_FINITE',
+    `Step ${t}: the loss is ${loss}, the gradient's norm ${gradientNorm}. Training stopped; the checkpoint before it is kept. Lower training.learning_rate, or set training.max_grad_norm, and start again.`,
+  )

@@ -18,11 +18,16 @@ import { RunLog } from './log.js'
 import { type Prepared, prepare } from './prepare.js'
 import { Stepper, type StepResult } from './stepper.js'
 
+/** When an evaluation happens: on the untrained adapter, between steps, or on the adapter that is kept. */
+export type Phase = 'before' | 'during' | 'after'
+
 /** What a run tells while it goes on. All optional. */
 export interface TrainHooks {
   onStart?(info: { prepared: Prepared; trainable: number; resumedAt: number; compileSeconds: number }): void
   onStep?(info: StepResult & { step: number; total: number; learningRate: number; seconds: number }): void
-  onEvaluation?(info: Evaluation & { step: number; part: string; improved: boolean }): void
+  onEvaluation?(info: Evaluation & { phase: Phase; step: number; part: string; improved: boolean }): void
+  /** examples evaluated so far, when an evaluation takes long */
+  onEvaluating?(info: { part: string; done: number; total: number }): void
   onNotice?(text: string): void
   /** aborting ends the run after the step in hand, with a checkpoint */
   signal?: AbortSignal
@@ -55,7 +60,8 @@ export async function train(config: TrainConfig, registry: Registry, hooks: Trai
 
 function claimOutput(output: string, { resume, overwrite }: TrainFlags): void {
   if (overwrite) for (const part of ['adapter', 'checkpoints', 'log.jsonl']) rmSync(join(output, part), { recursive: true, force: true })
-  if (!resume && existsSync(join(output, 'checkpoints'))) throw new GraftError('OUTPUT_EXISTS', `${output} already holds a run. Continue it with --resume, replace it with --overwrite, or choose another output.`)
+  if (!resume && existsSync(join(output, 'checkpoints')))
+    throw new GraftError('OUTPUT_EXISTS', `${output} already holds a run. Continue it with --resume, replace it with --overwrite, or choose another output.`)
   mkdirSync(join(output, 'checkpoints'), { recursive: true })
 }
 
@@ -98,7 +104,7 @@ class Trainer {
 
   async run(): Promise<TrainResult> {
     const { totalSteps, validation, test } = this.prepared
-    const before = this.progress.step === 0 ? await this.evaluateParts({ validation, test }) : {}
+    const before = this.progress.step === 0 ? await this.evaluateParts('before', { validation, test }) : {}
     if (this.progress.step === 0) this.save('last')
     while (this.progress.step < totalSteps && !this.progress.stopped) {
       await this.step(this.progress.step + 1)
@@ -123,7 +129,15 @@ class Trainer {
     const result = await this.stepper.step(t, rate, this.batches(t))
     this.progress.step = t
     const seconds = (performance.now() - started) / 1000
-    this.log.write({ step: t, loss: result.loss, gradient_norm: result.gradientNorm, learning_rate: rate, tokens: result.tokens, seconds, memory_mb: Math.round(process.memoryUsage.rss() / 2 ** 20) })
+    this.log.write({
+      step: t,
+      loss: result.loss,
+      gradient_norm: result.gradientNorm,
+      learning_rate: rate,
+      tokens: result.tokens,
+      seconds,
+      memory_mb: Math.round(process.memoryUsage.rss() / 2 ** 20),
+    })
     this.hooks.onStep?.({ ...result, step: t, total: totalSteps, learningRate: rate, seconds })
     if (t % (training.eval_every ?? stepsPerEpoch) === 0 || t === totalSteps) await this.validate()
     if (t % training.save_every === 0) this.save('last')
@@ -142,28 +156,32 @@ class Trainer {
   private async validate(): Promise<void> {
     const { validation, objective } = this.prepared
     if (validation.length === 0) return
-    const found = await this.evaluator.evaluate(validation, new Float32Array(this.stepper.vectors.parameters))
+    const found = await this.evaluate('validation', validation)
     const metric = objective.classifies ? found.accuracy : -found.loss
     const improved = this.progress.best === null || metric > this.progress.best
     this.progress = { ...this.progress, best: improved ? metric : this.progress.best, stale: improved ? 0 : this.progress.stale + 1 }
     const { early_stopping } = this.config.training
     this.progress.stopped = early_stopping !== null && this.progress.stale >= early_stopping
-    this.report('validation', found, improved)
+    this.report('during', 'validation', found, improved)
     if (improved) this.save('best')
   }
 
-  private async evaluateParts(parts: Record<string, readonly Example[]>): Promise<Record<string, Evaluation>> {
+  private async evaluateParts(phase: Phase, parts: Record<string, readonly Example[]>): Promise<Record<string, Evaluation>> {
     const found: Record<string, Evaluation> = {}
     for (const [part, examples] of Object.entries(parts)) {
       if (examples.length === 0) continue
-      found[part] = await this.evaluator.evaluate(examples, new Float32Array(this.stepper.vectors.parameters))
-      this.report(part, found[part], false)
+      found[part] = await this.evaluate(part, examples)
+      this.report(phase, part, found[part], false)
     }
     return found
   }
-  private report(part: string, found: Evaluation, improved: boolean): void {
-    this.log.write({ step: this.progress.step, part, ...found })
-    this.hooks.onEvaluation?.({ ...found, step: this.progress.step, part, improved })
+  private evaluate(part: string, examples: readonly Example[]): Promise<Evaluation> {
+    const onProgress = (done: number) => this.hooks.onEvaluating?.({ part, done, total: examples.length })
+    return this.evaluator.evaluate(examples, new Float32Array(this.stepper.vectors.parameters), onProgress)
+  }
+  private report(phase: Phase, part: string, found: Evaluation, improved: boolean): void {
+    this.log.write({ step: this.progress.step, phase, part, ...found })
+    this.hooks.onEvaluation?.({ ...found, phase, step: this.progress.step, part, improved })
   }
 
   /** Writes the adapter from the best checkpoint where there was validation, else from the last, and evaluates it. */
@@ -177,8 +195,16 @@ class Trainer {
     saveAdapter(adapter, this.adapted.variables, this.stepper.vectors.parameters, {
       ...methodOptions, modules_to_save: saved, peft_type: method.peftType, task_type: objective.taskType, inference_mode: true, base_model_name_or_path: this.prepared.model.folder,
     }) // biome-ignore format: one thing
-    writeManifest(adapter, { model: this.prepared.model.file, method: method.name, options: methodOptions, objective: objective.name, labels: this.prepared.labels, max_length: this.prepared.max_length, columns: this.config.data.columns })
-    const after = await this.evaluateParts({ validation, test })
+    writeManifest(adapter, {
+      model: this.prepared.model.file,
+      method: method.name,
+      options: methodOptions,
+      objective: objective.name,
+      labels: this.prepared.labels,
+      max_length: this.prepared.max_length,
+      columns: this.config.data.columns,
+    })
+    const after = await this.evaluateParts('after', { validation, test })
     return { finished: true, step: this.progress.step, adapter, before, after }
   }
 

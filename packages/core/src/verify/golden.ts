@@ -25,7 +25,11 @@ export interface Trajectory {
 /** Opens a folder of reference results. Throws NOT_GOLDEN saying what is missing. */
 export function openGolden(folder: string): Golden {
   for (const file of ['batch.safetensors', 'forward.safetensors'])
-    if (!existsSync(join(folder, file))) throw new GraftError('NOT_GOLDEN', `${folder}: ${file} is missing. Give a folder of reference results: batch.safetensors, forward.safetensors, onnx/, and a folder per method.`)
+    if (!existsSync(join(folder, file)))
+      throw new GraftError(
+        'NOT_GOLDEN',
+        `${folder}: ${file} is missing. Give a folder of reference results: batch.safetensors, forward.safetensors, onnx/, and a folder per method.`,
+      )
   const batch = readSafetensors(join(folder, 'batch.safetensors')).tensors
   const forward = readSafetensors(join(folder, 'forward.safetensors')).tensors
   const entries = readdirSync(folder).filter((name) => statSync(join(folder, name)).isDirectory())

@@ -24,13 +24,17 @@ const axesToInput: Conversion = (node, b) => {
   const { axes, ...attributes } = node.attributes
   return Array.isArray(axes) ? { ...node, attributes, inputs: [node.inputs[0], b.ints(axes as number[])] } : node
 }
-const rename = (op: string, extra: Record<string, Attribute> = {}): Conversion => (node) => ({ ...node, op, attributes: { ...node.attributes, ...extra } })
+const rename =
+  (op: string, extra: Record<string, Attribute> = {}): Conversion =>
+  (node) => ({ ...node, op, attributes: { ...node.attributes, ...extra } })
 
 /** Adds the bias that a fused activation takes as its second input, then applies the plain operator. */
-const biased = (op: string, extra: Record<string, Attribute> = {}): Conversion => (node, b) => {
-  const [x, bias] = node.inputs
-  return { ...node, op, attributes: extra, inputs: [bias ? b.add(x as Value, bias) : x] }
-}
+const biased =
+  (op: string, extra: Record<string, Attribute> = {}): Conversion =>
+  (node, b) => {
+    const [x, bias] = node.inputs
+    return { ...node, op, attributes: extra, inputs: [bias ? b.add(x as Value, bias) : x] }
+  }
 const alias: Conversion = (node) => node.inputs[0] as Value
 const castAway: Conversion = (node) => {
   const x = node.inputs[0] as Value

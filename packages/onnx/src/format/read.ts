@@ -9,7 +9,15 @@ import { ops } from '../graph/ops/index.js'
 import type { Typed } from '../graph/ops/spec.js'
 import { type Attribute, type Constant, dtypeOfCode, type TensorData, type Value } from '../graph/types.js'
 import { inlineFunctions } from './functions.js'
-import { type AttributeProto, AttributeProto_AttributeType as Type, type GraphProto, type ModelProto, ModelProtoSchema, type NodeProto, type ValueInfoProto } from './gen/onnx-ml_pb.js'
+import {
+  type AttributeProto,
+  AttributeProto_AttributeType as Type,
+  type GraphProto,
+  type ModelProto,
+  ModelProtoSchema,
+  type NodeProto,
+  type ValueInfoProto,
+} from './gen/onnx-ml_pb.js'
 import { conversions, newestIr, newestOpset, oldestOpset, type RawNode } from './opset.js'
 import { selfLocation, skim } from './skim.js'
 import { constantOf, knownContents, type Locate, numbersOf } from './tensors.js'
@@ -33,7 +41,10 @@ function checkVersions(model: ModelProto, path: string): void {
   if (!model.graph) throw new GraftError('NOT_ONNX', `${path}: the file holds no graph.`)
   const opset = Number(model.opsetImport.find((o) => o.domain === '' || o.domain === 'ai.onnx')?.version ?? 0)
   if (opset < oldestOpset || opset > newestOpset || Number(model.irVersion) > newestIr)
-    throw new GraftError('UNSUPPORTED_OPSET', `${path}: opset ${opset}, IR ${model.irVersion}; Graft reads opset ${oldestOpset}–${newestOpset} with IR up to ${newestIr}. Export again with opset_version=20.`)
+    throw new GraftError(
+      'UNSUPPORTED_OPSET',
+      `${path}: opset ${opset}, IR ${model.irVersion}; Graft reads opset ${oldestOpset}–${newestOpset} with IR up to ${newestIr}. Export again with opset_version=20.`,
+    )
 }
 
 /** Resolves external-data locations: inside the model's folder only, and only whole tensors. */
@@ -44,7 +55,8 @@ function locator(path: string): Locate {
     const file = resolve(folder, location)
     if (isAbsolute(location) || !file.startsWith(folder + sep))
       throw new GraftError('ESCAPING_PATH', `${path}: tensor ${tensor} points outside the model's folder (${location}). Refused.`)
-    if (!existsSync(file)) throw new GraftError('FILE_NOT_FOUND', `${path}: the weights of ${tensor} should lie in ${file}, which doesn't exist. Copy the data file beside the model.`)
+    if (!existsSync(file))
+      throw new GraftError('FILE_NOT_FOUND', `${path}: the weights of ${tensor} should lie in ${file}, which doesn't exist. Copy the data file beside the model.`)
     return file
   }
 }
@@ -86,7 +98,10 @@ class Import {
     if ('bytes' in data) return
     const size = this.sizes.get(data.file) ?? 0
     if (data.offset < 0 || data.offset + data.length > size)
-      throw new GraftError('TRUNCATED_WEIGHTS', `${data.file}: ${name} should take bytes ${data.offset} to ${data.offset + data.length}, the file has ${size}. It is truncated; fetch or export it again.`)
+      throw new GraftError(
+        'TRUNCATED_WEIGHTS',
+        `${data.file}: ${name} should take bytes ${data.offset} to ${data.offset + data.length}, the file has ${size}. It is truncated; fetch or export it again.`,
+      )
   }
 
   private declare(info: ValueInfoProto): void {

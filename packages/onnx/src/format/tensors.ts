@@ -16,7 +16,8 @@ export function readBytes(data: TensorData): Uint8Array {
     let read = 0
     while (read < data.length) {
       const n = readSync(fd, buffer, read, Math.min(data.length - read, 2 ** 30), data.offset + read)
-      if (n === 0) throw new GraftError('TRUNCATED_WEIGHTS', `${data.file}: expected ${data.length} bytes at offset ${data.offset}, the file ends after ${read}. Fetch or export it again.`)
+      if (n === 0)
+        throw new GraftError('TRUNCATED_WEIGHTS', `${data.file}: expected ${data.length} bytes at offset ${data.offset}, the file ends after ${read}. Fetch or export it again.`)
       read += n
     }
   } finally {
@@ -62,7 +63,8 @@ export function constantOf(tensor: TensorProto, locate: Locate): Constant {
   if (shape.some((d) => d < 0 || !Number.isSafeInteger(d))) throw malformed(tensor.name, `has dimensions [${shape.join(', ')}]`)
   const data = tensor.dataLocation === 1 ? external(tensor, dtype, shape, locate) : { bytes: typedBytes(tensor, dtype) }
   const length = 'bytes' in data ? data.bytes.byteLength : data.length
-  if (dtype !== 'string' && length !== byteLength(dtype, shape)) throw malformed(tensor.name, `holds ${length} bytes; ${dtype}[${shape.join(', ')}] needs ${byteLength(dtype, shape)}`)
+  if (dtype !== 'string' && length !== byteLength(dtype, shape))
+    throw malformed(tensor.name, `holds ${length} bytes; ${dtype}[${shape.join(', ')}] needs ${byteLength(dtype, shape)}`)
   return { dtype, shape, data }
 }
 const malformed = (name: string, why: string) => new GraftError('MALFORMED_TENSOR', `Tensor ${name} ${why}. The model file is damaged or truncated; fetch or export it again.`)

@@ -50,10 +50,14 @@ export function writeOnnx(graph: Graph, path: string): void {
       copyTo(fd, offset, data)
       offset += length
     }
-    writeAtomically(path, encode(graph, (v) => places.get(v)), () => {
-      fsyncSync(fd)
-      renameSync(`${sidecar}.partial`, sidecar)
-    })
+    writeAtomically(
+      path,
+      encode(graph, (v) => places.get(v)),
+      () => {
+        fsyncSync(fd)
+        renameSync(`${sidecar}.partial`, sidecar)
+      },
+    )
   } finally {
     closeSync(fd)
     rmSync(`${sidecar}.partial`, { force: true })
@@ -181,7 +185,5 @@ function valueInfo(value: Value): ValueInfoProto {
 }
 const shapeProto = (shape: Shape) =>
   create(TensorShapeProtoSchema, {
-    dim: shape.map((d) =>
-      create(TensorShapeProto_DimensionSchema, { value: typeof d === 'number' ? { case: 'dimValue', value: BigInt(d) } : { case: 'dimParam', value: d } }),
-    ),
+    dim: shape.map((d) => create(TensorShapeProto_DimensionSchema, { value: typeof d === 'number' ? { case: 'dimValue', value: BigInt(d) } : { case: 'dimParam', value: d } })),
   })

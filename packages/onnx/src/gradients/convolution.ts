@@ -51,7 +51,10 @@ function weightGradient(c: RuleContext): Value {
   const ups = parts(c.dy)
   const gradients = parts(c.x[0]).map((x, i) => {
     const full = g.op('Conv', [g.transpose(x, exchange), g.transpose(ups[i], exchange)], { strides: dilations, dilations: strides, pads })
-    return g.transpose(kernel.reduce((v, k, axis) => g.slice(v, 0, k, axis + 2), full), exchange)
+    return g.transpose(
+      kernel.reduce((v, k, axis) => g.slice(v, 0, k, axis + 2), full),
+      exchange,
+    )
   })
   return g.concat(gradients, 0)
 }

@@ -105,10 +105,7 @@ export const elementwise: GradientTable = {
     const t = g.tanh(g.op('Softplus', [x]))
     return g.add(t, g.mul(x, g.mul(g.sigmoid(x), g.sub(one(g, x), g.square(t)))))
   }),
-  PRelu: ({ x: [a, slope], dy, g }) => [
-    () => g.where(g.less(a, g.scalar(0, a)), g.mul(dy, slope), dy),
-    () => g.where(g.less(a, g.scalar(0, a)), g.mul(dy, a), g.scalar(0, dy)),
-  ],
+  PRelu: ({ x: [a, slope], dy, g }) => [() => g.where(g.less(a, g.scalar(0, a)), g.mul(dy, slope), dy), () => g.where(g.less(a, g.scalar(0, a)), g.mul(dy, a), g.scalar(0, dy))],
   Gelu: unary(geluSlope),
   'com.microsoft::QuickGelu': unary(quickGeluSlope),
   Clip: clip,

@@ -21,20 +21,30 @@ const gather: GradientRule = ({ x: [data, indices], dy, g, ...c }) => {
   const scatter = () => {
     const front = [axis, ...shape.map((_, i) => i).filter((i) => i !== axis)]
     const picked = Array.from({ length: rank }, (_, i) => axis + i)
-    const order = [...picked, ...shapeOf(dy).map((_, i) => i).filter((i) => !picked.includes(i))]
+    const order = [
+      ...picked,
+      ...shapeOf(dy)
+        .map((_, i) => i)
+        .filter((i) => !picked.includes(i)),
+    ]
     const updates = axis === 0 ? dy : g.transpose(dy, order)
-    const zeros = g.zeros(front.map((i) => shape[i]), dy.dtype)
+    const zeros = g.zeros(
+      front.map((i) => shape[i]),
+      dy.dtype,
+    )
     const sum = g.op('ScatterND', [zeros, g.unsqueeze(indices, [-1]), updates], { reduction: 'add' })
-    return axis === 0 ? sum : g.transpose(sum, front.map((_, i) => front.indexOf(i)))
+    return axis === 0
+      ? sum
+      : g.transpose(
+          sum,
+          front.map((_, i) => front.indexOf(i)),
+        )
   }
   return [scatter, null]
 }
 
 const gatherND: GradientRule = ({ x: [data, indices], node, dy, g, ...c }) => [
-  () =>
-    c.int('batch_dims', 0) === 0
-      ? g.op('ScatterND', [g.zeros(shapeOf(data), dy.dtype), indices, dy], { reduction: 'add' })
-      : scatterByPosition(g, node, dy),
+  () => (c.int('batch_dims', 0) === 0 ? g.op('ScatterND', [g.zeros(shapeOf(data), dy.dtype), indices, dy], { reduction: 'add' }) : scatterByPosition(g, node, dy)),
   null,
 ]
 
@@ -44,11 +54,7 @@ const scatter =
   ({ x: [, indices, updates], dy, g, ...c }) => {
     const axis: Record<string, number> = op === 'ScatterElements' ? { axis: c.int('axis', 0) } : {}
     const adds = c.attribute('reduction') === 'add'
-    return [
-      () => (adds ? dy : g.op(op, [dy, indices, g.zeros(shapeOf(updates), dy.dtype)], axis)),
-      null,
-      () => g.op(pick, [dy, indices], axis),
-    ]
+    return [() => (adds ? dy : g.op(op, [dy, indices, g.zeros(shapeOf(updates), dy.dtype)], axis)), null, () => g.op(pick, [dy, indices], axis)]
   }
 
 export const gathers: GradientTable = {

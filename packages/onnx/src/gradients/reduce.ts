@@ -18,7 +18,10 @@ function reducedAxes(c: RuleContext): number[] {
 function kept(c: RuleContext, v: Value): Value {
   if (c.int('keepdims', 1) === 1) return v
   const axes = reducedAxes(c)
-  return c.g.reshape(v, c.shape(0).map((d, i) => (axes.includes(i) ? 1 : d)))
+  return c.g.reshape(
+    v,
+    c.shape(0).map((d, i) => (axes.includes(i) ? 1 : d)),
+  )
 }
 
 /** The number of elements each result was made of, as a scalar of the value's type. */
@@ -26,7 +29,12 @@ function count(g: Builder, shape: Shape, like: Value): Value {
   const total: Dim = productOf(shape)
   return typeof total === 'number' ? g.scalar(total, like) : g.cast(g.squeeze(g.dim(total), [0]), like.dtype)
 }
-const reducedCount = (c: RuleContext): Value => count(c.g, reducedAxes(c).map((i) => c.shape(0)[i]), c.dy)
+const reducedCount = (c: RuleContext): Value =>
+  count(
+    c.g,
+    reducedAxes(c).map((i) => c.shape(0)[i]),
+    c.dy,
+  )
 
 /** dy·f(x, y) with dy and y shaped to broadcast against x. */
 const reduction =

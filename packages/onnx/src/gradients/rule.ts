@@ -41,7 +41,13 @@ export function conform(g: Builder, gradient: Value, target: Value): Value {
   const summed = to.flatMap((d, i) => (d === 1 && from[i + extra] !== 1 ? [i + extra] : []))
   const axes = [...Array.from({ length: extra }, (_, i) => i), ...summed]
   const reduced = axes.length > 0 ? g.reduceSum(gradient, axes) : gradient
-  const squeezed = extra > 0 ? g.squeeze(reduced, Array.from({ length: extra }, (_, i) => i)) : reduced
+  const squeezed =
+    extra > 0
+      ? g.squeeze(
+          reduced,
+          Array.from({ length: extra }, (_, i) => i),
+        )
+      : reduced
   return expandTo(g, squeezed, target)
 }
 

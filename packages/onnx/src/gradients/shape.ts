@@ -21,13 +21,21 @@ function between(g: Builder, dy: Value, start: Dim, end: Dim, axis: number): Val
 }
 const concat: GradientRule = (c) => {
   const axis = c.axis(0, c.shape(0).length)
-  const ends = c.x.reduce<Dim[]>((offsets, v) => [...offsets, addDims(offsets[offsets.length - 1], shapeOf(v)[axis])], [0])
+  const ends: Dim[] = [0]
+  for (const v of c.x) ends.push(addDims(ends[ends.length - 1], shapeOf(v)[axis]))
   return c.x.map((_, i) => () => between(c.g, c.dy, ends[i], ends[i + 1], axis))
 }
 const split: GradientRule = (c) => {
   const axis = c.axis(0, c.shape(0).length)
   const part = (i: number) => c.dys[i] ?? c.g.zeros(shapeOf(c.y[i]), c.x[0].dtype)
-  return [() => c.g.concat(c.y.map((_, i) => part(i)), axis), null]
+  return [
+    () =>
+      c.g.concat(
+        c.y.map((_, i) => part(i)),
+        axis,
+      ),
+    null,
+  ]
 }
 
 interface Window {
@@ -72,7 +80,11 @@ const tile: GradientRule = (c) => [
     const [shape, repeats] = [c.shape(0), c.x[1].known as Shape | undefined]
     if (!repeats) throw new GraftError('UNKNOWN_REPEATS', `Tile at ${c.node.name}: the gradient needs repeats that are known at compile time.`)
     const apart = shape.flatMap((d, i) => [repeats[i], d])
-    const summed = c.g.reduceSum(c.g.reshape(c.dy, apart), shape.map((_, i) => 2 * i), false)
+    const summed = c.g.reduceSum(
+      c.g.reshape(c.dy, apart),
+      shape.map((_, i) => 2 * i),
+      false,
+    )
     return summed
   },
   null,

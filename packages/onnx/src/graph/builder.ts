@@ -107,10 +107,8 @@ export class Builder {
   unsqueeze = (a: Value, axes: readonly number[]): Value => this.op('Unsqueeze', [a, this.ints(axes)])
   squeeze = (a: Value, axes: readonly number[]): Value => this.op('Squeeze', [a, this.ints(axes)])
   concat = (list: readonly Value[], axis: number): Value => (list.length === 1 ? list[0] : this.op('Concat', [...list], { axis }))
-  split = (a: Value, sizes: readonly number[], axis: number): Value[] =>
-    sizes.length === 1 ? [a] : this.ops('Split', [a, this.ints(sizes)], { axis }, sizes.length)
-  slice = (a: Value, start: number, end: number, axis: number): Value =>
-    this.op('Slice', [a, this.ints([start]), this.ints([end]), this.ints([axis])])
+  split = (a: Value, sizes: readonly number[], axis: number): Value[] => (sizes.length === 1 ? [a] : this.ops('Split', [a, this.ints(sizes)], { axis }, sizes.length))
+  slice = (a: Value, start: number, end: number, axis: number): Value => this.op('Slice', [a, this.ints([start]), this.ints([end]), this.ints([axis])])
   gather = (a: Value, indices: Value, axis = 0): Value => this.op('Gather', [a, indices], { axis })
   zeros(shape: Shape, dtype: DType = 'float32'): Value {
     return this.expand(this.scalar(0, dtype), shape)
@@ -128,7 +126,10 @@ export class Builder {
     const key = `shape|${shape}`
     const found = this.constants.get(key)
     if (found) return found
-    const vector = this.concat(shape.map((d) => this.dim(d)), 0)
+    const vector = this.concat(
+      shape.map((d) => this.dim(d)),
+      0,
+    )
     this.constants.set(key, vector)
     return vector
   }
@@ -167,4 +168,3 @@ export class Builder {
 }
 
 const isShape = (s: Shape | Value): s is Shape => Array.isArray(s)
-

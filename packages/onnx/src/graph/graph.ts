@@ -195,7 +195,14 @@ export class Graph {
     return { name: this.fresh(hint), dtype: type.dtype, shape: type.shape, known: type.known, users: new Set() }
   }
 
-  private type(op: string, inputs: (Value | null)[], attributes: Record<string, Attribute>, names: (string | null)[], where: string, declared?: ReadonlyMap<string, Typed>): Typed[] {
+  private type(
+    op: string,
+    inputs: (Value | null)[],
+    attributes: Record<string, Attribute>,
+    names: (string | null)[],
+    where: string,
+    declared?: ReadonlyMap<string, Typed>,
+  ): Typed[] {
     const spec = ops[op]
     if (!spec) return names.map((n) => declared?.get(n ?? '') ?? { dtype: 'float32', shape: null })
     const view = new OpView(op, inputs, attributes, names.length, where)

@@ -62,7 +62,5 @@ export interface Node {
   captures?: Value[]
 }
 
-export const intAttribute = (node: Pick<Node, 'attributes'>, name: string, otherwise: number): number =>
-  (node.attributes[name] as number | undefined) ?? otherwise
-export const intsAttribute = (node: Pick<Node, 'attributes'>, name: string): readonly number[] | undefined =>
-  node.attributes[name] as readonly number[] | undefined
+export const intAttribute = (node: Pick<Node, 'attributes'>, name: string, otherwise: number): number => (node.attributes[name] as number | undefined) ?? otherwise
+export const intsAttribute = (node: Pick<Node, 'attributes'>, name: string): readonly number[] | undefined => node.attributes[name] as readonly number[] | undefined

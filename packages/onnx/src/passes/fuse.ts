@@ -10,8 +10,7 @@ function untransposed(v: Value | null): Value | undefined {
   const swaps = rank >= 2 && perm.every((p, i) => p === (i < rank - 2 ? i : i === rank - 2 ? rank - 1 : rank - 2))
   return swaps ? (node.inputs[0] as Value) : undefined
 }
-const scalarOf = (v: Value | null): number | undefined =>
-  v?.data && (v.shape?.length === 0 || (v.shape?.length === 1 && v.shape[0] === 1)) ? Number(v.known?.[0]) : undefined
+const scalarOf = (v: Value | null): number | undefined => (v?.data && (v.shape?.length === 0 || (v.shape?.length === 1 && v.shape[0] === 1)) ? Number(v.known?.[0]) : undefined)
 
 /** MatMul(a, Transpose(b)) reads b as it lies: no transposed copy of a weight or of the keys is ever made. */
 function fuseTransposition(g: Builder, node: Node): void {
@@ -62,7 +61,11 @@ function fuseSlices(g: Builder, whole: Value): void {
     const covered = bounds[0] === 0 && bounds[bounds.length - 1] === size && pieces.every((s) => parts.some((p) => p.start === s.start && p.end === s.end))
     if (!covered || pieces.length < 2 || parts.length !== pieces.length) continue
     g.graph.scope = parts[0].node.scope
-    const made = g.split(whole, pieces.map((s) => s.end - s.start), axis)
+    const made = g.split(
+      whole,
+      pieces.map((s) => s.end - s.start),
+      axis,
+    )
     for (const part of parts) {
       g.graph.replaceUses(part.node.outputs[0] as Value, made[pieces.findIndex((s) => s.start === part.start)])
       g.graph.removeNode(part.node)

@@ -46,9 +46,7 @@ const windowed = (dim: Dim, kernel: number, dilation: number, stride: number, pa
 function spatial(n: OpView, dims: Shape, kernel: readonly number[]): Dim[] {
   if (n.text('auto_pad', 'NOTSET') !== 'NOTSET') return kernel.map((_, i) => formula(`${n.where}#${i}`))
   const at = (name: string, i: number, otherwise: number) => n.ints(name)?.[i] ?? otherwise
-  return kernel.map((k, i) =>
-    windowed(dims[i + 2], k, at('dilations', i, 1), at('strides', i, 1), at('pads', i, 0) + at('pads', i + kernel.length, 0)),
-  )
+  return kernel.map((k, i) => windowed(dims[i + 2], k, at('dilations', i, 1), at('strides', i, 1), at('pads', i, 0) + at('pads', i + kernel.length, 0)))
 }
 const conv: OpSpec = {
   arity: [2, 3],
@@ -111,7 +109,7 @@ const topK: OpSpec = {
   infer: (n) => {
     const dims = n.shape(0)
     const k = n.dims(1)?.[0] ?? formula(`${n.where}#k`)
-    const shape = dims && dims.map((d, i) => (i === n.axis(n.int('axis', -1), dims.length) ? k : d))
+    const shape = dims?.map((d, i) => (i === n.axis(n.int('axis', -1), dims.length) ? k : d))
     return [...like(n, shape), { dtype: 'int64', shape }]
   },
 }
@@ -122,7 +120,7 @@ const layerNorm: OpSpec = {
   infer: (n) => {
     const dims = n.shape(0)
     const axis = dims ? n.axis(n.int('axis', -1), dims.length) : 0
-    const perRow: Typed = { dtype: n.input(0).dtype, shape: dims && dims.map((d, i) => (i < axis ? d : 1)) }
+    const perRow: Typed = { dtype: n.input(0).dtype, shape: dims?.map((d, i) => (i < axis ? d : 1)) ?? null }
     return [...like(n, dims), ...Array.from({ length: n.outputs - 1 }, () => perRow)]
   },
 }
@@ -138,9 +136,7 @@ export const computeOps: OpTable = {
   AveragePool: pool,
   GlobalAveragePool: globalPool,
   GlobalMaxPool: globalPool,
-  ...Object.fromEntries(
-    ['Sum', 'Mean', 'Max', 'Min', 'Prod', 'L1', 'L2', 'LogSum', 'LogSumExp', 'SumSquare'].map((kind) => [`Reduce${kind}`, reduce]),
-  ),
+  ...Object.fromEntries(['Sum', 'Mean', 'Max', 'Min', 'Prod', 'L1', 'L2', 'LogSum', 'LogSumExp', 'SumSquare'].map((kind) => [`Reduce${kind}`, reduce])),
   ArgMax: argReduce,
   ArgMin: argReduce,
   TopK: topK,

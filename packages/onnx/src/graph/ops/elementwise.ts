@@ -3,8 +3,10 @@ import { type DType, dtypeOfCode, isFloat, type Known } from '../types.js'
 import { many, type OpSpec, type OpTable, type OpView, type Typed } from './spec.js'
 
 type Fold = (a: Dim, b: Dim, dtype: DType) => Dim | boolean | undefined
-const number = (f: (a: number, b: number) => number | boolean): Fold =>
-  (a, b) => (typeof a === 'number' && typeof b === 'number' ? f(a, b) : undefined)
+const number =
+  (f: (a: number, b: number) => number | boolean): Fold =>
+  (a, b) =>
+    typeof a === 'number' && typeof b === 'number' ? f(a, b) : undefined
 
 /** Applies a fold over two known vectors (or scalars against vectors). */
 function foldPair(n: OpView, fold: Fold): Known | undefined {
@@ -49,8 +51,7 @@ const unary = (fold?: (a: number) => number, arity: readonly [number, number] = 
 })
 const predicate: OpSpec = { arity: [1, 1], infer: (n) => [{ dtype: 'bool', shape: n.shape(0) }] }
 
-const divide: Fold = (a, b, dtype) =>
-  isFloat(dtype) ? (typeof a === 'number' && typeof b === 'number' ? a / b : undefined) : b === 0 ? undefined : floorDivide(a, b)
+const divide: Fold = (a, b, dtype) => (isFloat(dtype) ? (typeof a === 'number' && typeof b === 'number' ? a / b : undefined) : b === 0 ? undefined : floorDivide(a, b))
 /** Symbolic sizes are at least 1, so a size is never equal to a number below 1. */
 const equal: Fold = (a, b) => {
   if (a === b) return true
@@ -122,10 +123,22 @@ export const elementwiseOps: OpTable = {
   Or: binary(undefined, 'bool'),
   Xor: binary(undefined, 'bool'),
   Equal: binary(equal, 'bool'),
-  Less: binary(number((a, b) => a < b), 'bool'),
-  LessOrEqual: binary(number((a, b) => a <= b), 'bool'),
-  Greater: binary(number((a, b) => a > b), 'bool'),
-  GreaterOrEqual: binary(number((a, b) => a >= b), 'bool'),
+  Less: binary(
+    number((a, b) => a < b),
+    'bool',
+  ),
+  LessOrEqual: binary(
+    number((a, b) => a <= b),
+    'bool',
+  ),
+  Greater: binary(
+    number((a, b) => a > b),
+    'bool',
+  ),
+  GreaterOrEqual: binary(
+    number((a, b) => a >= b),
+    'bool',
+  ),
   Neg: unary((a) => -a),
   Abs: unary(Math.abs),
   Sqrt: unary(Math.sqrt),

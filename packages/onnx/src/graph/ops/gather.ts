@@ -51,7 +51,10 @@ const einsum: OpSpec = {
       if (dims.length !== term.length) throw n.illegal(`term "${term}" needs rank ${term.length}`)
       for (const [j, letter] of [...term].entries()) if (!sizes.has(letter) || sizes.get(letter) === 1) sizes.set(letter, dims[j])
     })
-    return like(n, [...right].map((letter) => sizes.get(letter) as Dim))
+    return like(
+      n,
+      [...right].map((letter) => sizes.get(letter) as Dim),
+    )
   },
 }
 const blockwiseDequantize: OpSpec = {

@@ -61,7 +61,11 @@ const squeeze: OpSpec = {
     const dims = n.shape(0)
     if (!dims) return like(n, null)
     const axes = n.numbers(1)?.map((a) => n.axis(a, dims.length))
-    return like(n, dims.filter((d, i) => (axes ? !axes.includes(i) : d !== 1)), n.x[0]?.known)
+    return like(
+      n,
+      dims.filter((d, i) => (axes ? !axes.includes(i) : d !== 1)),
+      n.x[0]?.known,
+    )
   },
 }
 const unsqueeze: OpSpec = {
@@ -108,7 +112,10 @@ const split: OpSpec = {
     const chunk = given ? undefined : splitChunk(dims[axis], n.outputs)
     return outputs.flatMap((_, i) => {
       const part = given?.[i] ?? (i === n.outputs - 1 ? subtractDims(dims[axis], multiplyDims(chunk as Dim, i)) : (chunk as Dim))
-      return like(n, dims.map((d, j) => (j === axis ? part : d)))
+      return like(
+        n,
+        dims.map((d, j) => (j === axis ? part : d)),
+      )
     })
   },
 }
@@ -153,10 +160,13 @@ const expand: OpSpec = {
       return like(n, dims && typeof rank === 'number' ? unknownOfRank(n, Math.max(rank, dims.length)) : null)
     }
     const rank = Math.max(dims.length, target.length)
-    return like(n, Array.from({ length: rank }, (_, i) => {
-      const [d, t] = [dims[dims.length - rank + i] ?? 1, target[target.length - rank + i] ?? 1]
-      return t === 1 ? d : t
-    }))
+    return like(
+      n,
+      Array.from({ length: rank }, (_, i) => {
+        const [d, t] = [dims[dims.length - rank + i] ?? 1, target[target.length - rank + i] ?? 1]
+        return t === 1 ? d : t
+      }),
+    )
   },
 }
 const tile: OpSpec = {
@@ -176,7 +186,10 @@ const pad: OpSpec = {
       const at = axes.indexOf(i)
       return at < 0 ? 0 : addDims(pads[at], pads[at + axes.length])
     }
-    return like(n, dims.map((d, i) => addDims(d, added(i))))
+    return like(
+      n,
+      dims.map((d, i) => addDims(d, added(i))),
+    )
   },
 }
 const constantOfShape: OpSpec = {

@@ -65,8 +65,7 @@ export class OpView {
   }
   sameType(...indices: number[]): DType {
     const dtype = this.input(indices[0]).dtype
-    for (const i of indices)
-      if (this.input(i).dtype !== dtype) throw this.illegal(`inputs have types ${dtype} and ${this.input(i).dtype}`)
+    for (const i of indices) if (this.input(i).dtype !== dtype) throw this.illegal(`inputs have types ${dtype} and ${this.input(i).dtype}`)
     return dtype
   }
   illegal(why: string): GraftError {
