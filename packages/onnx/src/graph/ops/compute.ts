@@ -109,7 +109,7 @@ const topK: OpSpec = {
   infer: (n) => {
     const dims = n.shape(0)
     const k = n.dims(1)?.[0] ?? formula(`${n.where}#k`)
-    const shape = dims?.map((d, i) => (i === n.axis(n.int('axis', -1), dims.length) ? k : d))
+    const shape = dims?.map((d, i) => (i === n.axis(n.int('axis', -1), dims.length) ? k : d)) ?? null
     return [...like(n, shape), { dtype: 'int64', shape }]
   },
 }
