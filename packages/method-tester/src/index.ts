@@ -1,0 +1,1 @@
+export { checkGradient, type CaseInput, type GradientCase, type GradientReport, gradientTolerance } from './gradients.js'
