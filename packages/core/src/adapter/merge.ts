@@ -62,12 +62,11 @@ function changedSlots({ model, adapter }: Adapted, { folder, options }: OpenedAd
       'NOT_MERGEABLE',
       `${folder}: method ${options.method.name} has no form in the weights (its tokens or activations are inputs, not weights), so it can't be merged. Use the adapter beside its base.`,
     )
-  for (const [slot, form] of adapter.merge()) slot.map(form)
-  return Object.fromEntries(
-    slotsOf(model)
-      .filter((s) => !s.constant)
-      .map((s) => [s.key, s.stored]),
-  )
+  const merged = adapter.merge().map(([slot, form]) => [slot.key, slot.asStored(form(slot.value))] as const)
+  const trained = slotsOf(model)
+    .filter((s) => !s.constant)
+    .map((s) => [s.key, s.stored] as const)
+  return Object.fromEntries([...trained, ...merged])
 }
 
 const deployedLogits = (model: Model, { options, labels }: OpenedAdapter, param: AttachContext['param']): Value =>

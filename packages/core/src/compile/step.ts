@@ -35,6 +35,7 @@ function meanLoss(g: Builder, { objective }: Adapted): Value {
   return g.mul(objective.lossSum, inverseCount)
 }
 function output(g: Builder, name: string, value: Value): Value {
+  g.graph.release(name)
   return g.graph.addNode('Identity', [value], {}, { outputs: [name], name: `output:${name}` }).outputs[0] as Value
 }
 

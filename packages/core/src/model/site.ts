@@ -58,6 +58,10 @@ export class WeightSlot {
   get value(): Value {
     return this.transposed ? this.g.swapLast(this.stored) : this.stored
   }
+  /** A parameter as torch holds it, turned the way the file holds this one. */
+  asStored(w: Value): Value {
+    return this.transposed ? this.g.swapLast(w) : w
+  }
   /** Replaces the frozen parameter by other values, in the file's orientation. */
   set(values: Float32Array): void {
     const shape = this.stored.shape as readonly number[]
@@ -67,8 +71,7 @@ export class WeightSlot {
   /** Replaces the parameter w (as torch holds it) by f(w). */
   map(f: (w: Value) => Value): void {
     this.g.graph.scope = this.node.scope
-    const next = f(this.value)
-    this.g.graph.setInput(this.node, this.index, this.transposed ? this.g.swapLast(next) : next)
+    this.g.graph.setInput(this.node, this.index, this.asStored(f(this.value)))
     this.g.graph.scope = ''
   }
 }

@@ -81,6 +81,8 @@ class Import {
     for (const info of source.input) if (!this.values.has(info.name)) this.input(info)
     for (const node of nodes) this.node(node)
     this.graph.outputs.push(...source.output.map((o) => this.get(o.name, 'the outputs') as Value))
+    // An Identity in front of an output is dropped on the way in; its name is what the world knows.
+    this.graph.outputs.forEach((v, i) => v.producer && this.graph.outputs.indexOf(v) === i && this.graph.rename(v, source.output[i].name))
     this.graph.prune()
   }
 

@@ -11,7 +11,7 @@ import {
   TypeProto_TensorSchema, TypeProtoSchema, type ValueInfoProto, ValueInfoProtoSchema,
 } from './gen/onnx-ml_pb.js' // biome-ignore format: a list
 import { targetIr, targetOpset } from './opset.js'
-import { elements } from './tensors.js'
+import { readBytes } from './tensors.js'
 
 /** Attributes ONNX wants as floats even when their value is whole. */
 const floatAttributes = new Set(['alpha', 'beta', 'epsilon', 'gamma', 'momentum', 'lambd', 'bias', 'ratio', 'scale', 'softcap', 'theta'])
@@ -175,8 +175,7 @@ function tensorProto(value: Value, place: Place): TensorProto {
   })
 }
 function tensorOf(name: string, dtype: Value['dtype'], shape: readonly number[], data: TensorData): TensorProto {
-  const bytes = 'bytes' in data ? data.bytes : new Uint8Array(elements(shape))
-  return create(TensorProtoSchema, { name, dataType: dtypes[dtype].code, dims: shape.map(BigInt), rawData: bytes })
+  return create(TensorProtoSchema, { name, dataType: dtypes[dtype].code, dims: shape.map(BigInt), rawData: readBytes(data) })
 }
 
 function valueInfo(value: Value): ValueInfoProto {

@@ -88,6 +88,19 @@ export class Graph {
     return value
   }
 
+  /** Gives a value the name it is known by outside; whichever value had that name gets another. */
+  rename(value: Value, name: string): void {
+    if (value.name === name) return
+    this.release(name)
+    value.name = this.fresh(name)
+  }
+  /** Frees a name: whichever value had it gets another. */
+  release(name: string): void {
+    if (!this.names.has(name)) return
+    for (const node of this.nodes) for (const v of node.outputs) if (v?.name === name) v.name = this.fresh(`${name}_inner`)
+    this.names.delete(name)
+  }
+
   /** Repoints input i of a node. */
   setInput(node: Node, i: number, value: Value | null): void {
     const old = node.inputs[i]
@@ -96,7 +109,7 @@ export class Graph {
     value?.users.add(node)
   }
 
-  /** Makes every user of `old` (but `except`) read `next`, graph outputs included. */
+  /** Makes every user of `old` (but `except`) read `next`; as a graph output it takes the old name. */
   replaceUses(old: Value, next: Value, except: ReadonlySet<Node> = new Set()): void {
     for (const user of [...old.users]) {
       if (except.has(user)) continue
@@ -105,7 +118,9 @@ export class Graph {
       })
     }
     this.outputs.forEach((v, i) => {
-      if (v === old) this.outputs[i] = next
+      if (v !== old) return
+      this.outputs[i] = next
+      if (next.producer && old.producer) this.rename(next, old.name)
     })
   }
 

@@ -35,7 +35,7 @@ export type Known = readonly (Dim | boolean)[]
 
 /** A typed tensor in a graph. `shape` is null where an unknown operator made it. */
 export interface Value {
-  readonly name: string
+  name: string
   dtype: DType
   shape: Shape | null
   producer?: Node
