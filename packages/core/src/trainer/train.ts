@@ -11,7 +11,7 @@ import { adamw } from '../optimizer/adamw.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
 import { learningRate } from '../optimizer/schedule.js'
 import { sgd } from '../optimizer/sgd.js'
-import { loadCheckpoint, type Progress, saveCheckpoint } from './checkpoint.js'
+import { type Checkpoint, loadCheckpoint, type Progress, saveCheckpoint } from './checkpoint.js'
 import type { TrainConfig } from './config.js'
 import { type Evaluation, Evaluator } from './evaluator.js'
 import { RunLog } from './log.js'
@@ -49,7 +49,7 @@ const optimizers: Record<string, (options: TrainConfig['training'] & { name: 'ad
 /** Trains an adapter as a config says. Throws what preparing throws, OUTPUT_EXISTS, NOT_FINITE, DISK_FULL. */
 export async function train(config: TrainConfig, registry: Registry, hooks: TrainHooks = {}, flags: TrainFlags = {}): Promise<TrainResult> {
   const prepared = prepare(config, registry)
-  claimOutput(config.output, flags)
+  claimOutput(config, flags)
   const trainer = await Trainer.open(config, prepared, hooks, flags)
   try {
     return await trainer.run()
@@ -58,9 +58,10 @@ export async function train(config: TrainConfig, registry: Registry, hooks: Trai
   }
 }
 
-function claimOutput(output: string, { resume, overwrite }: TrainFlags): void {
+function claimOutput(config: TrainConfig, { resume, overwrite }: TrainFlags): void {
+  const { output } = config
   if (overwrite) for (const part of ['adapter', 'checkpoints', 'log.jsonl']) rmSync(join(output, part), { recursive: true, force: true })
-  if (!resume && existsSync(join(output, 'checkpoints')))
+  if (!resume && existsSync(checkpointFile(config, 'last')))
     throw new GraftError('OUTPUT_EXISTS', `${output} already holds a run. Continue it with --resume, replace it with --overwrite, or choose another output.`)
   mkdirSync(join(output, 'checkpoints'), { recursive: true })
 }
@@ -88,14 +89,18 @@ class Trainer {
     const rows = objective.classifies ? batch_size : batch_size * longest(prepared.train)
     const options: Omit<AdaptOptions, 'training'> = { method: config.method, config: config.methodOptions, objective, labels: labels.length, rows, totalSteps }
     const adapted = adapt(model, { ...options, training: true })
+    const resumed = flags.resume ? loadCheckpoint(checkpointFile(config, 'last'), prepared.fingerprint) : undefined
     const session = { device: config.device, threads: config.threads ?? undefined, prepack: model.parameterCount < smallModel }
     const stepper = await Stepper.open(adapted, adapted.variables.initial(config.seed), {
       ...session, base: model, objective, rows, pad, seed: config.seed,
       optimizer: optimizers[optimizer]({ ...config.training, name: optimizer }), clip: max_grad_norm, accumulate: gradient_accumulation > 1,
     }) // biome-ignore format: one thing
-    const evaluator = await Evaluator.open(model, options, { ...session, pad, batchSize: Math.max(batch_size, 32) })
+    const evaluator = await Evaluator.open(model, options, { ...session, pad, batchSize: Math.max(batch_size, 32) }).catch(async (error) => {
+      await stepper.close()
+      throw error
+    })
     const trainer = new Trainer(config, prepared, hooks, adapted, stepper, evaluator)
-    if (flags.resume) trainer.restore()
+    if (resumed) trainer.restore(resumed)
     for (const notice of adapted.model.notices) hooks.onNotice?.(notice)
     const compileSeconds = (performance.now() - started) / 1000
     hooks.onStart?.({ prepared, trainable: adapted.variables.total, resumedAt: trainer.progress.step, compileSeconds })
@@ -187,7 +192,7 @@ class Trainer {
   /** Writes the adapter from the best checkpoint where there was validation, else from the last, and evaluates it. */
   private async finish(before: Record<string, Evaluation>): Promise<TrainResult> {
     const { validation, test } = this.prepared
-    if (existsSync(this.checkpoint('best'))) this.stepper.vectors = loadCheckpoint(this.checkpoint('best'), this.prepared.fingerprint).vectors
+    if (existsSync(checkpointFile(this.config, 'best'))) this.stepper.vectors = loadCheckpoint(checkpointFile(this.config, 'best'), this.prepared.fingerprint).vectors
     const adapter = join(this.config.output, 'adapter')
     const { method, methodOptions } = this.config
     const { objective } = this.prepared
@@ -208,18 +213,17 @@ class Trainer {
     return { finished: true, step: this.progress.step, adapter, before, after }
   }
 
-  private checkpoint = (name: 'last' | 'best'): string => join(this.config.output, 'checkpoints', `${name}.safetensors`)
   private save(name: 'last' | 'best'): void {
-    saveCheckpoint(this.checkpoint(name), { progress: this.progress, vectors: this.stepper.vectors, fingerprint: this.prepared.fingerprint })
+    saveCheckpoint(checkpointFile(this.config, name), { progress: this.progress, vectors: this.stepper.vectors, fingerprint: this.prepared.fingerprint })
   }
-  private restore(): void {
-    const { progress, vectors } = loadCheckpoint(this.checkpoint('last'), this.prepared.fingerprint)
+  private restore({ progress, vectors }: Checkpoint): void {
     this.progress = progress
     this.stepper.vectors = vectors
     this.log.truncateAfter(progress.step)
   }
 }
 
+const checkpointFile = ({ output }: TrainConfig, name: 'last' | 'best'): string => join(output, 'checkpoints', `${name}.safetensors`)
 const longest = (examples: readonly Example[]): number => examples.reduce((m, e) => Math.max(m, e.ids.length), 0)
 /** Below this many parameters (64 MB) a packed copy of the weights costs nothing worth saving and makes small batches faster. */
 const smallModel = 16e6

@@ -21,6 +21,7 @@ import {
 import { conversions, newestIr, newestOpset, oldestOpset, type RawNode } from './opset.js'
 import { selfLocation, skim } from './skim.js'
 import { constantOf, knownContents, type Locate, numbersOf } from './tensors.js'
+import { scopeOf } from './scopes.js'
 
 /** Opens an ONNX file as a graph of one opset. Weights stay where they are; only small constants are read.
  *  Throws FILE_NOT_FOUND, TRUNCATED_MODEL, NOT_ONNX, UNSUPPORTED_OPSET, TRUNCATED_WEIGHTS, ESCAPING_PATH, ILLEGAL_NODE. */
@@ -208,13 +209,3 @@ function typeOf(info: ValueInfoProto): Typed | undefined {
   return dtype && { dtype, shape: dims ?? null }
 }
 const symbol = (name: string): Dim => (/^[\w.]+$/.test(name) ? name : formula(name))
-
-/** The module path an exporter left on a node: name scopes (torch's newer exporter) or the node's name (the older one). */
-function scopeOf(proto: NodeProto): string {
-  const scopes = proto.metadataProps.find((p) => p.key === 'pkg.torch.onnx.name_scopes')?.value
-  if (scopes) {
-    const names = [...scopes.matchAll(/'([^']*)'|"([^"]*)"/g)].map((m) => m[1] ?? m[2])
-    return names[names.length - 2] ?? ''
-  }
-  return proto.name.startsWith('/') ? proto.name.split('/').slice(1, -1).join('.') : ''
-}

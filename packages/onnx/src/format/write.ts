@@ -11,6 +11,7 @@ import {
   TypeProto_TensorSchema, TypeProtoSchema, type ValueInfoProto, ValueInfoProtoSchema,
 } from './gen/onnx-ml_pb.js' // biome-ignore format: a list
 import { targetIr, targetOpset } from './opset.js'
+import { scopesKey } from './scopes.js'
 import { readBytes } from './tensors.js'
 
 /** Attributes ONNX wants as floats even when their value is whole. */
@@ -141,6 +142,7 @@ function nodeProto(node: Node): NodeProto {
     name: node.name,
     input: node.inputs.map((v) => (v ? lowered(v).name : '')),
     output: node.outputs.map((v) => v?.name ?? ''),
+    metadataProps: node.scope ? [create(StringStringEntryProtoSchema, { key: scopesKey, value: `['${node.scope}', '']` })] : [],
     attribute: Object.entries(node.attributes).flatMap(([name, value]) => (privateAttributes.has(name) ? [] : [attributeProto(name, value)])),
   })
 }

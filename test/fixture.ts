@@ -1,0 +1,90 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { stringify } from 'yaml'
+import { afterAll } from 'vitest'
+
+export const root = fileURLToPath(new URL('..', import.meta.url))
+export const example = join(root, 'examples/support-intents')
+export const sprout = join(example, 'model/onnx/model.onnx')
+
+/** Reference results of HF PEFT, which lie outside the repository; tests that need them say so and skip where they are absent. */
+export const golden = join(root, '../shared/golden')
+export const hasGolden = existsSync(golden)
+if (!hasGolden) console.warn(`SKIPPED: reference results are not at ${golden}; parity with HF PEFT is not checked.`)
+
+const folders: string[] = []
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'graft-test-'))
+  folders.push(folder)
+  return folder
+}
+afterAll(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
+})
+
+export interface Finished {
+  code: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+}
+interface Running {
+  input?: string
+  /** called once the process runs */
+  onStart?: (child: ChildProcess) => void
+  onOutput?: (text: string, child: ChildProcess) => void
+}
+/** Runs the command line as a user does. */
+export function graft(args: readonly string[], { input, onStart, onOutput }: Running = {}): Promise<Finished> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [join(root, 'packages/cli/bin/graft.js'), ...args])
+    let [stdout, stderr] = ['', '']
+    child.stdout.on('data', (d) => {
+      stdout += d
+      onOutput?.(String(d), child)
+    })
+    child.stderr.on('data', (d) => (stderr += d))
+    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
+    child.stdin.end(input ?? '')
+    onStart?.(child)
+  })
+}
+
+export interface Settings {
+  model?: string
+  data?: Record<string, unknown>
+  method?: unknown
+  training?: Record<string, unknown>
+  [key: string]: unknown
+}
+const questions = [
+  'where is my parcel',
+  'has it been sent',
+  'my card was declined',
+  'the payment failed',
+  'I want to send it back',
+  'how do I return this',
+  'when do you open',
+  'are you open today',
+]
+const answers = ['delivery', 'delivery', 'payment', 'payment', 'return', 'return', 'hours', 'hours']
+
+/** Writes a small data file and a config for it; returns the config's path. Runs of it take a second or two. */
+export function writeRun(folder: string, { data, method, training, ...rest }: Settings = {}, lines?: readonly string[]): string {
+  const records = lines ?? questions.flatMap((q, i) => [1, 2, 3, 4].map((n) => JSON.stringify({ text: `${q}${', please'.repeat(n - 1)}`, label: answers[i] })))
+  writeFileSync(join(folder, 'train.jsonl'), `${records.join('\n')}\n`)
+  const config = {
+    model: sprout,
+    data: { train: 'train.jsonl', validation: 0.25, max_length: 32, ...data },
+    method: method ?? { name: 'lora', r: 4, target_modules: ['q_proj', 'v_proj'] },
+    training: { epochs: 4, batch_size: 4, learning_rate: 1e-2, save_every: 3, ...training },
+    output: 'out',
+    ...rest,
+  }
+  const path = join(folder, 'config.yaml')
+  writeFileSync(path, stringify(config))
+  return path
+}
