@@ -19,7 +19,7 @@ export const predictCommand: CommandMaker = () =>
     .option('--model <path>', "the base model's ONNX file, where the adapter doesn't know it")
     .addHelpText('after', examples('graft predict out/adapter questions.jsonl', `echo '{"text": "where is my card?"}' | graft predict out/adapter -`))
     .action(async (folder: string, data: string, { output, model }: Flags) => {
-      const records = readRecords(data === '-' ? '/dev/stdin' : data)
+      const records = readRecords(data)
       const opened = openAdapter(folder, defaultRegistry(), model)
       const progress = new Progress(output === undefined, 'record')
       progress.start(records.length)

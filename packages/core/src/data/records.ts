@@ -9,10 +9,12 @@ export interface DataRecord {
   where: string
 }
 
-/** Reads a JSON Lines (.jsonl, .json) or CSV (.csv, .tsv) file. Throws DATA_NOT_FOUND, BAD_DATA_LINE, EMPTY_DATA. */
+const standardInput = '-'
+
+/** Reads a JSON Lines (.jsonl, .json) or CSV (.csv, .tsv) file, or JSON Lines from standard input (-). Throws DATA_NOT_FOUND, BAD_DATA_LINE, EMPTY_DATA. */
 export function readRecords(path: string): DataRecord[] {
-  if (!existsSync(path)) throw new GraftError('DATA_NOT_FOUND', `${path}: no such data file.`)
-  const text = readFileSync(path, 'utf8').replace(/^\uFEFF/, '')
+  if (path !== standardInput && !existsSync(path)) throw new GraftError('DATA_NOT_FOUND', `${path}: no such data file.`)
+  const text = readFileSync(path === standardInput ? 0 : path, 'utf8').replace(/^\uFEFF/, '')
   const records = /\.[ct]sv$/i.test(path) ? csvRecords(path, text) : jsonRecords(path, text)
   if (records.length === 0) throw new GraftError('EMPTY_DATA', `${path}: the file holds no records.`)
   return records

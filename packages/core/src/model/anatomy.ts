@@ -4,10 +4,16 @@ import { type ConvSite, type EmbeddingSite, type LinearSite, type NormSite, type
 
 /** Finds the modules of a graph: linear layers, embeddings, norms and convolutions, with the paths their exporter left. */
 export function anatomy(g: Builder): Site[] {
-  const sites = g.graph.sorted().flatMap((node) => finders[node.op]?.(g, node) ?? [])
-  const prefix = wrapperPrefix(sites.map((s) => s.path))
-  for (const site of sites) if (site.path.startsWith(prefix)) site.path = site.path.slice(prefix.length)
-  return sites
+  const find = () => g.graph.sorted().flatMap((node) => finders[node.op]?.(g, node) ?? [])
+  unwrap(g, wrapperPrefix(find().map((s) => s.path)))
+  return find()
+}
+
+/** Takes the exporter's wrapper off all paths, so that what is written from here reads like the model itself. */
+function unwrap({ graph }: Builder, prefix: string): void {
+  if (prefix === '') return
+  for (const node of graph.nodes) if (`${node.scope}.`.startsWith(prefix)) node.scope = node.scope.slice(prefix.length)
+  for (const v of graph.constants()) if (v.name.startsWith(prefix)) graph.rename(v, v.name.slice(prefix.length))
 }
 
 type Finder = (g: Builder, node: Node) => Site | undefined
