@@ -1,0 +1,29 @@
+// Times what happens before the first step: reading a model, differentiating, writing the step. node bench/passes.mjs [model.onnx]
+import { fileURLToPath } from 'node:url'
+import { adapt, compileGradient, methodOptions, Model } from '@graft/core'
+import { encodeOnnx, readOnnx, simplify } from '@graft/onnx'
+import { defaultRegistry } from 'graft'
+import { bench, run } from 'mitata'
+
+const file = process.argv[2] ?? fileURLToPath(new URL('../examples/support-intents/model/onnx/model.onnx', import.meta.url))
+const registry = defaultRegistry()
+const method = registry.get('method', 'lora')
+const options = {
+  method,
+  config: methodOptions(method, { target_modules: 'all-linear' }),
+  objective: registry.get('objective', 'causal-lm'),
+  labels: 0,
+  rows: 512,
+  totalSteps: 1,
+  training: true,
+}
+const model = Model.open(file)
+const compiled = compileGradient(adapt(model, options))
+
+bench('read', () => readOnnx(file))
+bench('read and simplify', () => simplify(readOnnx(file)))
+bench('open (with anatomy)', () => Model.open(file))
+bench('fork', () => model.fork())
+bench('adapt and differentiate', () => compileGradient(adapt(model, options)))
+bench('encode', () => encodeOnnx(compiled))
+await run()
