@@ -7,6 +7,8 @@ export default definePeftMethod<LoraOptions>({
   apiVersion: 1,
   peftType: 'LORA',
   configSchema: schema,
+  summary: 'low-rank update of linear layers',
+  mergeable: true,
   paper: 'https://arxiv.org/abs/2106.09685',
   startsAsIdentity: ({ init_lora_weights }) => init_lora_weights !== false,
   attach(context, options) {

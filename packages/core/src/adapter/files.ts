@@ -3,13 +3,13 @@ import { join } from 'node:path'
 import { writeAtomically } from '@graft/onnx'
 import { GraftError, suggestion } from '../errors.js'
 import type { Variables } from '../method/variables.js'
-import { floatsOf, readSafetensors, storedFloats, writeSafetensors } from './safetensors.js'
+import type { Buffer } from '../method/variables.js'
+import { fileKey } from './keys.js'
+import { floatsOf, readSafetensors, type StoredTensor, writeSafetensors } from './safetensors.js'
 
 /** HF PEFT's two adapter files. */
 export const configFile = 'adapter_config.json'
 export const weightsFile = 'adapter_model.safetensors'
-/** HF PEFT wraps the base model; its keys start with the wrapper's path. */
-export const keyPrefix = 'base_model.model.'
 
 export interface AdapterConfig extends Record<string, unknown> {
   peft_type: string
@@ -18,10 +18,9 @@ export interface AdapterConfig extends Record<string, unknown> {
 }
 
 /** Writes an adapter that HF PEFT loads: config with sorted keys, tensors by HF's names. */
-export function saveAdapter(folder: string, variables: Variables, flat: Float32Array, config: AdapterConfig): void {
+export function saveAdapter(folder: string, tensors: Map<string, StoredTensor>, config: AdapterConfig): void {
   mkdirSync(folder, { recursive: true })
-  const tensors = variables.list.map(({ name, shape, offset, size }) => [keyPrefix + name, storedFloats(flat.slice(offset, offset + size), shape)] as const)
-  writeSafetensors(join(folder, weightsFile), { tensors: new Map(tensors), metadata: { format: 'pt' } })
+  writeSafetensors(join(folder, weightsFile), { tensors, metadata: { format: 'pt' } })
   writeAtomically(join(folder, configFile), `${JSON.stringify(sorted(config), null, 2)}\n`)
 }
 const sorted = (config: AdapterConfig): Record<string, unknown> => Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)))
@@ -39,24 +38,28 @@ export function readAdapterConfig(folder: string): AdapterConfig {
   return config as AdapterConfig
 }
 
-/** Reads an adapter's tensors into a flat vector. Every tensor must be there, with the right shape, and none besides. */
-export function loadAdapter(folder: string, variables: Variables): Float32Array {
-  return loadTensors(join(folder, weightsFile), variables)
-}
+export const readTensors = (folder: string): Map<string, StoredTensor> => readSafetensors(join(folder, weightsFile)).tensors
 
-/** Reads the variables from a safetensors file by name. Throws ADAPTER_MISMATCH naming each missing, surplus or mis-shaped tensor. */
-export function loadTensors(path: string, variables: Variables): Float32Array {
-  const { tensors } = readSafetensors(path)
+/** Puts a file's tensors into a flat vector. Every variable and buffer must be there, with the right shape, and nothing besides.
+ *  Throws ADAPTER_MISMATCH naming each missing, surplus or mis-shaped tensor. */
+export function fillVariables(
+  path: string,
+  tensors: ReadonlyMap<string, StoredTensor>,
+  { variables, buffers }: { variables: Variables; buffers: readonly Buffer[] },
+): Float32Array {
   const flat = new Float32Array(variables.total)
   const wrong: string[] = []
-  const names = new Set(variables.list.map((v) => keyPrefix + v.name))
-  for (const { name, shape, offset } of variables.list) {
-    const stored = tensors.get(keyPrefix + name)
-    if (!stored) wrong.push(`${keyPrefix + name} is missing`)
-    else if (`${stored.shape}` !== `${shape}`) wrong.push(`${keyPrefix + name} is [${stored.shape.join(', ')}], expected [${shape.join(', ')}]`)
-    else flat.set(floatsOf(stored, name), offset)
+  const filled = buffers.filter((b) => b.stored).map(fileKey)
+  for (const key of filled) if (!tensors.has(key)) wrong.push(`${key} is missing`)
+  const names = new Set([...variables.list.map(fileKey), ...filled])
+  for (const variable of variables.list) {
+    const [key, { shape, offset }] = [fileKey(variable), variable]
+    const stored = tensors.get(key)
+    if (!stored) wrong.push(`${key} is missing`)
+    else if (`${stored.shape}` !== `${shape}`) wrong.push(`${key} is [${stored.shape.join(', ')}], expected [${shape.join(', ')}]`)
+    else flat.set(floatsOf(stored, key), offset)
   }
-  for (const name of tensors.keys()) if (!names.has(name)) wrong.push(`${name} belongs to no module of this model. ${suggestion(name, [...names].slice(0, 8))}`)
+  for (const key of tensors.keys()) if (!names.has(key)) wrong.push(`${key} belongs to no module of this model. ${suggestion(key, [...names].slice(0, 8))}`)
   if (wrong.length > 0)
     throw new GraftError(
       'ADAPTER_MISMATCH',

@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeAtomically } from '@graft/onnx'
+import { readBytes, writeAtomically } from '@graft/onnx'
 import { GraftError } from '../errors.js'
+import type { Model } from '../model/model.js'
 
 /** What Graft needs besides HF PEFT's two files to use an adapter again: kept beside them as graft.json. */
 export interface Manifest {
@@ -9,6 +11,8 @@ export interface Manifest {
   model: string
   method: string
   options: Record<string, unknown>
+  /** what the base model's parameters look like: another model's differ */
+  base?: string
   objective: string
   labels: string[]
   max_length: number
@@ -19,6 +23,18 @@ const manifestFile = 'graft.json'
 export const hasManifest = (folder: string): boolean => existsSync(join(folder, manifestFile))
 
 export const writeManifest = (folder: string, manifest: Manifest): void => writeAtomically(join(folder, manifestFile), `${JSON.stringify(manifest, null, 2)}\n`)
+
+/** A hash over the first bytes of embeddings and convolutions: cheap even for a model of gigabytes, the same from every exporter. */
+export function baseFingerprint(model: Model): string {
+  const hash = createHash('sha256')
+  for (const { path, weight } of [...model.embeddings, ...model.convolutions].sort((a, b) => (a.path < b.path ? -1 : 1))) {
+    const { data, shape } = weight.constant ?? { shape: [] }
+    hash.update(`${path} ${shape}\n`)
+    if (data) hash.update(readBytes('file' in data ? { ...data, length: Math.min(data.length, sampled) } : { bytes: data.bytes.subarray(0, sampled) }))
+  }
+  return hash.digest('hex').slice(0, 32)
+}
+const sampled = 256
 
 /** Throws NO_MANIFEST or BAD_MANIFEST. */
 export function readManifest(folder: string): Manifest {

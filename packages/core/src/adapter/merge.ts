@@ -13,7 +13,7 @@ import type { Model } from '../model/model.js'
 import type { WeightSlot } from '../model/site.js'
 import { float32, type Tensors } from '../runtime/tensor.js'
 import { runOnce, Session } from '../runtime/session.js'
-import { loadAdapter, type OpenedAdapter } from './open.js'
+import { type OpenedAdapter, parametersOf } from './open.js'
 
 export interface MergeReport {
   /** the merged .onnx file */
@@ -31,9 +31,9 @@ export interface MergeReport {
 export async function merge(opened: OpenedAdapter, output: string): Promise<MergeReport> {
   const file = join(output, 'model.onnx')
   if (existsSync(file)) throw new GraftError('OUTPUT_EXISTS', `${file} exists already. Choose another output, or remove it.`)
-  const { model: base, options, folder } = opened
+  const { model: base, options } = opened
   const adapted = adapt(base, { ...options, training: false })
-  const parameters = loadAdapter(folder, adapted.variables)
+  const parameters = parametersOf(opened, adapted)
   const slots = changedSlots(adapted, opened)
   const logits = deployedLogits(adapted.model, opened, adapted.variables.param)
   const session = await Session.open(finish(adapted.model.g, { logits, ...slots }))

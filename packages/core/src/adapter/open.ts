@@ -1,15 +1,16 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import type { AdaptOptions } from '../compile/adapt.js'
+import type { Adapted, AdaptOptions } from '../compile/adapt.js'
 import type { Registry } from '../container.js'
 import { GraftError } from '../errors.js'
 import { methodOptions } from '../method/options.js'
 import type { PeftMethod } from '../method/method.js'
 import { Model } from '../model/model.js'
 import type { Objective } from '../objective/objective.js'
-import { type AdapterConfig, keyPrefix, loadAdapter, readAdapterConfig, weightsFile } from './files.js'
-import { hasManifest, readManifest } from './manifest.js'
-import { readSafetensors } from './safetensors.js'
+import { type AdapterConfig, fillVariables, readAdapterConfig, readTensors, weightsFile } from './files.js'
+import { moduleKey } from './keys.js'
+import { baseFingerprint, hasManifest, readManifest } from './manifest.js'
+import type { StoredTensor } from './safetensors.js'
 
 /** An adapter folder with its base model, ready to be attached. */
 export interface OpenedAdapter {
@@ -31,18 +32,25 @@ export function openAdapter(folder: string, registry: Registry, model?: string):
   const base = Model.open(model ?? manifest?.model ?? baseOf(folder, config))
   const method = methodFor(folder, config, registry)
   const objective = manifest ? registry.get('objective', manifest.objective) : objectiveFor(folder, config, registry)
-  const labels = manifest?.labels ?? (objective.classifies ? labelsOf(folder, base) : [])
+  if (manifest?.base && manifest.base !== baseFingerprint(base))
+    throw new GraftError(
+      'OTHER_BASE',
+      `${folder}: the adapter was trained on ${manifest.model}, whose weights differ from those of ${base.file}. Give the model it was trained on.`,
+    )
+  const stored = readTensors(folder)
+  const labels = manifest?.labels ?? (objective.classifies ? labelsOf(stored, base) : [])
   const options = { ...supportedOptions(method, config), modules_to_save: config.modules_to_save ?? null }
   return {
     folder,
     model: base,
-    options: { method, config: options, objective, labels: labels.length, rows: 1, totalSteps: 1 },
+    options: { method, config: options, objective, labels: labels.length, rows: 1, totalSteps: 1, stored, inference: true },
     labels,
     max_length: manifest?.max_length ?? null,
     columns: manifest?.columns ?? {},
   }
 }
-export { loadAdapter }
+/** An opened adapter's parameters, in the order its variables were declared. */
+export const parametersOf = ({ folder, options }: OpenedAdapter, adapted: Adapted): Float32Array => fillVariables(join(folder, weightsFile), options.stored ?? new Map(), adapted)
 
 /** HF PEFT records a folder or a repository of the base model; only a folder with an ONNX file in it is of use here. */
 function baseOf(folder: string, { base_model_name_or_path: base }: AdapterConfig): string {
@@ -86,9 +94,8 @@ const bookkeeping = new Set([
 ])
 
 /** Labels of an adapter without a manifest: the model's own names where they fit, else numbers. */
-function labelsOf(folder: string, model: Model): string[] {
-  const { tensors } = readSafetensors(join(folder, weightsFile))
-  const count = tensors.get(`${keyPrefix}score.weight`)?.shape[0] ?? model.logitsShape.at(-1)
+function labelsOf(tensors: ReadonlyMap<string, StoredTensor>, model: Model): string[] {
+  const count = tensors.get(moduleKey('score.weight'))?.shape[0] ?? model.logitsShape.at(-1)
   const names = Object.values((model.config.id2label ?? {}) as Record<string, string>)
   return names.length === count ? names : Array.from({ length: Number(count) }, (_, i) => `${i}`)
 }

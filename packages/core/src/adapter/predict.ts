@@ -3,7 +3,7 @@ import { encodeInputs } from '../data/encode.js'
 import { GraftError } from '../errors.js'
 import type { SessionOptions } from '../runtime/session.js'
 import { Evaluator } from '../trainer/evaluator.js'
-import { loadAdapter, type OpenedAdapter } from './open.js'
+import { type OpenedAdapter, parametersOf } from './open.js'
 import { adapt } from '../compile/adapt.js'
 
 export interface Prediction {
@@ -18,7 +18,7 @@ export async function* predict(opened: OpenedAdapter, records: readonly DataReco
   const { model, options, labels, folder } = opened
   if (!options.objective.classifies) throw new GraftError('NOT_A_CLASSIFIER', `${folder}: its objective is ${options.objective.name}; predict needs a classifier.`)
   const { examples, pad } = encodeInputs(records, model, opened)
-  const parameters = loadAdapter(folder, adapt(model, { ...options, training: false }).variables)
+  const parameters = parametersOf(opened, adapt(model, { ...options, training: false }))
   const evaluator = await Evaluator.open(model, options, { ...session, pad, batchSize })
   try {
     for (let start = 0; start < examples.length; start += batchSize * 8) {

@@ -88,14 +88,23 @@ export const storedFloats = (data: Float32Array, shape: readonly number[]): Stor
   data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
 })
 
-/** A tensor's numbers as float32. Throws UNSUPPORTED_TYPE for integers. */
+/** Numbers in the type a file wants them. */
+export function storedNumbers(data: Float32Array, shape: readonly number[], dtype: 'F32' | 'I32' | 'I64'): StoredTensor {
+  if (dtype === 'F32') return storedFloats(data, shape)
+  const view = dtype === 'I32' ? Int32Array.from(data) : BigInt64Array.from(data, BigInt)
+  return { dtype, shape, data: new Uint8Array(view.buffer) }
+}
+
+/** A tensor's numbers as float32; whole numbers up to 2²⁴ are exact. Throws UNSUPPORTED_TYPE for truth values and bytes. */
 export function floatsOf({ dtype, data }: StoredTensor, name: string): Float32Array {
   const buffer = new Uint8Array(data).buffer
   if (dtype === 'F32') return new Float32Array(buffer)
+  if (dtype === 'I32') return Float32Array.from(new Int32Array(buffer))
+  if (dtype === 'I64') return Float32Array.from(new BigInt64Array(buffer), Number)
   if (dtype === 'F64') return Float32Array.from(new Float64Array(buffer))
   if (dtype === 'BF16') return new Float32Array(Uint32Array.from(new Uint16Array(buffer), (h) => h << 16).buffer)
   if (dtype === 'F16') return Float32Array.from(new Uint16Array(buffer), halfToFloat)
-  throw new GraftError('UNSUPPORTED_TYPE', `Tensor ${name} is ${dtype}; a float tensor is expected.`)
+  throw new GraftError('UNSUPPORTED_TYPE', `Tensor ${name} is ${dtype}; numbers are expected.`)
 }
 function halfToFloat(h: number): number {
   const [sign, exponent, fraction] = [h >> 15 ? -1 : 1, (h >> 10) & 31, h & 1023]

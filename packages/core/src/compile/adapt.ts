@@ -1,8 +1,11 @@
 import type { Value } from '@graft/onnx'
+import { fileKey } from '../adapter/keys.js'
+import { floatsOf, type StoredTensor } from '../adapter/safetensors.js'
 import { GraftError } from '../errors.js'
-import type { Adapter, PeftMethod } from '../method/method.js'
+import type { Adapter, AttachContext, PeftMethod } from '../method/method.js'
+import { Random } from '../method/random.js'
 import { trainModules, trainNamedModules } from '../method/train-fully.js'
-import { Variables } from '../method/variables.js'
+import { type Buffer, type BufferOptions, Variables } from '../method/variables.js'
 import type { Model } from '../model/model.js'
 import type { BuiltObjective, Objective } from '../objective/objective.js'
 import { Dropout } from './dropout.js'
@@ -17,14 +20,28 @@ export interface AdaptOptions {
   rows: number
   totalSteps: number
   training: boolean
+  /** decides buffers that no file holds; 0 when left out */
+  seed?: number
+  /** what the method's `prepare` returned */
+  prepared?: unknown
+  /** tensors of an adapter's file; the method then attaches what the file holds */
+  stored?: ReadonlyMap<string, StoredTensor>
+  inference?: boolean
 }
 /** A model with a method attached and an objective on top, ready to be compiled. */
 export interface Adapted {
   model: Model
   variables: Variables
+  /** how many of the variables the method declared; those after them are trained in full beside it */
+  own: number
+  /** tensors that the method updates itself, if it has any */
+  state?: Variables
+  buffers: Buffer[]
   objective: BuiltObjective
   adapter: Adapter
   dropoutSeed?: Value
+  /** dummy tokens that every text starts with */
+  virtualTokens: number
 }
 
 /** Attaches a method and an objective to a fork of the model; the base is left as it was. */
@@ -32,37 +49,83 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
   requireDynamicShapes(base)
   const model = base.fork()
   const { g } = model
-  const variables = new Variables(g)
+  const variables = new Variables(g, 'parameters')
+  const buffers: Buffer[] = []
+  let state: Variables | undefined
   let dropout: Dropout | undefined
-  const attach = {
+  const context: AttachContext = {
     model,
     g,
     param: variables.param,
+    buffer: (name, wanted) => buffer(model, buffers, name, wanted, options),
+    state: (name, wanted) => {
+      state ??= new Variables(g, 'method_state')
+      return state.param(name, wanted)
+    },
     totalSteps: options.totalSteps,
-    dropout: (x: Value, p: number, name: string) => {
+    inference: options.inference ?? false,
+    prepared: options.prepared,
+    dropout: (x, p, name) => {
       if (!options.training || p === 0) return x
       dropout ??= new Dropout(g)
       return dropout.apply(x, p, name)
     },
   }
-  const adapter = attachMethod(options, attach)
+  const adapter = guarded(options.method, () => options.method.attach(context, options.config))
+  const own = variables.list.length
+  trainBeside(options, context)
   const objective = options.objective.build({ model, g, param: variables.param, labels: options.labels, rows: options.rows })
+  if (variables.total === 0) throw new GraftError('NOTHING_TO_TRAIN', 'The method declared no trainable parameters: check target_modules and the rank.')
   variables.close()
-  return { model, variables, objective, adapter, dropoutSeed: dropout?.seed }
+  state?.close()
+  const virtualTokens = options.method.virtualTokens?.(options.config) ?? 0
+  return { model, variables, own, state, buffers, objective, adapter, dropoutSeed: dropout?.seed, virtualTokens }
 }
 
-function attachMethod({ method, config, objective }: AdaptOptions, context: Parameters<PeftMethod['attach']>[0]): Adapter {
-  const adapter = method.attach(context, config)
+/** What a method throws that isn't an error of Graft's own gets the method's name. */
+export function guarded<T>(method: PeftMethod, run: () => T): T {
+  try {
+    return run()
+  } catch (cause) {
+    throw pluginFailed(method, cause)
+  }
+}
+export function pluginFailed({ name }: PeftMethod, cause: unknown): unknown {
+  if (cause instanceof GraftError) return cause
+  const error = cause instanceof Error ? cause : new Error(String(cause))
+  const at = error.stack?.split('\n')[1]?.trim()
+  return new GraftError('PLUGIN_FAILED', `Method ${name} threw: ${error.message}${at ? ` (${at})` : ''}. This is a fault of the method's package; report it there.`, { cause })
+}
+
+function buffer(model: Model, buffers: Buffer[], name: string, wanted: BufferOptions, { stored, seed = 0 }: AdaptOptions): Value {
+  const known = buffers.find((b) => b.name === name)
+  if (known) return known.value
+  const key = fileKey({ name, ...wanted })
+  const found = wanted.stored ? stored?.get(key) : undefined
+  if (found && `${found.shape}` !== `${wanted.shape}`)
+    throw new GraftError(
+      'ADAPTER_MISMATCH',
+      `The adapter's tensor ${key} is [${found.shape.join(', ')}], expected [${wanted.shape.join(', ')}]. Is it an adapter of another base model, or of other options?`,
+    )
+  const data = found ? floatsOf(found, key) : wanted.init(wanted.shape, new Random(seed, name))
+  const integer = wanted.stored === 'I32' || wanted.stored === 'I64'
+  const bytes = integer ? new Uint8Array(BigInt64Array.from(data, BigInt).buffer) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  const value = model.graph.addConstant(name, { dtype: integer ? 'int64' : 'float32', shape: wanted.shape, data: { bytes } })
+  buffers.push({ ...wanted, name, data, value })
+  return value
+}
+
+/** Modules trained in full beside the method: those the config names, and the objective's head. */
+function trainBeside({ config, objective }: AdaptOptions, { model, param }: AttachContext): void {
   const saved = config.modules_to_save as readonly string[] | null | undefined
   const optional = (name: string) => objective.savedModules.includes(name)
   if (saved)
     trainNamedModules(
-      context.model,
-      context.param,
+      model,
+      param,
       saved.filter((n) => !optional(n)),
     )
-  trainModules(context.model, context.param, (saved ?? objective.savedModules).filter(optional))
-  return adapter
+  trainModules(model, param, (saved ?? objective.savedModules).filter(optional))
 }
 
 /** Training feeds batches of changing size; a graph traced with fixed sizes can't take them. */

@@ -1,5 +1,5 @@
 import { type Builder, differentiate, type Graph, type Value } from '@graft/onnx'
-import type { Variable } from '../method/variables.js'
+import type { Variable, Variables } from '../method/variables.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
 import type { Adapted } from './adapt.js'
 
@@ -30,9 +30,13 @@ function flatGradient(g: Builder, { objective, variables }: Adapted, loss: Value
   )
 }
 
-function meanLoss(g: Builder, { objective }: Adapted): Value {
+/** The mean over supervised rows, and the method's penalty, of which each run of an accumulated batch adds its share. */
+function losses(g: Builder, { objective, adapter }: Adapted): { loss: Value; penalty?: Value } {
   const inverseCount = g.graph.addInput('inverse_count', 'float32', [])
-  return g.mul(objective.lossSum, inverseCount)
+  const mean = g.mul(objective.lossSum, inverseCount)
+  if (!adapter.penalty) return { loss: mean }
+  const penalty = g.mul(adapter.penalty, g.graph.addInput('penalty_share', 'float32', []))
+  return { loss: g.add(mean, penalty), penalty }
 }
 function output(g: Builder, name: string, value: Value): Value {
   g.graph.release(name)
@@ -42,19 +46,20 @@ function output(g: Builder, name: string, value: Value): Value {
 /** The gradient alone: outputs `loss` and `gradient`. For verification, and for training across machines. */
 export function compileGradient(adapted: Adapted): Graph {
   const { g } = adapted.model
-  const loss = meanLoss(g, adapted)
+  const { loss } = losses(g, adapted)
   return finish(g, { loss, gradient: flatGradient(g, adapted, loss) })
 }
 
 /**
- * A whole training step as one graph: forward, loss, backward, optimiser.
- * Inputs: the model's and the objective's, `inverse_count`, `parameters`, the optimiser's state and `scalars`.
- * Outputs: `loss` (this run's share of the mean), `gradient_norm`, and every state vector with the suffix `_next`.
+ * A whole training step as one graph: forward, loss, backward, optimiser, and the method's own work after it.
+ * Inputs: the model's and the objective's, `inverse_count`, `parameters`, the optimiser's state and `scalars`; where the method
+ * asks for them, `penalty_share`, `method_state` and `method_scalars`.
+ * Outputs: `loss` (this run's share of the mean, penalty included), `penalty`, `gradient_norm`, and every state vector with the suffix `_next`.
  */
 export function compileStep(adapted: Adapted, { optimizer, clip, accumulate }: StepOptions): Graph {
   const { model, variables } = adapted
   const { g } = model
-  const loss = meanLoss(g, adapted)
+  const { loss, penalty } = losses(g, adapted)
   const vector = (name: string) => g.graph.addInput(name, 'float32', [variables.total])
   const own = flatGradient(g, adapted, loss)
   const sum = accumulate ? vector('gradient_sum') : undefined
@@ -62,16 +67,38 @@ export function compileStep(adapted: Adapted, { optimizer, clip, accumulate }: S
   const norm = g.sqrt(g.sumAll(g.square(gradient)))
   const clipped = clip > 0 ? g.mul(gradient, g.op('Min', [g.scalar(1), g.div(g.scalar(clip), g.add(norm, g.scalar(1e-6)))])) : gradient
   const state = optimizer.state.map(vector)
-  const updated = optimizer.update(g, { parameters: variables.flat, gradient: clipped, state, scalars: scalarInputs(g, optimizer), rateScale: rateScale(g, variables.list) })
-  const named = { parameters: updated.parameters, ...Object.fromEntries(optimizer.state.map((name, i) => [name, updated.state[i]])) }
-  const held = { parameters: variables.flat, ...Object.fromEntries(optimizer.state.map((name, i) => [name, state[i]])) }
+  const scalars = scalarInputs(g, 'scalars', optimizer.scalars(1, 0).length)
+  const updated = optimizer.update(g, { parameters: variables.flat, gradient: clipped, state, scalars, rateScale: rateScale(g, variables.list) })
+  const optimised = { parameters: updated.parameters, ...Object.fromEntries(optimizer.state.map((name, i) => [name, updated.state[i]])) }
+  const named = { ...optimised, ...afterStep(g, adapted, clipped, updated.parameters) }
+  const held = {
+    parameters: variables.flat,
+    ...Object.fromEntries(optimizer.state.map((name, i) => [name, state[i]])),
+    ...(adapted.state ? { method_state: adapted.state.flat } : {}),
+  }
   const outputs = sum ? onlyWhenApplied(g, named, held, gradient) : named
-  return finish(g, { loss, gradient_norm: norm, ...Object.fromEntries(Object.entries(outputs).map(([name, v]) => [next(name), v])) })
+  return finish(g, { loss, ...(penalty ? { penalty } : {}), gradient_norm: norm, ...Object.fromEntries(Object.entries(outputs).map(([name, v]) => [next(name), v])) })
 }
 
-function scalarInputs(g: Builder, optimizer: Optimizer): Value[] {
-  const count = optimizer.scalars(1, 0).length
-  const all = g.graph.addInput('scalars', 'float32', [count])
+/** What a method makes of the parameters and of its own state once the optimiser is done. */
+function afterStep(g: Builder, { adapter, variables, state }: Adapted, gradient: Value, parameters: Value): Record<string, Value> {
+  if (!adapter.afterStep) return {}
+  const part = (flat: Value, of: Variables, v: Value) => {
+    const { offset, size, shape } = of.find(v)
+    return g.reshape(g.slice(flat, offset, offset + size, 0), shape)
+  }
+  const scalars = scalarInputs(g, 'method_scalars', adapter.afterStep.scalars(1, 1).length)
+  const changed = adapter.afterStep.update({ scalars, gradient: (p) => part(gradient, variables, p), updated: (p) => part(parameters, variables, p) })
+  const joined = (of: Variables, flat: Value) =>
+    g.concat(
+      of.list.map((v) => g.reshape(changed.get(v.value) ?? part(flat, of, v.value), [-1])),
+      0,
+    )
+  return { parameters: joined(variables, parameters), ...(state ? { method_state: joined(state, state.flat) } : {}) }
+}
+
+function scalarInputs(g: Builder, name: string, count: number): Value[] {
+  const all = g.graph.addInput(name, 'float32', [count])
   return Array.from({ length: count }, (_, i) => g.slice(all, i, i + 1, 0))
 }
 

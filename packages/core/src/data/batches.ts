@@ -26,7 +26,21 @@ export function sortedBatches(examples: readonly Example[], size: number): numbe
 }
 
 /** Pads on the right; at least two tokens long, since exporters treat a length of one as a case of its own. */
-export const batchOf = (examples: readonly Example[]): Batch => ({ examples, length: Math.max(2, ...examples.map((e) => e.ids.length)) })
+export function batchOf(examples: readonly Example[], virtual: readonly number[] = []): Batch {
+  const led = virtual.length === 0 ? examples : examples.map((e) => afterVirtual(e, virtual))
+  return { examples: led, length: Math.max(2, ...led.map((e) => e.ids.length)) }
+}
+
+/**
+ * Dummy tokens in front of every text, for methods that replace what the model makes of them: masks, positions and shapes come
+ * out right in any graph. They differ from padding, since some models read the mask off the ids.
+ */
+export const virtualIds = (count: number, pad: number): number[] => new Array<number>(count).fill(pad === 0 ? 1 : 0)
+const afterVirtual = (example: Example, virtual: readonly number[]): Example => ({
+  ...example,
+  ids: [...virtual, ...example.ids],
+  ...(example.tokenLabels ? { tokenLabels: [...virtual.map(() => -100), ...example.tokenLabels] } : {}),
+})
 
 /** How each input a model may ask for is made from a batch, [batch, length] unless said otherwise. */
 const fillers: Record<string, (batch: Batch, pad: number, shape: readonly (number | string)[]) => Tensors[string]> = {

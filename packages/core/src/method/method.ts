@@ -1,7 +1,9 @@
 import type { Builder, Value } from '@graft/onnx'
+import type { StoredTensor } from '../adapter/safetensors.js'
 import type { Model } from '../model/model.js'
 import type { WeightSlot } from '../model/site.js'
-import type { VariableOptions } from './variables.js'
+import type { Tensors } from '../runtime/tensor.js'
+import type { BufferOptions, VariableOptions } from './variables.js'
 
 /** What a method gets to work with. */
 export interface AttachContext {
@@ -10,22 +12,76 @@ export interface AttachContext {
   g: Builder
   /** Declares a trainable tensor; `name` is its key in HF PEFT's file, without the prefix base_model.model. */
   param(name: string, options: VariableOptions): Value
+  /** Declares a frozen tensor of the adapter: read from its file where it has one, else made by `init`. */
+  buffer(name: string, options: BufferOptions): Value
+  /** Declares a tensor that `afterStep` updates: kept in checkpoints, not in the adapter's file. */
+  state(name: string, options: VariableOptions): Value
   /** Zeroes a share p of x and scales the rest by 1/(1−p) while training; x itself otherwise. */
   dropout(x: Value, p: number, name: string): Value
   /** optimiser steps of the whole run */
   totalSteps: number
+  /** whether an adapter's file is attached for use: variables are then what the file holds, not what training needed */
+  inference: boolean
+  /** what the method's own `prepare` returned; undefined for an adapter read from its file */
+  prepared: unknown
+}
+
+/** What a method may look at before it is attached: the base model, run as it is. */
+export interface PrepareContext {
+  /** a fork of the base; anything done to it is thrown away */
+  model: Model
+  g: Builder
+  /** Token ids of a text. Throws NO_TOKENIZER where the model has none. */
+  tokenize(text: string): number[]
+  /** The model's inputs for token sequences, padded. */
+  feed(sequences: readonly (readonly number[])[]): Tensors
+  /** The model's inputs for the first batches of the training data, an array entry each. */
+  batches(count: number): Tensors[]
+  /** Computes values of the graph. */
+  run(values: Record<string, Value>, feeds: Tensors): Promise<Tensors>
+  seed: number
 }
 
 /** A weight of the base model and what adaptation makes of it, in torch's orientation. */
 export type MergedWeight = readonly [slot: WeightSlot, form: (w: Value) => Value]
 
+/** Work inside the compiled step, once the optimiser has updated the parameters. */
+export interface AfterStep {
+  /** numbers fed at step t = 1, 2, … of `total` */
+  scalars(t: number, total: number): number[]
+  /** New values for parameters and states, keyed by the values `param` and `state` returned. */
+  update(step: {
+    /** ∂loss/∂p, clipped as the optimiser saw it */
+    gradient(p: Value): Value
+    /** p after the optimiser */
+    updated(p: Value): Value
+    /** as computed by the host, each a tensor of one element */
+    scalars: readonly Value[]
+  }): Map<Value, Value>
+}
+
+/** What the adapter's file holds where that isn't the parameters and buffers by name. */
+export interface SavedForm {
+  /** tensors by full key, computed from the parameters */
+  tensors: Record<string, Value>
+  /** Last touches on the host: may cut or drop tensors. Returns options to write into adapter_config.json. */
+  finish?(tensors: Map<string, StoredTensor>): Record<string, unknown>
+}
+
 export interface Adapter {
   /** The weight-space form, for merging. Absent where there is none (prompts). */
   merge?(): MergedWeight[]
+  /** a scalar added to the loss */
+  penalty?: Value
+  afterStep?: AfterStep
+  save?(): SavedForm
+  /** Rank in use per module, for methods that change it while training; `read` gives a parameter's numbers. */
+  ranks?(read: (p: Value) => Float32Array): Record<string, number>
 }
 
 /** A parameter-efficient fine-tuning method: edits a forward graph and declares variables. All else is the core's. */
 export interface PeftMethod<Config = Record<string, unknown>> {
+  kind: 'method'
   name: string
   apiVersion: 1
   /** HF PEFT's peft_type, the name in adapter_config.json */
@@ -34,9 +90,20 @@ export interface PeftMethod<Config = Record<string, unknown>> {
   configSchema: object
   /** whether the adapted model equals the base before training, under this config */
   startsAsIdentity: (config: Config) => boolean
+  /** whether an adapter can be folded into the base's weights */
+  mergeable: boolean
+  /** what `graft methods` says of it, in a few words */
+  summary: string
+  /** address of the paper */
   paper?: string
+  /** learning rate to start from */
+  learningRate?: number
+  /** dummy tokens to feed in front of every text, whose embeddings, keys or values the method replaces */
+  virtualTokens?(config: Config): number
+  /** Looks at the base model before training. Not called for an adapter read from its file. */
+  prepare?(context: PrepareContext, config: Config): Promise<unknown>
   attach(context: AttachContext, config: Config): Adapter
 }
 
-/** Gives a method its types; a method package default-exports the result. */
-export const definePeftMethod = <Config>(method: PeftMethod<Config>): PeftMethod<Config> => method
+/** Gives a method its types and its kind; a method package default-exports the result. */
+export const definePeftMethod = <Config>(method: Omit<PeftMethod<Config>, 'kind'>): PeftMethod<Config> => ({ kind: 'method', ...method })

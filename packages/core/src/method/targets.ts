@@ -1,7 +1,7 @@
 import { GraftError, nearest } from '../errors.js'
 import type { Model } from '../model/model.js'
 import { belongsTo, endsWith } from '../model/paths.js'
-import type { LinearSite } from '../model/site.js'
+import type { LinearSite, Site } from '../model/site.js'
 import { defaultTargets } from './default-targets.js'
 
 /** HF PEFT's options that choose modules, with its meaning (tuners_utils.py, `check_target_module_exists`). */
@@ -23,25 +23,37 @@ export const targetSchema = {
 
 const allLinear = 'all-linear'
 
-/** The linear layers a config chooses, in the model's order. Throws TARGET_NOT_FOUND with near misses when there are none;
- *  names that match nothing beside others that do are left as a notice on the model, as HF PEFT lets them pass. */
-export function targets(model: Model, options: TargetOptions): LinearSite[] {
-  const wanted = options.target_modules ?? architectureDefault(model)
-  const found = model.linears.filter((s) => selects(model, wanted, s.path) && !excluded(options, s.path) && inLayers(options, s.path))
-  const unmatched = Array.isArray(wanted) ? wanted.filter((name) => !model.linears.some((s) => endsWith(s.path, name))) : []
-  if (found.length === 0) throw notFound(model, [wanted].flat())
-  if (unmatched.length > 0) model.notices.push(notFound(model, unmatched).message)
-  return found
+/** Which modules a method can adapt, and what it adapts when the config doesn't say. */
+export interface TargetKinds<S extends Site> {
+  /** the modules to choose from; all linear layers when left out */
+  among: readonly S[]
+  /** target_modules by config.json's model_type */
+  defaults?: Readonly<Record<string, readonly string[]>>
 }
 
-function selects(model: Model, wanted: readonly string[] | string, path: string): boolean {
-  if (wanted === allLinear) return path !== model.outputEmbedding?.path
-  return typeof wanted === 'string' ? fullMatch(wanted, path) : wanted.some((name) => endsWith(path, name))
+/** The modules a config chooses, in the model's order. Throws TARGET_NOT_FOUND with near misses when there are none;
+ *  names that match nothing beside others that do are left as a notice on the model, as HF PEFT lets them pass. */
+export function targets<S extends Site = LinearSite>(model: Model, options: TargetOptions, kinds: TargetKinds<S> = { among: model.linears as unknown as S[] }): S[] {
+  const { among, defaults = defaultTargets } = kinds
+  const wanted = options.target_modules ?? architectureDefault(model, among, defaults)
+  const found = among.filter((s) => selects(model, wanted, s) && !excluded(options, s.path) && inLayers(options, s.path))
+  const unmatched = Array.isArray(wanted) ? wanted.filter((name) => !among.some((s) => endsWith(s.path, name))) : []
+  if (found.length === 0) throw notFound(model, among, [wanted].flat())
+  if (unmatched.length > 0) model.notices.push(notFound(model, among, unmatched).message)
+  return found
+}
+/** Whether one of these names (path ends), or a regular expression over the whole path, names a module. */
+export const names = (chosen: readonly string[] | string, path: string): boolean =>
+  typeof chosen === 'string' ? fullMatch(chosen, path) : chosen.some((name) => endsWith(path, name))
+
+function selects(model: Model, wanted: readonly string[] | string, { path, kind }: Site): boolean {
+  if (wanted === allLinear) return kind === 'linear' && path !== model.outputEmbedding?.path
+  return names(wanted, path)
 }
 function excluded({ exclude_modules, modules_to_save }: TargetOptions, path: string): boolean {
   if (modules_to_save?.some((name) => belongsTo(path, name))) return true
   if (!exclude_modules) return false
-  return typeof exclude_modules === 'string' ? fullMatch(exclude_modules, path) : exclude_modules.some((name) => endsWith(path, name))
+  return names(exclude_modules, path)
 }
 function inLayers({ layers_to_transform, layers_pattern }: TargetOptions, path: string): boolean {
   if (layers_to_transform === null || layers_to_transform === undefined) return true
@@ -60,25 +72,26 @@ export function fullMatch(pattern: string, path: string): boolean {
   }
 }
 
-function architectureDefault(model: Model): readonly string[] {
+function architectureDefault(model: Model, among: readonly Site[], defaults: Readonly<Record<string, readonly string[]>>): readonly string[] {
   const type = String(model.config.model_type ?? '')
-  const names = defaultTargets[type]
-  if (!names)
+  const known = defaults[type]
+  if (!known)
     throw new GraftError(
       'NO_DEFAULT_TARGETS',
-      `There are no default target_modules for ${type ? `model_type ${type}` : 'a model without config.json'}. Name them: target_modules: ${suffixes(model).join(', ')} or all-linear.`,
+      `There are no default target_modules for ${type ? `model_type ${type}` : 'a model without config.json'}. Name them: target_modules: ${suffixes(among).join(', ')}, or all-linear.`,
     )
-  return names
+  return known
 }
 
-const suffixes = (model: Model): string[] => [...new Set(model.linears.map((s) => s.path.split('.').at(-1) as string))]
+const suffixes = (among: readonly Site[]): string[] => [...new Set(among.map((s) => s.path.split('.').at(-1) as string))]
 
-function notFound(model: Model, wanted: readonly string[]): GraftError {
-  const known = suffixes(model)
+function notFound(model: Model, among: readonly Site[], wanted: readonly string[]): GraftError {
+  const known = suffixes(among)
+  const what = among.every((s) => s.kind === 'linear') ? 'linear layer' : 'module'
   const close = wanted.map((w) => nearest(w.split('.').at(-1) as string, known)).filter(Boolean)
   return new GraftError(
     'TARGET_NOT_FOUND',
-    `target_modules: ${wanted.join(', ')} matches no linear layer of ${model.file}. ${close.length > 0 ? `Did you mean ${close.join(', ')}? ` : ''}` +
-      `Its linear layers end in: ${known.join(', ')}.`,
+    `target_modules: ${wanted.join(', ')} matches no ${what} of ${model.file}. ${close.length > 0 ? `Did you mean ${close.join(', ')}? ` : ''}` +
+      `Its ${what}s end in: ${known.join(', ')}.`,
   )
 }

@@ -40,6 +40,12 @@ export interface VariableOptions {
   init: Initialiser
   /** learning rate relative to the run's (LoRA+) */
   lrScale?: number
+  /** key in the adapter's file, where that isn't base_model.model. + name */
+  key?: string
+}
+export interface BufferOptions extends VariableOptions {
+  /** how the file holds it; false: not at all, it follows from the config or the base model */
+  stored: 'F32' | 'I32' | 'I64' | false
 }
 /** A trainable tensor: a range of the flat parameter vector. `name` is its key in the adapter file, without HF's prefix. */
 export interface Variable extends VariableOptions {
@@ -48,16 +54,25 @@ export interface Variable extends VariableOptions {
   size: number
   value: Value
 }
+/** A frozen tensor of an adapter, a constant of its graph. */
+export interface Buffer extends BufferOptions {
+  name: string
+  data: Float32Array
+  value: Value
+}
 
-/** All trainable tensors of a run, laid out one after another in a single flat vector. */
+/** Tensors of a run laid out one after another in a single flat vector: the trainable ones, or the state of a method. */
 export class Variables {
   readonly list: Variable[] = []
   /** the flat vector, an input of the compiled graph */
   readonly flat: Value
   total = 0
 
-  constructor(private readonly g: Builder) {
-    this.flat = g.graph.addInput('parameters', 'float32', ['parameters'])
+  constructor(
+    private readonly g: Builder,
+    readonly vector: string,
+  ) {
+    this.flat = g.graph.addInput(vector, 'float32', [vector])
   }
 
   /** Declares a variable; the same name again gives the same variable (a module called twice has one adapter). */
@@ -78,7 +93,6 @@ export class Variables {
 
   /** The flat vector's size is known once all variables are declared. */
   close(): void {
-    if (this.total === 0) throw new GraftError('NOTHING_TO_TRAIN', 'The method declared no trainable parameters: check target_modules and the rank.')
     this.flat.shape = [this.total]
   }
 
@@ -86,5 +100,16 @@ export class Variables {
     const flat = new Float32Array(this.total)
     for (const { name, shape, init, offset } of this.list) flat.set(init(shape, new Random(seed, name)), offset)
     return flat
+  }
+  /** The variable that `param` returned this value for. */
+  find(value: Value): Variable {
+    const variable = this.list.find((v) => v.value === value)
+    if (!variable) throw new GraftError('VARIABLE_MISSING', `${value.name} is not a variable of ${this.vector}.`)
+    return variable
+  }
+  /** A variable's part of a flat vector. */
+  read(flat: Float32Array, value: Value): Float32Array {
+    const { offset, size } = this.find(value)
+    return flat.subarray(offset, offset + size)
   }
 }

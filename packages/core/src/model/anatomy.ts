@@ -1,6 +1,6 @@
 import { type Builder, intAttribute, isFloat, type Node, type Value } from '@graft/onnx'
 import { wrapperPrefix } from './paths.js'
-import { type ConvSite, type EmbeddingSite, type LinearSite, type NormSite, type Site, ValueSlot, WeightSlot } from './site.js'
+import { type ConvSite, type EmbeddingSite, InputSlot, type LinearSite, type NormSite, type Site, ValueSlot, WeightSlot } from './site.js'
 
 /** Finds the modules of a graph: linear layers, embeddings, norms and convolutions, with the paths their exporter left. */
 export function anatomy(g: Builder): Site[] {
@@ -46,7 +46,7 @@ const linear: Finder = (g, node) => {
   const path = pathOf(node, biasValue, w)
   const output = added && added.node !== node ? (added.node.outputs[0] as Value) : y
   const site: LinearSite = {
-    kind: 'linear', path, inFeatures, outFeatures, node, input: x,
+    kind: 'linear', path, inFeatures, outFeatures, node, input: new InputSlot(g.graph, node, 0),
     weight: new WeightSlot(g, node, 1, 'weight', transposed),
     bias: added && new WeightSlot(g, added.node, added.index, 'bias', false),
     output: new ValueSlot(g.graph, node.scope, output, x),

@@ -3,7 +3,8 @@ import { dirname, join, resolve } from 'node:path'
 import { Builder, type Graph, readOnnx, type Shape, shapeOf, simplify, type Value } from '@graft/onnx'
 import { GraftError, suggestion } from '../errors.js'
 import { anatomy } from './anatomy.js'
-import type { ConvSite, EmbeddingSite, LinearSite, NormSite, Site } from './site.js'
+import { attentions } from './attention.js'
+import type { AttentionSite, ConvSite, EmbeddingSite, LinearSite, NormSite, Site } from './site.js'
 import { shareTiedOutput } from './tied.js'
 
 /** A pretrained model: its forward graph and the modules found in it. Frozen: adaptation happens on a fork. */
@@ -54,6 +55,19 @@ export class Model {
   }
   get convolutions(): ConvSite[] {
     return this.of('conv')
+  }
+
+  /** Every layer's attention, first layer first. */
+  get attentions(): AttentionSite[] {
+    return attentions(this.graph)
+  }
+  /** The table that turns token ids into the model's first hidden states. */
+  get tokenEmbedding(): EmbeddingSite | undefined {
+    return this.embeddings.find(({ node }) => {
+      let ids = node.inputs[1]
+      while (ids?.producer && ['Reshape', 'Cast', 'Identity'].includes(ids.producer.op)) ids = ids.producer.inputs[0]
+      return ids?.name === 'input_ids'
+    })
   }
 
   input(name: string): Value {

@@ -26,6 +26,23 @@ export class ValueSlot {
   }
 }
 
+/** What one module reads. */
+export class InputSlot {
+  constructor(
+    private readonly graph: Graph,
+    private readonly node: Node,
+    private readonly index: number,
+  ) {}
+  get value(): Value {
+    return this.node.inputs[this.index] as Value
+  }
+  map(f: (x: Value) => Value): void {
+    this.graph.scope = this.node.scope
+    this.graph.setInput(this.node, this.index, f(this.value))
+    this.graph.scope = ''
+  }
+}
+
 /** A parameter as one module uses it. Equal parameters that an exporter stored once are still separate slots. */
 export class WeightSlot {
   constructor(
@@ -83,8 +100,8 @@ export interface LinearSite {
   inFeatures: number
   outFeatures: number
   node: Node
-  /** x, what the layer reads */
-  input: Value
+  /** x, what the layer reads; its map changes what this layer reads, no other */
+  input: InputSlot
   weight: WeightSlot
   bias?: WeightSlot
   /** y; its map also receives the layer's input x */
@@ -112,5 +129,14 @@ export interface ConvSite {
   node: Node
   weight: WeightSlot
   bias?: WeightSlot
+}
+/** One layer's attention over cached keys and values, [batch, heads, sequence, headWidth] each, before grouped heads are repeated. */
+export interface AttentionSite {
+  path: string
+  /** key and value heads, fewer than query heads where queries share them */
+  heads: number
+  headWidth: number
+  key: ValueSlot
+  value: ValueSlot
 }
 export type Site = LinearSite | EmbeddingSite | NormSite | ConvSite

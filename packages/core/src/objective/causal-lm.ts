@@ -39,7 +39,7 @@ export const causalLm: Objective = {
         'WRONG_OBJECTIVE',
         `objective: causal-lm needs logits [batch, sequence, vocabulary]; ${model.file} gives [${shape.join(', ')}]. A classifier wants objective: sequence-classification.`,
       )
-    const rowwise = head && rowHead(head.input, logits, g.graph.sorted())
+    const rowwise = head && rowHead(head.input.value, logits, g.graph.sorted())
     if (rowwise) return chunkedLoss(g, rowwise, { rows, targets, bounds }, chunksFor(expected, shape[2] as number))
     const flat = g.reshape(logits, [productOf(shape.slice(0, 2)), shape[2]])
     return wholeLoss(g, g.gather(flat, rows), targets)

@@ -21,7 +21,8 @@ function score({ model, g, labels, param }: ObjectiveContext, rows: Value): Valu
       'NO_HIDDEN_STATE',
       `${model.file}: found no linear output layer, so no hidden states to classify. Export the model with its language-modelling head, or as a classifier.`,
     )
-  const { input: hidden, inFeatures: width } = head
+  const { inFeatures: width } = head
+  const hidden = head.input.value
   const flat = g.reshape(hidden, [productOf(shapeOf(hidden).slice(0, -1)), width])
   const weight = param('score.weight', { shape: [labels, width], init: normal(0.02) })
   return g.linear(g.gather(flat, rows), weight)

@@ -39,7 +39,18 @@ export async function benchmark(path: string, registry: Registry, options: Bench
   const rows = Math.round(batch * sequence * supervised)
   const adapted = adapt(model, { method, config: methodOptions(method, options.methodOptions), objective, labels: 0, rows, totalSteps: steps, training: true })
   const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
-  const stepper = await Stepper.open(adapted, adapted.variables.initial(0), { ...session, base: model, objective, optimizer, clip: 0, accumulate: false, rows, pad: 0, seed: 0 })
+  const stepper = await Stepper.open(adapted, adapted.variables.initial(0), {
+    ...session,
+    base: model,
+    objective,
+    optimizer,
+    clip: 0,
+    accumulate: false,
+    rows,
+    pad: 0,
+    seed: 0,
+    totalSteps: steps,
+  })
   const compile_s = (performance.now() - started) / 1000
   try {
     const timed = await timeSteps(stepper, randomExamples(model, options), steps)

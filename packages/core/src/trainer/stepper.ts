@@ -1,6 +1,6 @@
 import type { Adapted } from '../compile/adapt.js'
 import { compileStep, next } from '../compile/step.js'
-import { batchOf, modelFeeds } from '../data/batches.js'
+import { batchOf, modelFeeds, virtualIds } from '../data/batches.js'
 import { GraftError } from '../errors.js'
 import { Random } from '../method/random.js'
 import type { Model } from '../model/model.js'
@@ -19,9 +19,13 @@ export interface StepperOptions extends SessionOptions {
   rows: number
   pad: number
   seed: number
+  totalSteps: number
 }
 export interface StepResult {
+  /** mean over supervised rows, and the method's penalty where it has one */
   loss: number
+  /** the method's part of the loss */
+  penalty?: number
   gradientNorm: number
   tokens: number
 }
@@ -35,43 +39,50 @@ export class Stepper {
   private constructor(
     private readonly session: Session,
     private readonly names: ReadonlySet<string>,
-    private readonly size: number,
+    private readonly adapted: Adapted,
     private readonly o: StepperOptions,
     start: Float32Array,
   ) {
-    this.vectors = { parameters: start, ...Object.fromEntries(o.optimizer.state.map((name) => [name, new Float32Array(size)])) }
+    const { variables, state } = adapted
+    const optimizer = Object.fromEntries(o.optimizer.state.map((name) => [name, new Float32Array(variables.total)]))
+    this.vectors = { parameters: start, ...optimizer, ...(state ? { [state.vector]: state.initial(o.seed) } : {}) }
     this.chunks = chunksOf(o.base, o.rows)
   }
 
   static async open(adapted: Adapted, start: Float32Array, options: StepperOptions): Promise<Stepper> {
     const graph = compileStep(adapted, options)
     const names = new Set(graph.inputs.map((v) => v.name))
-    return new Stepper(await Session.open(graph, options), names, adapted.variables.total, options, start)
+    return new Stepper(await Session.open(graph, options), names, adapted, options, start)
   }
 
   /** One optimiser step t = 1, 2, … over one or more batches. The mean is over all their supervised rows together. */
   async step(t: number, rate: number, batches: readonly (readonly Example[])[]): Promise<StepResult> {
-    const { objective, optimizer, accumulate, base, pad, seed } = this.o
+    const { objective, optimizer, accumulate, base, pad, seed, totalSteps } = this.o
+    const { virtualTokens, adapter, variables } = this.adapted
+    const virtual = virtualIds(virtualTokens, pad)
     const parts = batches.map((examples) => {
-      const batch = batchOf(examples)
-      return { batch, supervision: objective.supervise(batch, this.chunks) }
+      const batch = batchOf(examples, virtual)
+      return { examples, batch, supervision: objective.supervise(batch, this.chunks) }
     })
     const count = parts.reduce((sum, p) => sum + p.supervision.count, 0)
-    const result = { loss: 0, gradientNorm: 0, tokens: 0 }
-    let sum: Float32Array | undefined = accumulate ? new Float32Array(this.size) : undefined
-    for (const [k, { batch, supervision }] of parts.entries()) {
+    const result: StepResult = { loss: 0, gradientNorm: 0, tokens: 0 }
+    let sum: Float32Array | undefined = accumulate ? new Float32Array(variables.total) : undefined
+    for (const [k, { examples, batch, supervision }] of parts.entries()) {
       const outputs = await this.run({
         ...modelFeeds(base.graph.inputs, batch, pad),
         ...supervision.feeds,
         inverse_count: scalar(1 / count),
+        penalty_share: scalar(1 / parts.length),
+        ...(adapter.afterStep ? { method_scalars: float32(adapter.afterStep.scalars(t, totalSteps)) } : {}),
         scalars: float32(optimizer.scalars(t, rate)),
         dropout_seed: dropoutSeed(seed, t, k),
         ...(sum ? { gradient_sum: float32(sum), apply: { dtype: 'bool' as const, shape: [], data: Uint8Array.of(Number(k === parts.length - 1)) } } : {}),
       })
       sum = sum && (outputs[next('gradient_sum')].data as Float32Array)
       result.loss += Number(outputs.loss.data[0])
+      if (outputs.penalty) result.penalty = (result.penalty ?? 0) + Number(outputs.penalty.data[0])
       result.gradientNorm = Number(outputs.gradient_norm.data[0])
-      result.tokens += batch.examples.reduce((n, e) => n + e.ids.length, 0)
+      result.tokens += examples.reduce((n, e) => n + e.ids.length, 0)
     }
     if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) throw notFinite(t, result)
     return result

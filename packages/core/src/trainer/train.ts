@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { saveAdapter } from '../adapter/files.js'
-import { writeManifest } from '../adapter/manifest.js'
+import { savedForm } from '../adapter/saved.js'
+import { baseFingerprint, writeManifest } from '../adapter/manifest.js'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
 import type { Registry } from '../container.js'
 import { epochBatches } from '../data/batches.js'
@@ -16,6 +17,7 @@ import type { TrainConfig } from './config.js'
 import { type Evaluation, Evaluator } from './evaluator.js'
 import { RunLog } from './log.js'
 import { type Prepared, prepare } from './prepare.js'
+import { prepareMethod } from './prepare-method.js'
 import { Stepper, type StepResult } from './stepper.js'
 
 /** When an evaluation happens: on the untrained adapter, between steps, or on the adapter that is kept. */
@@ -24,7 +26,7 @@ export type Phase = 'before' | 'during' | 'after'
 /** What a run tells while it goes on. All optional. */
 export interface TrainHooks {
   onStart?(info: { prepared: Prepared; trainable: number; resumedAt: number; compileSeconds: number }): void
-  onStep?(info: StepResult & { step: number; total: number; learningRate: number; seconds: number }): void
+  onStep?(info: StepResult & { ranks?: Record<string, number>; step: number; total: number; learningRate: number; seconds: number }): void
   onEvaluation?(info: Evaluation & { phase: Phase; step: number; part: string; improved: boolean }): void
   /** examples evaluated so far, when an evaluation takes long */
   onEvaluating?(info: { part: string; done: number; total: number }): void
@@ -63,6 +65,7 @@ function claimOutput(config: TrainConfig, { resume, overwrite }: TrainFlags): vo
   if (overwrite) for (const part of ['adapter', 'checkpoints', 'log.jsonl']) rmSync(join(output, part), { recursive: true, force: true })
   if (!resume && existsSync(checkpointFile(config, 'last')))
     throw new GraftError('OUTPUT_EXISTS', `${output} already holds a run. Continue it with --resume, replace it with --overwrite, or choose another output.`)
+  if (!resume) rmSync(join(output, 'log.jsonl'), { force: true })
   mkdirSync(join(output, 'checkpoints'), { recursive: true })
 }
 
@@ -75,6 +78,7 @@ class Trainer {
     private readonly config: TrainConfig,
     private readonly prepared: Prepared,
     private readonly hooks: TrainHooks,
+    private readonly options: Omit<AdaptOptions, 'training'>,
     private readonly adapted: Adapted,
     private readonly stepper: Stepper,
     private readonly evaluator: Evaluator,
@@ -87,19 +91,28 @@ class Trainer {
     const { model, objective, pad, totalSteps, labels } = prepared
     const { batch_size, gradient_accumulation, max_grad_norm, optimizer } = config.training
     const rows = objective.classifies ? batch_size : batch_size * longest(prepared.train)
-    const options: Omit<AdaptOptions, 'training'> = { method: config.method, config: config.methodOptions, objective, labels: labels.length, rows, totalSteps }
+    const options: Omit<AdaptOptions, 'training'> = {
+      method: config.method,
+      config: config.methodOptions,
+      objective,
+      labels: labels.length,
+      rows,
+      totalSteps,
+      seed: config.seed,
+      prepared: await prepareMethod(config, prepared),
+    }
     const adapted = adapt(model, { ...options, training: true })
     const resumed = flags.resume ? loadCheckpoint(checkpointFile(config, 'last'), prepared.fingerprint) : undefined
     const session = { device: config.device, threads: config.threads ?? undefined, prepack: model.parameterCount < smallModel }
     const stepper = await Stepper.open(adapted, adapted.variables.initial(config.seed), {
-      ...session, base: model, objective, rows, pad, seed: config.seed,
+      ...session, base: model, objective, rows, pad, seed: config.seed, totalSteps,
       optimizer: optimizers[optimizer]({ ...config.training, name: optimizer }), clip: max_grad_norm, accumulate: gradient_accumulation > 1,
     }) // biome-ignore format: one thing
     const evaluator = await Evaluator.open(model, options, { ...session, pad, batchSize: Math.max(batch_size, 32) }).catch(async (error) => {
       await stepper.close()
       throw error
     })
-    const trainer = new Trainer(config, prepared, hooks, adapted, stepper, evaluator)
+    const trainer = new Trainer(config, prepared, hooks, options, adapted, stepper, evaluator)
     if (resumed) trainer.restore(resumed)
     for (const notice of adapted.model.notices) hooks.onNotice?.(notice)
     const compileSeconds = (performance.now() - started) / 1000
@@ -137,15 +150,22 @@ class Trainer {
     this.log.write({
       step: t,
       loss: result.loss,
+      penalty: result.penalty,
+      ranks: this.ranks(),
       gradient_norm: result.gradientNorm,
       learning_rate: rate,
       tokens: result.tokens,
       seconds,
       memory_mb: Math.round(process.memoryUsage.rss() / 2 ** 20),
     })
-    this.hooks.onStep?.({ ...result, step: t, total: totalSteps, learningRate: rate, seconds })
+    this.hooks.onStep?.({ ...result, ranks: this.ranks(), step: t, total: totalSteps, learningRate: rate, seconds })
     if (t % (training.eval_every ?? stepsPerEpoch) === 0 || t === totalSteps) await this.validate()
     if (t % training.save_every === 0) this.save('last')
+  }
+
+  private ranks(): Record<string, number> | undefined {
+    const { adapter, variables } = this.adapted
+    return adapter.ranks?.((p) => variables.read(this.stepper.vectors.parameters, p))
   }
 
   /** The batches of step t: a function of the seed and t, so a resumed run sees what an uninterrupted one does. */
@@ -197,13 +217,15 @@ class Trainer {
     const { method, methodOptions } = this.config
     const { objective } = this.prepared
     const saved = methodOptions.modules_to_save ?? (objective.savedModules.length > 0 ? objective.savedModules : null)
-    saveAdapter(adapter, this.adapted.variables, this.stepper.vectors.parameters, {
-      ...methodOptions, modules_to_save: saved, peft_type: method.peftType, task_type: objective.taskType, inference_mode: true, base_model_name_or_path: this.prepared.model.folder,
+    const { tensors, options } = await savedForm(adapt(this.prepared.model, { ...this.options, training: false }), this.stepper.vectors.parameters)
+    saveAdapter(adapter, tensors, {
+      ...methodOptions, ...options, modules_to_save: saved, peft_type: method.peftType, task_type: objective.taskType, inference_mode: true, base_model_name_or_path: this.prepared.model.folder,
     }) // biome-ignore format: one thing
     writeManifest(adapter, {
       model: this.prepared.model.file,
       method: method.name,
-      options: methodOptions,
+      options: { ...methodOptions, ...options },
+      base: baseFingerprint(this.prepared.model),
       objective: objective.name,
       labels: this.prepared.labels,
       max_length: this.prepared.max_length,
@@ -219,7 +241,8 @@ class Trainer {
   private restore({ progress, vectors }: Checkpoint): void {
     this.progress = progress
     this.stepper.vectors = vectors
-    this.log.truncateAfter(progress.step)
+    // The first evaluation is done again where no step followed it.
+    this.log.truncateAfter(progress.step === 0 ? -1 : progress.step)
   }
 }
 

@@ -4,7 +4,7 @@ import { configFile, readAdapterConfig } from '../adapter/files.js'
 import { floatsOf, readSafetensors, type StoredTensor } from '../adapter/safetensors.js'
 import { GraftError } from '../errors.js'
 import type { Model } from '../model/model.js'
-import type { Batch, Example } from '../objective/objective.js'
+import type { Example } from '../objective/objective.js'
 import { float32, int64, type Tensor, type Tensors } from '../runtime/tensor.js'
 
 /** A folder of reference results: what HF PEFT computes for one model, per method. */
@@ -15,10 +15,16 @@ export interface Golden {
   cases: readonly string[]
   feeds: Tensors
   logits: Float32Array
-  batch: Batch
+  examples: readonly Example[]
+  /** token id of padding */
+  pad: number
+  /** images, for a model of images */
+  pixels: Tensors
 }
 export interface Trajectory {
   losses: number[]
+  /** singular values in use after each step, for methods that allot ranks */
+  nonzero_singular_values?: number[]
   optimizer: { lr: number; betas: [number, number]; eps: number; weight_decay: number }
 }
 
@@ -39,7 +45,9 @@ export function openGolden(folder: string): Golden {
     cases: entries.filter((name) => existsSync(join(folder, name, 'start', configFile))),
     feeds: Object.fromEntries([...batch].filter(([name]) => name !== 'labels').map(([name, t]) => [name, tensorOf(name, t)])),
     logits: floatsOf(required(forward, 'logits', folder), 'logits'),
-    batch: batchOf(batch, folder),
+    examples: examplesOf(batch, folder),
+    pad: padOf(batch),
+    pixels: Object.fromEntries([...batch].filter(([name]) => name === 'pixel_values').map(([name, t]) => [name, tensorOf(name, t)])),
   }
 }
 
@@ -51,19 +59,24 @@ function required(tensors: Map<string, StoredTensor>, name: string, folder: stri
 const integers = ({ data }: StoredTensor): number[] => Array.from(new BigInt64Array(new Uint8Array(data).buffer), Number)
 const tensorOf = (name: string, t: StoredTensor): Tensor => (t.dtype === 'I64' ? int64(integers(t), t.shape) : float32(floatsOf(t, name), t.shape))
 
-function batchOf(tensors: Map<string, StoredTensor>, folder: string): Batch {
+/** The id that stands where the attention mask is zero. */
+function padOf(tensors: Map<string, StoredTensor>): number {
+  const [ids, mask] = ['input_ids', 'attention_mask'].map((name) => tensors.get(name))
+  return ids && mask ? (integers(ids)[integers(mask).indexOf(0)] ?? 0) : 0
+}
+
+function examplesOf(tensors: Map<string, StoredTensor>, folder: string): Example[] {
   const labels = required(tensors, 'labels', folder)
   const values = integers(labels)
   const ids = tensors.get('input_ids')
-  if (!ids) return { length: 0, examples: values.map((label) => ({ ids: [], label })) }
+  if (!ids) return values.map((label) => ({ ids: [], label }))
   const [count, length] = ids.shape
   const [all, mask] = [integers(ids), integers(required(tensors, 'attention_mask', folder))]
   const row = (list: number[], b: number) => list.slice(b * length, (b + 1) * length)
-  const examples = Array.from({ length: count }, (_, b): Example => {
+  return Array.from({ length: count }, (_, b): Example => {
     const real = row(all, b).slice(0, row(mask, b).filter(Boolean).length)
     return labels.shape.length === 2 ? { ids: real, tokenLabels: row(values, b) } : { ids: real, label: values[b] }
   })
-  return { length, examples }
 }
 
 export const caseConfig = (golden: Golden, name: string) => readAdapterConfig(join(golden.folder, name, 'start'))

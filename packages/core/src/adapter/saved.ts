@@ -1,0 +1,39 @@
+import type { Value } from '@graft/onnx'
+import { GraftError } from '../errors.js'
+import type { Adapted } from '../compile/adapt.js'
+import { finish } from '../compile/step.js'
+import type { Variable } from '../method/variables.js'
+import { runOnce } from '../runtime/session.js'
+import { float32 } from '../runtime/tensor.js'
+import { fileKey } from './keys.js'
+import { type StoredTensor, storedFloats, storedNumbers } from './safetensors.js'
+
+export interface Saved {
+  tensors: Map<string, StoredTensor>
+  /** options that differ from those the method was attached with */
+  options: Record<string, unknown>
+}
+
+/** An adapter's tensors as HF PEFT's file holds them. `adapted` is used up: its graph computes what the method doesn't store as it is. */
+export async function savedForm(adapted: Adapted, parameters: Float32Array): Promise<Saved> {
+  const { variables, own, buffers, adapter } = adapted
+  const form = adapter.save?.()
+  const stored = ({ offset, size, shape }: Variable) => storedFloats(parameters.slice(offset, offset + size), shape)
+  const kept = form ? variables.list.slice(own) : variables.list
+  const computed = form ? await compute(adapted, form.tensors, parameters) : new Map<string, StoredTensor>()
+  const options = form?.finish?.(computed) ?? {}
+  const frozen = buffers.flatMap((b) => (b.stored ? [[fileKey(b), storedNumbers(b.data, b.shape, b.stored)] as const] : []))
+  return { tensors: new Map([...computed, ...kept.map((v) => [fileKey(v), stored(v)] as const), ...frozen]), options }
+}
+
+async function compute({ model }: Adapted, tensors: Record<string, Value>, parameters: Float32Array): Promise<Map<string, StoredTensor>> {
+  const keys = Object.keys(tensors)
+  const outputs = await runOnce(finish(model.g, Object.fromEntries(keys.map((key, i) => [`saved_${i}`, tensors[key]]))), { parameters: float32(parameters) })
+  return new Map(
+    keys.map((key, i) => {
+      const { data, shape } = outputs[`saved_${i}`]
+      if (!(data instanceof Float32Array)) throw new GraftError('BAD_SAVED_FORM', `The method's saved tensor ${key} is not float32.`)
+      return [key, storedFloats(data, shape)]
+    }),
+  )
+}

@@ -1,0 +1,72 @@
+import type { Graph, Node, Value } from '@graft/onnx'
+import { type AttentionSite, ValueSlot } from './site.js'
+
+const products: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul'])
+/** What exporters put between queries·keys and the softmax: scales, masks, soft caps, casts, changes of shape. */
+const scoreOps: ReadonlySet<string> = new Set(['Add', 'Sub', 'Mul', 'Div', 'Where', 'Cast', 'Tanh', 'Reshape', 'Clip', 'Max', 'Identity', 'Unsqueeze', 'Squeeze'])
+/** What lies between the softmax and probabilities·values. */
+const probabilityOps: ReadonlySet<string> = new Set(['Cast', 'Where', 'Reshape', 'Identity', 'Dropout', 'Mul'])
+/** What turns heads as they are cached into heads as they are multiplied: repeated for groups, transposed, scaled. */
+const headOps: ReadonlySet<string> = new Set(['Transpose', 'Reshape', 'Expand', 'Unsqueeze', 'Cast', 'Identity', 'Mul', 'Div', 'Tile'])
+
+const isProduct = (node: Node): boolean => products.has(node.op) && node.inputs.every((v) => !v?.data && (v?.shape?.length ?? 0) >= 3)
+
+/** Finds every layer's attention by its shape, softmax(queries·keysᵀ)·values, in the order of the layers. */
+export function attentions(graph: Graph): AttentionSite[] {
+  return graph.sorted().flatMap((node) => {
+    if (node.op !== 'Softmax') return []
+    const scores = productAbove(node.inputs[0] as Value)
+    const mixed = productBelow(node.outputs[0] as Value)
+    const key = scores && heads(scores.inputs[1] as Value)
+    const value = mixed && heads(mixed.inputs[1] as Value)
+    if (!key || !value) return []
+    const [, count, , width] = key.shape as number[]
+    const site: AttentionSite = {
+      path: node.scope,
+      heads: count,
+      headWidth: width,
+      key: new ValueSlot(graph, node.scope, key),
+      value: new ValueSlot(graph, node.scope, value),
+    }
+    return [site]
+  })
+}
+
+/** The product whose scores reach a softmax. */
+function productAbove(scores: Value): Node | undefined {
+  const pending = [scores.producer]
+  for (let seen = 0; pending.length > 0 && seen < 40; seen++) {
+    const node = pending.shift()
+    if (node && isProduct(node)) return node
+    if (node && scoreOps.has(node.op)) pending.push(...node.inputs.map((v) => v?.producer))
+  }
+  return undefined
+}
+/** The product that reads a softmax's probabilities from the left. */
+function productBelow(probabilities: Value): Node | undefined {
+  const pending = [probabilities]
+  for (let seen = 0; pending.length > 0 && seen < 20; seen++) {
+    const value = pending.shift() as Value
+    for (const user of value.users) {
+      if (isProduct(user) && user.inputs[0] === value) return user
+      if (probabilityOps.has(user.op)) pending.push(user.outputs[0] as Value)
+    }
+  }
+  return undefined
+}
+
+/** The topmost value [batch, heads, sequence, width] that a product's operand is only a rearrangement of: what a cache would hold. */
+function heads(operand: Value): Value | undefined {
+  let found: Value | undefined
+  for (let v: Value | undefined = operand; v; ) {
+    if (isHeads(v)) found = v
+    const { producer }: Value = v
+    if (!producer || !headOps.has(producer.op)) break
+    v = producer.inputs.find((input): input is Value => !!input && !input.data && (input.shape?.length ?? 0) >= 3)
+  }
+  return found
+}
+/** A free sequence on the third axis, and two axes of fixed size around it. */
+function isHeads({ shape }: Value): boolean {
+  return shape?.length === 4 && typeof shape[1] === 'number' && typeof shape[2] === 'string' && typeof shape[3] === 'number'
+}
