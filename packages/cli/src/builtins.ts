@@ -1,11 +1,35 @@
 import { Registry } from '@graft/core'
+import adalora from '@graft/adalora'
+import ia3 from '@graft/ia3'
 import lora from '@graft/lora'
+import lycoris from '@graft/lycoris'
+import miss from '@graft/miss'
+import orthogonal from '@graft/orthogonal'
+import pTuning from '@graft/p-tuning'
+import prefixTuning from '@graft/prefix-tuning'
+import promptTuning from '@graft/prompt-tuning'
+import selective from '@graft/selective'
+import sparse from '@graft/sparse'
+import vera from '@graft/vera'
 
-/** Methods that come with the command line; all others are named in a config's plugins. */
-const builtins = [['@graft/lora', lora]] as const
+/** Methods that come with the command line, by the package they come from; all others are named in a config's plugins. */
+const builtins: Record<string, unknown> = {
+  '@graft/lora': lora,
+  '@graft/adalora': adalora,
+  '@graft/prefix-tuning': prefixTuning,
+  '@graft/prompt-tuning': promptTuning,
+  '@graft/p-tuning': pTuning,
+  '@graft/ia3': ia3,
+  '@graft/vera': vera,
+  '@graft/lycoris': lycoris,
+  '@graft/orthogonal': orthogonal,
+  '@graft/selective': selective,
+  '@graft/sparse': sparse,
+  '@graft/miss': miss,
+}
 
 export function defaultRegistry(): Registry {
   const registry = new Registry()
-  for (const [origin, method] of builtins) registry.register('method', method as never, origin)
+  for (const [origin, exported] of Object.entries(builtins)) registry.registerPackage(exported, origin)
   return registry
 }

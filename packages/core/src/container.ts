@@ -13,6 +13,12 @@ interface Kinds {
   objective: Objective
 }
 export type Kind = keyof Kinds
+export type Plugin = Kinds[Kind]
+
+const describe = (value: unknown): string =>
+  value === undefined ? 'nothing' : typeof value === 'object' && value !== null ? `an object with the keys ${Object.keys(value).slice(0, 6).join(', ') || '(none)'}` : `a ${typeof value}`
+const badPlugin = (origin: string, got: string) =>
+  new GraftError('BAD_PLUGIN', `${origin} is not a plugin: its default export is ${got}; expected the result of definePeftMethod or defineObjective, or a list of them.`)
 
 /** What is installed: methods and objectives by name. The only user of tsyringe. */
 export class Registry {
@@ -28,11 +34,26 @@ export class Registry {
     const key = `${kind}/${plugin.name}`
     const taken = this.origins.get(key)
     if (taken) throw new GraftError('DUPLICATE_PLUGIN', `Two ${kind}s are named ${plugin.name}: one from ${taken}, one from ${origin}. Leave one of them out of plugins.`)
-    if (kind === 'method' && (plugin as PeftMethod).apiVersion !== 1)
-      throw new GraftError('API_VERSION', `Method ${plugin.name} from ${origin} has apiVersion ${(plugin as PeftMethod).apiVersion}; this Graft knows 1.`)
+    if (plugin.apiVersion !== 1) throw new GraftError('API_VERSION', `The ${kind} ${plugin.name} from ${origin} has apiVersion ${plugin.apiVersion}; this Graft knows 1.`)
     this.origins.set(key, origin)
     this.container.register(tokens[kind], { useValue: plugin })
     return this
+  }
+
+  /** Registers what a package exports as its default: one plugin or several. Throws BAD_PLUGIN for anything else. */
+  registerPackage(exported: unknown, origin: string): this {
+    const plugins = [exported].flat()
+    if (plugins.length === 0 && false) throw badPlugin(origin, 'an empty list')
+    for (const plugin of plugins) {
+      const { kind, name } = (plugin ?? {}) as Partial<Plugin>
+      if (!kind || !(kind in tokens) || typeof name !== 'string') throw badPlugin(origin, describe(plugin))
+      this.register(kind, plugin as Kinds[Kind], origin)
+    }
+    return this
+  }
+  /** The package a plugin came from. */
+  originOf(kind: Kind, name: string): string {
+    return this.origins.get(`${kind}/${name}`) ?? ''
   }
 
   all<K extends Kind>(kind: K): Kinds[K][] {

@@ -2,7 +2,7 @@ import type { Value } from '@graft/onnx'
 import { fileKey } from '../adapter/keys.js'
 import { floatsOf, type StoredTensor } from '../adapter/safetensors.js'
 import { GraftError } from '../errors.js'
-import type { Adapter, AttachContext, PeftMethod } from '../method/method.js'
+import type { Adapter, AttachContext, PeftMethod, VirtualTokens } from '../method/method.js'
 import { Random } from '../method/random.js'
 import { trainModules, trainNamedModules } from '../method/train-fully.js'
 import { type Buffer, type BufferOptions, Variables } from '../method/variables.js'
@@ -41,7 +41,7 @@ export interface Adapted {
   adapter: Adapter
   dropoutSeed?: Value
   /** dummy tokens that every text starts with */
-  virtualTokens: number
+  virtualTokens: VirtualTokens
 }
 
 /** Attaches a method and an objective to a fork of the model; the base is left as it was. */
@@ -73,14 +73,20 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
   }
   const adapter = guarded(options.method, () => options.method.attach(context, options.config))
   const own = variables.list.length
-  trainBeside(options, context)
-  const objective = options.objective.build({ model, g, param: variables.param, labels: options.labels, rows: options.rows })
+  const virtualTokens = options.method.virtualTokens?.(options.config) ?? noVirtualTokens
+  const param: AttachContext['param'] = virtualTokens.count > 0 ? (name, wanted) => variables.param(name, { key: `${promptPrefix}${name}`, ...wanted }) : variables.param
+  trainBeside(options, { model, param })
+  const objective = options.objective.build({ model, g, param, labels: options.labels, rows: options.rows })
   if (variables.total === 0) throw new GraftError('NOTHING_TO_TRAIN', 'The method declared no trainable parameters: check target_modules and the rank.')
   variables.close()
   state?.close()
-  const virtualTokens = options.method.virtualTokens?.(options.config) ?? 0
   return { model, variables, own, state, buffers, objective, adapter, dropoutSeed: dropout?.seed, virtualTokens }
 }
+
+export const noVirtualTokens: VirtualTokens = { count: 0, predictive: false }
+
+/** HF PEFT doesn't wrap the layers of a model that only gets prompts, so its modules have shorter keys. */
+const promptPrefix = 'base_model.'
 
 /** What a method throws that isn't an error of Graft's own gets the method's name. */
 export function guarded<T>(method: PeftMethod, run: () => T): T {
@@ -116,7 +122,7 @@ function buffer(model: Model, buffers: Buffer[], name: string, wanted: BufferOpt
 }
 
 /** Modules trained in full beside the method: those the config names, and the objective's head. */
-function trainBeside({ config, objective }: AdaptOptions, { model, param }: AttachContext): void {
+function trainBeside({ config, objective }: AdaptOptions, { model, param }: Pick<AttachContext, 'model' | 'param'>): void {
   const saved = config.modules_to_save as readonly string[] | null | undefined
   const optional = (name: string) => objective.savedModules.includes(name)
   if (saved)

@@ -1,6 +1,8 @@
 import type { Value } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { Random } from '../method/random.js'
+import { noVirtualTokens } from '../compile/adapt.js'
+import type { VirtualTokens } from '../method/method.js'
 import type { Batch, Example } from '../objective/objective.js'
 import { float32, int64, type Tensors } from '../runtime/tensor.js'
 
@@ -26,8 +28,8 @@ export function sortedBatches(examples: readonly Example[], size: number): numbe
 }
 
 /** Pads on the right; at least two tokens long, since exporters treat a length of one as a case of its own. */
-export function batchOf(examples: readonly Example[], virtual: readonly number[] = []): Batch {
-  const led = virtual.length === 0 ? examples : examples.map((e) => afterVirtual(e, virtual))
+export function batchOf(examples: readonly Example[], virtual: VirtualTokens = noVirtualTokens, pad = 0): Batch {
+  const led = virtual.count === 0 ? examples : examples.map((e) => afterVirtual(e, virtual, pad))
   return { examples: led, length: Math.max(2, ...led.map((e) => e.ids.length)) }
 }
 
@@ -35,12 +37,11 @@ export function batchOf(examples: readonly Example[], virtual: readonly number[]
  * Dummy tokens in front of every text, for methods that replace what the model makes of them: masks, positions and shapes come
  * out right in any graph. They differ from padding, since some models read the mask off the ids.
  */
-export const virtualIds = (count: number, pad: number): number[] => new Array<number>(count).fill(pad === 0 ? 1 : 0)
-const afterVirtual = (example: Example, virtual: readonly number[]): Example => ({
-  ...example,
-  ids: [...virtual, ...example.ids],
-  ...(example.tokenLabels ? { tokenLabels: [...virtual.map(() => -100), ...example.tokenLabels] } : {}),
-})
+function afterVirtual({ ids, tokenLabels, ...rest }: Example, { count, predictive }: VirtualTokens, pad: number): Example {
+  const fill = (value: number) => new Array<number>(count).fill(value)
+  const labels = predictive ? tokenLabels : tokenLabels?.map((l, i) => (i === 0 ? -100 : l))
+  return { ...rest, ids: [...fill(pad === 0 ? 1 : 0), ...ids], ...(labels ? { tokenLabels: [...fill(-100), ...labels] } : {}) }
+}
 
 /** How each input a model may ask for is made from a batch, [batch, length] unless said otherwise. */
 const fillers: Record<string, (batch: Batch, pad: number, shape: readonly (number | string)[]) => Tensors[string]> = {

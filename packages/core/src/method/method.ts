@@ -79,6 +79,12 @@ export interface Adapter {
   ranks?(read: (p: Value) => Float32Array): Record<string, number>
 }
 
+export interface VirtualTokens {
+  count: number
+  /** whether they run through the model as tokens do, so that the last of them predicts the text's first token */
+  predictive: boolean
+}
+
 /** A parameter-efficient fine-tuning method: edits a forward graph and declares variables. All else is the core's. */
 export interface PeftMethod<Config = Record<string, unknown>> {
   kind: 'method'
@@ -99,7 +105,7 @@ export interface PeftMethod<Config = Record<string, unknown>> {
   /** learning rate to start from */
   learningRate?: number
   /** dummy tokens to feed in front of every text, whose embeddings, keys or values the method replaces */
-  virtualTokens?(config: Config): number
+  virtualTokens?(config: Config): VirtualTokens
   /** Looks at the base model before training. Not called for an adapter read from its file. */
   prepare?(context: PrepareContext, config: Config): Promise<unknown>
   attach(context: AttachContext, config: Config): Adapter

@@ -43,17 +43,17 @@ export function targets<S extends Site = LinearSite>(model: Model, options: Targ
   return found
 }
 /** Whether one of these names (path ends), or a regular expression over the whole path, names a module. */
-export const names = (chosen: readonly string[] | string, path: string): boolean =>
+export const named = (chosen: readonly string[] | string, path: string): boolean =>
   typeof chosen === 'string' ? fullMatch(chosen, path) : chosen.some((name) => endsWith(path, name))
 
 function selects(model: Model, wanted: readonly string[] | string, { path, kind }: Site): boolean {
   if (wanted === allLinear) return kind === 'linear' && path !== model.outputEmbedding?.path
-  return names(wanted, path)
+  return named(wanted, path)
 }
 function excluded({ exclude_modules, modules_to_save }: TargetOptions, path: string): boolean {
   if (modules_to_save?.some((name) => belongsTo(path, name))) return true
   if (!exclude_modules) return false
-  return names(exclude_modules, path)
+  return named(exclude_modules, path)
 }
 function inLayers({ layers_to_transform, layers_pattern }: TargetOptions, path: string): boolean {
   if (layers_to_transform === null || layers_to_transform === undefined) return true

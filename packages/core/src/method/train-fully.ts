@@ -25,6 +25,20 @@ export function trainModules(model: Model, param: Param, names: readonly string[
   }
   return chosen.map((s) => s.path)
 }
+/** HF PEFT's option `bias`, which many methods have. */
+export interface BiasOption {
+  /** none, all of the model's, or (named after the method) those of the adapted layers */
+  bias: string
+}
+/** Trains biases as the option says. HF PEFT moves an adapted layer's own under base_layer. */
+export function trainBiases({ model, param }: Pick<AttachContext, 'model' | 'param'>, sites: readonly Site[], bias: string): void {
+  if (bias === 'none') return
+  const adapted = new Set(sites.map((s) => s.path))
+  for (const site of bias === 'all' ? model.sites : sites) {
+    const slot = biasOf(site)
+    if (slot) trainParameter(param, slot, `${site.path}${adapted.has(site.path) ? '.base_layer' : ''}.bias`)
+  }
+}
 export const biasOf = (site: Site): WeightSlot | undefined => (site.kind === 'embedding' ? undefined : site.bias)
 
 /** Like trainModules, but a name that matches nothing is an error: MODULE_NOT_FOUND with near misses. */

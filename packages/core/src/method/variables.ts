@@ -10,15 +10,20 @@ const filled = (shape: readonly number[], next: () => number): Float32Array => F
 
 export const zeros: Initialiser = (shape) => new Float32Array(elements(shape))
 export const ones: Initialiser = (shape) => new Float32Array(elements(shape)).fill(1)
+export const constant =
+  (value: number): Initialiser =>
+  (shape) =>
+    new Float32Array(elements(shape)).fill(value)
 export const normal =
   (deviation: number): Initialiser =>
   (shape, random) =>
     filled(shape, () => deviation * random.normal())
+export const uniform =
+  (bound: number): Initialiser =>
+  (shape, random) =>
+    filled(shape, () => random.uniform(-bound, bound))
 /** torch's kaiming_uniform_ with a = √5, what nn.Linear starts from: uniform in ±1/√fan_in. */
-export const kaimingUniform: Initialiser = (shape, random) => {
-  const bound = 1 / Math.sqrt(elements(shape.slice(1)))
-  return filled(shape, () => random.uniform(-bound, bound))
-}
+export const kaimingUniform: Initialiser = (shape, random) => uniform(1 / Math.sqrt(elements(shape.slice(1))))(shape, random)
 /** The frozen parameter itself, in torch's orientation. */
 export const copyOf =
   (slot: WeightSlot): Initialiser =>

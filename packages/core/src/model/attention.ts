@@ -20,7 +20,7 @@ export function attentions(graph: Graph): AttentionSite[] {
     const key = scores && heads(scores.inputs[1] as Value)
     const value = mixed && heads(mixed.inputs[1] as Value)
     if (!key || !value) return []
-    const [, count, , width] = key.shape as number[]
+    const [count, width] = fixedAxes(key)
     const site: AttentionSite = {
       path: node.scope,
       heads: count,
@@ -55,7 +55,7 @@ function productBelow(probabilities: Value): Node | undefined {
   return undefined
 }
 
-/** The topmost value [batch, heads, sequence, width] that a product's operand is only a rearrangement of: what a cache would hold. */
+/** The topmost value of heads, sequence and width that a product's operand is only a rearrangement of: what a cache would hold. */
 function heads(operand: Value): Value | undefined {
   let found: Value | undefined
   for (let v: Value | undefined = operand; v; ) {
@@ -66,7 +66,8 @@ function heads(operand: Value): Value | undefined {
   }
   return found
 }
-/** A free sequence on the third axis, and two axes of fixed size around it. */
-function isHeads({ shape }: Value): boolean {
-  return shape?.length === 4 && typeof shape[1] === 'number' && typeof shape[2] === 'string' && typeof shape[3] === 'number'
-}
+/** [batch, heads, sequence, width] in some order: one free axis besides the batch, and two of fixed size, heads before width. */
+const isHeads = (v: Value): boolean => v.shape?.length === 4 && fixedAxes(v).length === 2
+const fixedAxes = ({ shape }: Value): number[] => (shape ?? []).slice(1).filter((d): d is number => typeof d === 'number')
+/** Which axis of a value of heads is the sequence. */
+export const sequenceAxis = ({ shape }: Value): number => (shape ?? []).findIndex((d, i) => i > 0 && typeof d === 'string')

@@ -79,11 +79,21 @@ export class WeightSlot {
   asStored(w: Value): Value {
     return this.transposed ? this.g.swapLast(w) : w
   }
+  /** x·Wᵀ, W read as it is stored. */
+  applyTo(x: Value): Value {
+    return this.transposed ? this.g.matMul(x, this.stored) : this.g.linear(x, this.stored)
+  }
   /** Replaces the frozen parameter by other values, in the file's orientation. */
   set(values: Float32Array): void {
     const shape = this.stored.shape as readonly number[]
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
     this.g.graph.setInput(this.node, this.index, this.g.graph.addConstant(this.stored.name, { dtype: 'float32', shape, data: { bytes } }))
+  }
+  /** Adds to the parameter; cheaper than a map where the file holds it transposed. */
+  add(delta: Value): void {
+    this.g.graph.scope = this.node.scope
+    this.g.graph.setInput(this.node, this.index, this.g.add(this.stored, this.asStored(delta)))
+    this.g.graph.scope = ''
   }
   /** Replaces the parameter w (as torch holds it) by f(w). */
   map(f: (w: Value) => Value): void {
@@ -130,7 +140,7 @@ export interface ConvSite {
   weight: WeightSlot
   bias?: WeightSlot
 }
-/** One layer's attention over cached keys and values, [batch, heads, sequence, headWidth] each, before grouped heads are repeated. */
+/** One layer's attention: keys and values as a cache holds them, before grouped heads are repeated, in whichever order of axes the graph has. */
 export interface AttentionSite {
   path: string
   /** key and value heads, fewer than query heads where queries share them */

@@ -1,7 +1,7 @@
 import { productOf, shapeOf } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { int64 } from '../runtime/tensor.js'
-import type { Batch, Objective } from './objective.js'
+import { type Batch, defineObjective } from './objective.js'
 import { chunkedLoss, rowHead, wholeLoss } from './row-head.js'
 
 /** Logits of one chunk hold about this many numbers (16 MB). */
@@ -24,7 +24,7 @@ function supervisedRows({ examples, length }: Batch): { rows: number[]; targets:
 }
 
 /** Next-token prediction: labels shifted by one, −100 ignored, mean over supervised tokens (as transformers' ForCausalLMLoss). */
-export const causalLm: Objective = {
+export const causalLm = defineObjective({
   name: 'causal-lm',
   taskType: 'CAUSAL_LM',
   savedModules: [],
@@ -50,4 +50,4 @@ export const causalLm: Objective = {
     const bounds = Array.from({ length: chunks + 1 }, (_, k) => Math.floor((k * rows.length) / chunks))
     return { feeds: { rows: int64(rows), targets: int64(targets), bounds: int64(bounds) }, count: rows.length, targets }
   },
-}
+})

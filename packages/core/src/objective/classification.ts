@@ -2,7 +2,7 @@ import { productOf, shapeOf, type Value } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { normal } from '../method/variables.js'
 import { int64 } from '../runtime/tensor.js'
-import type { BuiltObjective, Objective, ObjectiveContext } from './objective.js'
+import { type BuiltObjective, defineObjective, type ObjectiveContext } from './objective.js'
 import { wholeLoss } from './row-head.js'
 
 /** Logits that the graph itself makes: [batch, classes]. */
@@ -43,7 +43,7 @@ function lastRows({ model, g }: ObjectiveContext): Value {
 const hasOwnLogits = ({ model }: ObjectiveContext): boolean => model.logitsShape.length === 2
 
 /** One class per text. */
-export const sequenceClassification: Objective = {
+export const sequenceClassification = defineObjective({
   name: 'sequence-classification',
   taskType: 'SEQ_CLS',
   savedModules: ['classifier', 'score'],
@@ -55,10 +55,10 @@ export const sequenceClassification: Objective = {
     const rows = examples.map((e, b) => b * length + e.ids.length - 1)
     return { feeds: { rows: int64(rows), targets: int64(targets) }, count: targets.length, targets }
   },
-}
+})
 
 /** One class per image. */
-export const imageClassification: Objective = {
+export const imageClassification = defineObjective({
   name: 'image-classification',
   taskType: null,
   savedModules: ['classifier'],
@@ -68,4 +68,4 @@ export const imageClassification: Objective = {
     const targets = examples.map((e) => e.label ?? 0)
     return { feeds: { targets: int64(targets) }, count: targets.length, targets }
   },
-}
+})

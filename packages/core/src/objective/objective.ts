@@ -51,6 +51,9 @@ export interface Supervision {
 
 /** What is learnt: how outputs become a loss, and how examples become its targets. */
 export interface Objective {
+  kind: 'objective'
+  /** version of this interface */
+  apiVersion: 1
   name: string
   /** HF PEFT's task_type */
   taskType: string | null
@@ -63,3 +66,6 @@ export interface Objective {
   deploy?(context: ObjectiveContext): Value
   supervise(batch: Batch, chunks: number): Supervision
 }
+
+/** Gives an objective its types and its kind; a package default-exports the result. */
+export const defineObjective = (objective: Omit<Objective, 'kind' | 'apiVersion'>): Objective => ({ kind: 'objective', apiVersion: 1, ...objective })

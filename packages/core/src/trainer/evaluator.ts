@@ -1,6 +1,7 @@
-import { batchOf, modelFeeds, sortedBatches, virtualIds } from '../data/batches.js'
+import { batchOf, modelFeeds, sortedBatches } from '../data/batches.js'
 import { adapt, type AdaptOptions } from '../compile/adapt.js'
 import { compileEvaluation } from '../compile/step.js'
+import type { VirtualTokens } from '../method/method.js'
 import type { Model } from '../model/model.js'
 import { chunksFor } from '../objective/causal-lm.js'
 import type { Batch, Example, Objective, Supervision } from '../objective/objective.js'
@@ -37,14 +38,14 @@ export class Evaluator {
     private readonly chunks: number,
     private readonly pad: number,
     private readonly batchSize: number,
-    private readonly virtual: readonly number[],
+    private readonly virtual: VirtualTokens,
   ) {}
 
   static async open(base: Model, options: Omit<AdaptOptions, 'training'>, { pad, batchSize, ...session }: SessionOptions & { pad: number; batchSize: number }): Promise<Evaluator> {
     const adapted = adapt(base, { ...options, training: false })
     const graph = compileEvaluation(adapted)
     const names = new Set(graph.inputs.map((v) => v.name))
-    return new Evaluator(await Session.open(graph, session), names, base, options.objective, chunksOf(base, options.rows), pad, batchSize, virtualIds(adapted.virtualTokens, pad))
+    return new Evaluator(await Session.open(graph, session), names, base, options.objective, chunksOf(base, options.rows), pad, batchSize, adapted.virtualTokens)
   }
 
   async evaluate(examples: readonly Example[], parameters: Float32Array, onProgress?: (done: number) => void): Promise<Evaluation> {
@@ -87,7 +88,7 @@ export class Evaluator {
   }
 
   private async forward(examples: readonly Example[], parameters: Float32Array): Promise<{ outputs: Tensors; supervision: Supervision }> {
-    const batch = batchOf(examples, this.virtual)
+    const batch = batchOf(examples, this.virtual, this.pad)
     const supervision = this.objective.supervise(batch, this.chunks)
     const own = modelFeeds(this.model.graph.inputs, batch, this.pad)
     const outputs = await this.session.run(feedsFor(this.names, { ...own, ...supervision.feeds, parameters: float32(parameters) }))

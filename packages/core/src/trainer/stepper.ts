@@ -1,6 +1,6 @@
 import type { Adapted } from '../compile/adapt.js'
 import { compileStep, next } from '../compile/step.js'
-import { batchOf, modelFeeds, virtualIds } from '../data/batches.js'
+import { batchOf, modelFeeds } from '../data/batches.js'
 import { GraftError } from '../errors.js'
 import { Random } from '../method/random.js'
 import type { Model } from '../model/model.js'
@@ -59,9 +59,8 @@ export class Stepper {
   async step(t: number, rate: number, batches: readonly (readonly Example[])[]): Promise<StepResult> {
     const { objective, optimizer, accumulate, base, pad, seed, totalSteps } = this.o
     const { virtualTokens, adapter, variables } = this.adapted
-    const virtual = virtualIds(virtualTokens, pad)
     const parts = batches.map((examples) => {
-      const batch = batchOf(examples, virtual)
+      const batch = batchOf(examples, virtualTokens, pad)
       return { examples, batch, supervision: objective.supervise(batch, this.chunks) }
     })
     const count = parts.reduce((sum, p) => sum + p.supervision.count, 0)

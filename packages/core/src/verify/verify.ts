@@ -7,7 +7,7 @@ import { floatsOf, readSafetensors, type StoredTensor } from '../adapter/safeten
 import { savedForm } from '../adapter/saved.js'
 import { adapt, type Adapted } from '../compile/adapt.js'
 import { compileGradient, compileStep, next } from '../compile/step.js'
-import { batchOf, modelFeeds, virtualIds } from '../data/batches.js'
+import { batchOf, modelFeeds } from '../data/batches.js'
 import type { Registry } from '../container.js'
 import { GraftError } from '../errors.js'
 import type { PeftMethod } from '../method/method.js'
@@ -106,7 +106,7 @@ function prepare(golden: Golden, model: Model, name: string, registry: Registry)
   const objective = objectiveFor(folder, stored, registry)
   const config = { ...supportedOptions(method, stored), modules_to_save: stored.modules_to_save ?? [] }
   const labels = Number(model.logitsShape.at(-1))
-  const batch = batchOf(golden.examples, virtualIds(method.virtualTokens?.(config) ?? 0, golden.pad))
+  const batch = batchOf(golden.examples, method.virtualTokens?.(config), golden.pad)
   const supervision = objective.supervise(batch, 1)
   const feeds = {
     ...modelFeeds(model.graph.inputs, batch, golden.pad),

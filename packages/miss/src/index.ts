@@ -1,0 +1,3 @@
+import type { PeftMethod } from '@graft/core'
+const none: PeftMethod[] = []
+export default none

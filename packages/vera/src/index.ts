@@ -1,0 +1,5 @@
+import randlora from './randlora.js'
+import vera from './vera.js'
+
+export { randlora, vera }
+export default [vera, randlora]
