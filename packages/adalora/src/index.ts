@@ -1,3 +1,52 @@
-import type { PeftMethod } from '@graft/core'
-const none: PeftMethod[] = []
-export default none
+import { byPattern, definePeftMethod, type LinearSite, normal, targets, trainBiases, type Value, zeros } from '@graft/core'
+import { allocator } from './allocator.js'
+import { type AdaLoraOptions, schema } from './options.js'
+
+/** One adapted layer: ΔW = (α/init_r)·B·diag(E)·A. */
+export interface Triplet {
+  site: LinearSite
+  A: Value
+  B: Value
+  E: Value
+}
+
+/** LoRA in the form of a singular value decomposition, its rank budget allotted while it trains (Zhang et al., 2023, arXiv 2303.10512);
+ *  options as HF PEFT's AdaLoraConfig. */
+export default definePeftMethod<AdaLoraOptions>({
+  name: 'adalora',
+  apiVersion: 1,
+  peftType: 'ADALORA',
+  summary: 'low-rank update, rank allotted where it matters',
+  paper: 'https://arxiv.org/abs/2303.10512',
+  learningRate: 2e-3,
+  mergeable: true,
+  startsAsIdentity: ({ init_lora_weights }) => init_lora_weights,
+  configSchema: schema,
+  attach(context, options) {
+    const { model, g, param, dropout, totalSteps, inference } = context
+    const sites = targets(model, options)
+    trainBiases(context, sites, options.bias)
+    const triplets = sites.map((site): Triplet => {
+      const rank = keptRows(site, options, inference)?.length ?? options.init_r
+      const own = (name: string, shape: number[], init = normal(0.02)) => param(`${site.path}.lora_${name}`, { shape, init })
+      const E = own('E', [rank, 1], options.init_lora_weights ? zeros : normal(0.02))
+      return { site, E, A: own('A', [rank, site.inFeatures]), B: own('B', [site.outFeatures, rank]) }
+    })
+    const inUse = triplets.filter(({ E }) => E.shape?.[0] !== 0)
+    // HF PEFT divides by the first rank for ever, also after pruning.
+    const scale = (path: string) => byPattern(path, options.alpha_pattern, options.lora_alpha) / (options.init_r + 1e-5)
+    for (const { site, A, B, E } of inUse)
+      site.output.map((y, x) => g.add(y, g.scale(g.linear(g.linear(dropout(x, options.lora_dropout, site.path), g.mul(A, E)), B), scale(site.path))))
+    return {
+      merge: () => inUse.map(({ site, A, B, E }) => [site.weight, (w) => g.add(w, g.scale(g.matMul(B, g.mul(A, E)), scale(site.path)))]),
+      ranks: (read) => Object.fromEntries(triplets.map(({ site, E }) => [site.path, read(E).filter((v) => v !== 0).length])),
+      ...(inference ? {} : allocator(context, triplets, { ...options, total_step: options.total_step ?? totalSteps })),
+    }
+  },
+})
+
+/** The rows a file kept of a layer, where it says so. */
+function keptRows({ path }: LinearSite, { rank_pattern }: AdaLoraOptions, inference: boolean): number[] | undefined {
+  const kept = inference ? rank_pattern?.[`${path}.lora_E`] : undefined
+  return kept?.flatMap((k, i) => (k ? [i] : []))
+}

@@ -16,7 +16,11 @@ export type Kind = keyof Kinds
 export type Plugin = Kinds[Kind]
 
 const describe = (value: unknown): string =>
-  value === undefined ? 'nothing' : typeof value === 'object' && value !== null ? `an object with the keys ${Object.keys(value).slice(0, 6).join(', ') || '(none)'}` : `a ${typeof value}`
+  value === undefined
+    ? 'nothing'
+    : typeof value === 'object' && value !== null
+      ? `an object with the keys ${Object.keys(value).slice(0, 6).join(', ') || '(none)'}`
+      : `a ${typeof value}`
 const badPlugin = (origin: string, got: string) =>
   new GraftError('BAD_PLUGIN', `${origin} is not a plugin: its default export is ${got}; expected the result of definePeftMethod or defineObjective, or a list of them.`)
 

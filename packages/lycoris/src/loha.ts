@@ -13,7 +13,7 @@ export default definePeftMethod<LycorisOptions & { init_weights: boolean }>({
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({ ...lycorisOptions, init_weights: flag(true) }),
   attach({ model, g, param }, options) {
-    const adapted = targets(model, options).map((site) => {
+    for (const site of targets(model, options)) {
       const { r, scale } = rankAndScale(site.path, options)
       const [m, n] = [site.outFeatures, site.inFeatures]
       const factor = (name: string, shape: number[], init: Initialiser) => param(`${site.path}.hada_${name}`, { shape, init })
@@ -21,8 +21,7 @@ export default definePeftMethod<LycorisOptions & { init_weights: boolean }>({
       const second = g.matMul(factor('w2_a', [m, r], kaimingUniform), factor('w2_b', [r, n], options.init_weights ? zeros : kaimingUniform))
       const delta = g.scale(g.mul(first, second), scale)
       site.weight.add(delta)
-      return { site, delta }
-    })
-    return { merge: () => adapted.map(({ site, delta }) => [site.weight, (w) => g.add(w, delta)]) }
+    }
+    return { merge: () => [] }
   },
 })

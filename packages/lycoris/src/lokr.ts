@@ -26,7 +26,7 @@ export default definePeftMethod<LokrOptions>({
   }),
   attach({ model, g, param }, options) {
     const { decompose_both, decompose_factor, init_weights } = options
-    const adapted = targets(model, options).map((site) => {
+    for (const site of targets(model, options)) {
       const { r, scale } = rankAndScale(site.path, options)
       const [outer, inner] = [factorise(site.outFeatures, decompose_factor), factorise(site.inFeatures, decompose_factor)]
       const factor = (name: string, shape: number[], init: Initialiser) => param(`${site.path}.lokr_${name}`, { shape, init })
@@ -41,9 +41,8 @@ export default definePeftMethod<LokrOptions>({
       const blocks = g.mul(g.unsqueeze(w1, [1, 3]), g.unsqueeze(w2, [0, 2]))
       const delta = g.scale(g.reshape(blocks, [site.outFeatures, site.inFeatures]), scale)
       site.weight.add(delta)
-      return { site, delta }
-    })
-    return { merge: () => adapted.map(({ site, delta }) => [site.weight, (w) => g.add(w, delta)]) }
+    }
+    return { merge: () => [] }
   },
 })
 

@@ -1,3 +1,6 @@
-import type { PeftMethod } from '@graft/core'
-const none: PeftMethod[] = []
-export default none
+import boft from './boft.js'
+import hra from './hra.js'
+import oft from './oft.js'
+
+export { boft, hra, oft }
+export default [oft, boft, hra]

@@ -31,7 +31,11 @@ export default definePeftMethod<PrefixOptions>({
   attach({ model, g, param, inference, prepared }, options) {
     const { num_virtual_tokens: count, prefix_projection } = options
     const sites = model.attentions
-    if (sites.length === 0) throw new GraftError('NO_ATTENTION', `${model.file}: found no attention, softmax(queries·keysᵀ)·values, to put a prefix in. Choose a method that adapts weights, such as lora.`)
+    if (sites.length === 0)
+      throw new GraftError(
+        'NO_ATTENTION',
+        `${model.file}: found no attention, softmax(queries·keysᵀ)·values, to put a prefix in. Choose a method that adapts weights, such as lora.`,
+      )
     const kv = widthOf(sites[0])
     const total = 2 * sites.length * kv
     const hidden = options.encoder_hidden_size ?? kv
@@ -58,7 +62,10 @@ export default definePeftMethod<PrefixOptions>({
 const widthOf = ({ heads, headWidth }: AttentionSite): number => heads * headWidth
 
 /** The keys and values that the base model itself computes for a text, repeated until there are enough tokens (HF PEFT's initialize_kv_prefix_from_text). */
-async function keysAndValues({ model, tokenize, feed, run }: PrepareContext, { prefix_init_text: text, num_virtual_tokens: count, prefix_projection }: PrefixOptions): Promise<Float32Array> {
+async function keysAndValues(
+  { model, tokenize, feed, run }: PrepareContext,
+  { prefix_init_text: text, num_virtual_tokens: count, prefix_projection }: PrefixOptions,
+): Promise<Float32Array> {
   if (prefix_projection) throw new GraftError('BAD_METHOD_OPTION', 'method prefix-tuning: prefix_init_text fills the prefix itself, so it needs prefix_projection: false.')
   const ids = tokenize(text ?? '')
   if (ids.length === 0) throw new GraftError('NO_INIT_TEXT', 'prefix_init_text holds no tokens.')

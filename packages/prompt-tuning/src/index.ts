@@ -1,4 +1,17 @@
-import { copyOf, definePeftMethod, embeddingWidth, GraftError, type Initialiser, type Model, normal, overwriteEmbeddings, type PromptOptions, promptKey, promptRecord, promptSchema } from '@graft/core'
+import {
+  copyOf,
+  definePeftMethod,
+  embeddingWidth,
+  GraftError,
+  type Initialiser,
+  type Model,
+  normal,
+  overwriteEmbeddings,
+  type PromptOptions,
+  promptKey,
+  promptRecord,
+  promptSchema,
+} from '@graft/core'
 
 interface PromptTuningOptions extends PromptOptions {
   prompt_tuning_init: 'RANDOM' | 'SAMPLE_VOCAB' | 'TEXT'

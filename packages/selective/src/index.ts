@@ -1,3 +1,7 @@
-import type { PeftMethod } from '@graft/core'
-const none: PeftMethod[] = []
-export default none
+import bitfit from './bitfit.js'
+import full from './full.js'
+import lnTuning from './ln-tuning.js'
+import trainableTokens from './trainable-tokens.js'
+
+export { bitfit, full, lnTuning, trainableTokens }
+export default [full, bitfit, lnTuning, trainableTokens]

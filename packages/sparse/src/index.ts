@@ -1,3 +1,5 @@
-import type { PeftMethod } from '@graft/core'
-const none: PeftMethod[] = []
-export default none
+import fourierft from './fourierft.js'
+import shira from './shira.js'
+
+export { fourierft, shira }
+export default [shira, fourierft]

@@ -2,7 +2,7 @@ import type { Value } from '@graft/onnx'
 import { fileKey } from '../adapter/keys.js'
 import { floatsOf, type StoredTensor } from '../adapter/safetensors.js'
 import { GraftError } from '../errors.js'
-import type { Adapter, AttachContext, PeftMethod, VirtualTokens } from '../method/method.js'
+import { type Adapter, type AttachContext, noVirtualTokens, type PeftMethod, type VirtualTokens } from '../method/method.js'
 import { Random } from '../method/random.js'
 import { trainModules, trainNamedModules } from '../method/train-fully.js'
 import { type Buffer, type BufferOptions, Variables } from '../method/variables.js'
@@ -82,8 +82,6 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
   state?.close()
   return { model, variables, own, state, buffers, objective, adapter, dropoutSeed: dropout?.seed, virtualTokens }
 }
-
-export const noVirtualTokens: VirtualTokens = { count: 0, predictive: false }
 
 /** HF PEFT doesn't wrap the layers of a model that only gets prompts, so its modules have shorter keys. */
 const promptPrefix = 'base_model.'

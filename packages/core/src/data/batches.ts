@@ -1,8 +1,7 @@
 import type { Value } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { Random } from '../method/random.js'
-import { noVirtualTokens } from '../compile/adapt.js'
-import type { VirtualTokens } from '../method/method.js'
+import { noVirtualTokens, type VirtualTokens } from '../method/method.js'
 import type { Batch, Example } from '../objective/objective.js'
 import { float32, int64, type Tensors } from '../runtime/tensor.js'
 

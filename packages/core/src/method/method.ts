@@ -69,7 +69,8 @@ export interface SavedForm {
 }
 
 export interface Adapter {
-  /** The weight-space form, for merging. Absent where there is none (prompts). */
+  /** The form in the weights of what maps inputs and outputs, for merging; weights that are mapped themselves go without saying.
+   *  Absent where there is no such form (prompts). */
   merge?(): MergedWeight[]
   /** a scalar added to the loss */
   penalty?: Value
@@ -84,6 +85,8 @@ export interface VirtualTokens {
   /** whether they run through the model as tokens do, so that the last of them predicts the text's first token */
   predictive: boolean
 }
+
+export const noVirtualTokens: VirtualTokens = { count: 0, predictive: false }
 
 /** A parameter-efficient fine-tuning method: edits a forward graph and declares variables. All else is the core's. */
 export interface PeftMethod<Config = Record<string, unknown>> {

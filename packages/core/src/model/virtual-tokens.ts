@@ -66,4 +66,7 @@ export function embeddingWidth(model: Model): number {
   return model.tokenEmbedding.width
 }
 const noTokens = ({ file, graph }: Model) =>
-  new GraftError('NO_TOKENS', `${file}: virtual tokens need a model with input_ids and an embedding of them; its inputs are ${graph.inputs.map((v) => v.name).join(', ')}. Choose a method that adapts weights, such as lora.`)
+  new GraftError(
+    'NO_TOKENS',
+    `${file}: virtual tokens need a model with input_ids and an embedding of them; its inputs are ${graph.inputs.map((v) => v.name).join(', ')}. Choose a method that adapts weights, such as lora.`,
+  )

@@ -1,0 +1,41 @@
+import { type BiasOption, biasOption, flag, pattern, positive, real, share, type TargetOptions, targetedSchema, whole } from '@graft/core'
+
+/** HF PEFT's AdaLoraConfig. `total_step` is the run's own number of steps when left out. */
+export interface AdaLoraOptions extends TargetOptions, BiasOption {
+  init_r: number
+  target_r: number
+  lora_alpha: number
+  lora_dropout: number
+  tinit: number
+  tfinal: number
+  deltaT: number
+  beta1: number
+  beta2: number
+  orth_reg_weight: number
+  total_step: number | null
+  /** per module path and ".lora_E": which rows are kept; written by training */
+  rank_pattern: Record<string, readonly boolean[]> | null
+  alpha_pattern: Record<string, number>
+  init_lora_weights: boolean
+}
+
+export const schema = targetedSchema({
+  init_r: positive(12),
+  target_r: positive(8),
+  lora_alpha: { ...real(8), exclusiveMinimum: 0 },
+  lora_dropout: share(0),
+  tinit: whole(0),
+  tfinal: whole(0),
+  deltaT: positive(1),
+  beta1: share(0.85),
+  beta2: share(0.85),
+  orth_reg_weight: { ...real(0.5), minimum: 0 },
+  total_step: { type: ['integer', 'null'], minimum: 1, default: null },
+  rank_pattern: { type: ['object', 'null'], default: null },
+  alpha_pattern: pattern,
+  init_lora_weights: flag(true),
+  fan_in_fan_out: flag(false),
+  bias: biasOption('lora_only'),
+  // LoraConfig's r, which AdaLoraConfig inherits and never reads.
+  r: positive(8),
+})

@@ -1,0 +1,118 @@
+import {
+  type AfterStep, type BiasOption, biasOption, type Builder, definePeftMethod, flag, GraftError, normal, positive, real, type TargetOptions, targetedSchema, targets, trainBiases,
+  type Value, whole, zeros,
+} from '@graft/core' // biome-ignore format: one import
+import { cayley, identity, rotateBlocks } from './rotation.js'
+
+export interface OftOptions extends TargetOptions, BiasOption {
+  r: number
+  oft_block_size: number
+  coft: boolean
+  eps: number
+  block_share: boolean
+  init_weights: boolean
+  use_cayley_neumann: boolean
+  num_cayley_neumann_terms: number
+}
+
+/** W·(R·x), R block-diagonal and orthogonal (Qiu et al., 2023, arXiv 2306.07280; 2025, arXiv 2506.19847); options as HF PEFT's OFTConfig. */
+export default definePeftMethod<OftOptions>({
+  name: 'oft',
+  apiVersion: 1,
+  peftType: 'OFT',
+  summary: "rotates layers' inputs, block by block",
+  paper: 'https://arxiv.org/abs/2306.07280',
+  learningRate: 2e-3,
+  mergeable: true,
+  startsAsIdentity: ({ init_weights }) => init_weights,
+  configSchema: targetedSchema({
+    r: whole(0),
+    oft_block_size: whole(32),
+    coft: flag(false),
+    eps: real(6e-5),
+    block_share: flag(false),
+    use_cayley_neumann: flag(true),
+    num_cayley_neumann_terms: positive(5),
+    module_dropout: { const: 0, default: 0 },
+    init_weights: flag(true),
+    fan_in_fan_out: flag(false),
+    bias: biasOption('oft_only'),
+  }),
+  attach(context, options) {
+    const { model, g, param } = context
+    const sites = targets(model, options)
+    trainBiases(context, sites, options.bias)
+    const adapted = sites.map((site) => {
+      const { blocks, b } = blocksOf(site.inFeatures, options)
+      const init = options.init_weights ? zeros : normal(0.1)
+      const angles = param(`${site.path}.oft_R.weight`, { shape: [options.block_share ? 1 : blocks, (b * (b - 1)) / 2], init })
+      const skew = skewOf(g, angles, b)
+      const own = options.use_cayley_neumann ? neumann(g, skew, options.num_cayley_neumann_terms) : cayley(g, skew)
+      const rotations = options.block_share ? g.expand(own, [blocks, b, b]) : own
+      site.input.map((x) => rotateBlocks(g, x, rotations))
+      return { site, angles, rotations }
+    })
+    return {
+      merge: () => adapted.map(({ site, rotations }) => [site.weight, (w) => rotateBlocks(g, w, g.swapLast(rotations))]),
+      ...(options.coft ? { afterStep: constrained(g, adapted.map((a) => a.angles), options.eps) } : {}),
+    } // biome-ignore format: one thing
+  },
+})
+
+/** Block size and count: one is given, the other follows; rounded to what divides the layer's input, as HF PEFT does. */
+function blocksOf(features: number, { r, oft_block_size }: OftOptions): { blocks: number; b: number } {
+  if ((r === 0) === (oft_block_size === 0))
+    throw new GraftError(
+      'BAD_METHOD_OPTION',
+      `method oft: give either r, the number of blocks, or oft_block_size, and 0 for the other; got r ${r}, oft_block_size ${oft_block_size}.`,
+    )
+  const given = nearestDivisor(features, r || oft_block_size)
+  return r === 0 ? { blocks: features / given, b: given } : { blocks: given, b: features / given }
+}
+function nearestDivisor(features: number, wanted: number): number {
+  if (wanted >= features) return features
+  let [above, below] = [wanted, wanted]
+  while (features % above !== 0) above++
+  while (features % below !== 0) below--
+  return wanted - below <= above - wanted ? below : above
+}
+
+/** Skew matrices [blocks, b, b] from their upper triangles [blocks, b(b−1)/2]. */
+function skewOf(g: Builder, angles: Value, b: number): Value {
+  const position = (i: number, j: number) => i * b - (i * (i + 1)) / 2 + j - i - 1
+  const entries = Array.from({ length: b * b }, (_, k) => [Math.floor(k / b), k % b])
+  const picked = g.gather(angles, g.ints(entries.map(([i, j]) => (i === j ? 0 : position(Math.min(i, j), Math.max(i, j))))), 1)
+  const signs = g.constant('float32', entries.map(([i, j]) => Math.sign(j - i))) // biome-ignore format: one thing
+  return g.reshape(g.mul(picked, signs), [angles.shape?.[0] as number, b, b])
+}
+
+/** The Cayley transform cut off: I + 2Q + 2Q² + … + Qᵗ⁻¹ (HF PEFT's _cayley_batch). */
+function neumann(g: Builder, q: Value, terms: number): Value {
+  let sum = identity(g, q.shape?.at(-1) as number)
+  if (terms === 1) return g.add(sum, g.scale(q, 0))
+  sum = g.add(sum, g.scale(q, 2))
+  if (terms === 2) return sum
+  let power = g.matMul(q, q)
+  sum = g.add(sum, g.scale(power, 2))
+  for (let i = 3; i < terms - 1; i++) {
+    power = g.matMul(power, q)
+    sum = g.add(sum, g.scale(power, 2))
+  }
+  return g.add(sum, g.matMul(power, q))
+}
+
+/** COFT: after each step every block's skew matrix is brought back to a ball of radius eps/√blocks. */
+function constrained(g: Builder, angles: readonly Value[], eps: number): AfterStep {
+  return {
+    scalars: () => [],
+    update: ({ updated }) =>
+      new Map(
+        angles.map((p) => {
+          const v = updated(p)
+          const radius = eps / Math.sqrt(p.shape?.[0] as number)
+          const norm = g.sqrt(g.scale(g.reduceSum(g.square(v), [1]), 2))
+          return [p, g.where(g.lessOrEqual(norm, g.scalar(radius)), v, g.mul(v, g.div(g.scalar(radius), norm)))]
+        }),
+      ),
+  }
+}

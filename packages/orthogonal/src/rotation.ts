@@ -1,0 +1,35 @@
+import { type Builder, shapeOf, type Value } from '@graft/core'
+
+/** The identity, n × n, broadcast against batches of matrices. */
+export function identity(g: Builder, n: number): Value {
+  return g.constant(
+    'float32',
+    Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0)),
+    [n, n],
+  )
+}
+
+/** x [..., blocks·b] with each block of its last axis multiplied by that block's matrix [blocks, b, b]. */
+export function rotateBlocks(g: Builder, x: Value, rotations: Value): Value {
+  const [blocks, b] = rotations.shape as number[]
+  const rows = g.reshape(x, [-1, blocks, b])
+  const turned = g.matMul(g.transpose(rows, [1, 0, 2]), rotations)
+  return g.reshape(g.transpose(turned, [1, 0, 2]), shapeOf(x))
+}
+
+/**
+ * (I − S)(I + S)⁻¹ for skew matrices S [blocks, b, b]. The inverse is Newton's iteration X ← X(2I − MX), M = I + S, from
+ * Mᵀ/(1 + ‖S‖²), which converges for every skew S. Only its last round carries a gradient: at the fixed point that is exact.
+ */
+export function cayley(g: Builder, skew: Value): Value {
+  const eye = identity(g, skew.shape?.at(-1) as number)
+  const m = g.add(eye, skew)
+  const [fixed, twice] = [g.stopGradient(m), g.scale(eye, 2)]
+  const norm = g.reduceSum(g.square(g.stopGradient(skew)), [1, 2])
+  let inverse = g.div(g.swapLast(fixed), g.add(g.scalar(1), norm))
+  for (let i = 0; i < rounds; i++) inverse = g.matMul(inverse, g.sub(twice, g.matMul(fixed, inverse)))
+  const last = g.stopGradient(inverse)
+  return g.matMul(g.sub(eye, skew), g.matMul(last, g.sub(twice, g.matMul(m, last))))
+}
+/** Enough for ‖S‖ up to 30 in float32. */
+const rounds = 14
