@@ -47,7 +47,7 @@ export class Registry {
   /** Registers what a package exports as its default: one plugin or several. Throws BAD_PLUGIN for anything else. */
   registerPackage(exported: unknown, origin: string): this {
     const plugins = [exported].flat()
-    if (plugins.length === 0 && false) throw badPlugin(origin, 'an empty list')
+    if (plugins.length === 0) throw badPlugin(origin, 'an empty list')
     for (const plugin of plugins) {
       const { kind, name } = (plugin ?? {}) as Partial<Plugin>
       if (!kind || !(kind in tokens) || typeof name !== 'string') throw badPlugin(origin, describe(plugin))

@@ -1,53 +1,103 @@
-import { type AttachContext, biasOf, definePeftMethod, fullMatch, type Initialiser, kaimingUniform, type LinearSite, normal, targets, trainParameter, zeros } from '@graft/core'
+import { type AttachContext, byPattern, definePeftMethod, GraftError, type LinearSite, type MergedWeight, moduleKey, targets, trainBiases, type Value, zeros } from '@graft/core'
+import { attachDora } from './dora.js'
+import { adaptConvolution, adaptEmbedding } from './layers.js'
 import { type LoraOptions, schema } from './options.js'
+import { start } from './start.js'
 
-/** y + s·B·A·x on frozen linear layers (Hu et al., 2021, arXiv 2106.09685); names and defaults as HF PEFT's LoraConfig. */
+/** y + s·B·A·x on frozen layers (Hu et al., 2021, arXiv 2106.09685); names and defaults as HF PEFT's LoraConfig. */
 export default definePeftMethod<LoraOptions>({
   name: 'lora',
   apiVersion: 1,
   peftType: 'LORA',
-  configSchema: schema,
-  summary: 'low-rank update of linear layers',
-  mergeable: true,
+  summary: 'low-rank update of chosen layers; DoRA, rsLoRA, PiSSA, OLoRA, LoRA+',
   paper: 'https://arxiv.org/abs/2106.09685',
+  learningRate: 2e-3,
+  mergeable: true,
+  configSchema: schema,
   startsAsIdentity: ({ init_lora_weights }) => init_lora_weights !== false,
-  attach(context, options) {
-    const { model, g, param, dropout } = context
-    const sites = targets(model, options)
-    trainBiases(context, sites, options)
-    const adapted = sites.map((site) => {
-      const { r, scale } = rankAndScale(site.path, options)
-      const [initA, initB] = initialisers(options.init_lora_weights, r)
-      const A = param(`${site.path}.lora_A.weight`, { shape: [r, site.inFeatures], init: initA })
-      const B = param(`${site.path}.lora_B.weight`, { shape: [site.outFeatures, r], init: initB })
-      site.output.map((y, x) => g.add(y, g.scale(g.linear(g.linear(dropout(x, options.lora_dropout, site.path), A), B), scale)))
-      return { site, A, B, scale }
-    })
-    return { merge: () => adapted.map(({ site, A, B, scale }) => [site.weight, (w) => g.add(w, g.scale(g.matMul(B, A), scale))]) }
+  attach(context, given) {
+    const options = context.inference ? given : checked(given)
+    const { model } = context
+    const sites = targets(model, options, { among: [...model.linears, ...model.embeddings, ...model.convolutions] })
+    trainBiases(context, sites, options.bias)
+    const linears: Adapted[] = []
+    const others: MergedWeight[] = []
+    for (const site of sites) {
+      const rank = rankAndScale(site.path, options)
+      if (site.kind === 'linear') linears.push(adaptLinear(context, site, rank, options))
+      else if (site.kind === 'embedding') others.push(adaptEmbedding(context, site, rank, options))
+      else others.push(adaptConvolution(context, site, rank, options))
+    }
+    const subtracted = linears.some((l) => l.frozen)
+    return {
+      merge: () => [...linears.flatMap((l) => l.merged()), ...others],
+      ...(subtracted && !context.inference ? { save: () => ({ tensors: Object.fromEntries(linears.flatMap((l) => l.saved())), finish: () => doubled(options) }) } : {}),
+    }
   },
 })
 
-/** Per-module overrides match the end of a path; the first that matches wins (HF PEFT's get_pattern_key). */
-function override(path: string, patterns: Record<string, number>, otherwise: number): number {
-  const key = Object.keys(patterns).find((p) => fullMatch(`(?:.*\\.)?(?:${p.replace(/^\^/, '')})`, path))
-  return key === undefined ? otherwise : patterns[key]
+interface Adapted {
+  /** whether the starting product was taken off the base weight */
+  frozen: boolean
+  merged(): MergedWeight[]
+  saved(): [string, Value][]
 }
-function rankAndScale(path: string, { r, lora_alpha, rank_pattern, alpha_pattern, use_rslora }: LoraOptions): { r: number; scale: number } {
-  const rank = override(path, rank_pattern, r)
-  const alpha = override(path, alpha_pattern, lora_alpha)
-  return { r: rank, scale: alpha / (use_rslora ? Math.sqrt(rank) : rank) }
-}
-function initialisers(choice: LoraOptions['init_lora_weights'], r: number): [Initialiser, Initialiser] {
-  if (choice === 'gaussian') return [normal(1 / r), zeros]
-  return choice ? [kaimingUniform, zeros] : [kaimingUniform, kaimingUniform]
+interface Rank {
+  r: number
+  scale: number
 }
 
-/** bias: lora_only trains the adapted layers' biases, all trains every bias. HF PEFT moves an adapted layer's own under base_layer. */
-function trainBiases({ model, param }: AttachContext, sites: readonly LinearSite[], { bias }: LoraOptions): void {
-  if (bias === 'none') return
-  const adapted = new Set(sites.map((s) => s.path))
-  for (const site of bias === 'all' ? model.sites : sites) {
-    const slot = biasOf(site)
-    if (slot) trainParameter(param, slot, `${site.path}${adapted.has(site.path) ? '.base_layer' : ''}.bias`)
+function rankAndScale(path: string, { r, lora_alpha, rank_pattern, alpha_pattern, use_rslora }: LoraOptions): Rank {
+  const rank = byPattern(path, rank_pattern, r)
+  const alpha = byPattern(path, alpha_pattern, lora_alpha)
+  return { r: rank, scale: alpha / (use_rslora ? Math.sqrt(rank) : rank) }
+}
+
+function adaptLinear(context: AttachContext, site: LinearSite, { r, scale }: Rank, options: LoraOptions): Adapted {
+  const { g, param, buffer, dropout } = context
+  const { path, inFeatures, outFeatures } = site
+  const { A: initA, B: initB, subtracted } = start(options.init_lora_weights, site.weight, r, scale)
+  const A = param(`${path}.lora_A.weight`, { shape: [r, inFeatures], init: initA })
+  const B = param(`${path}.lora_B.weight`, { shape: [outFeatures, r], init: initB, lrScale: options.loraplus_lr_ratio })
+  const bias = options.lora_bias ? param(`${path}.lora_B.bias`, { shape: [outFeatures], init: zeros }) : undefined
+  // W − s·B₀·A₀ + s·B·A as one update of twice the rank: the base weight is never touched.
+  const start0 = (name: string, shape: number[], init: typeof initA) => buffer(`${path}.start_${name}`, { shape, init, stored: false })
+  const [down, up] = subtracted ? [g.concat([A, start0('A', [r, inFeatures], initA)], 0), g.concat([B, g.neg(start0('B', [outFeatures, r], initB))], 1)] : [A, B]
+  const apply = (x: Value) => {
+    const product = g.linear(g.linear(dropout(x, options.lora_dropout, path), down), up)
+    return g.scale(bias ? g.add(product, bias) : product, scale)
   }
+  const saved = (): [string, Value][] => [
+    [moduleKey(`${path}.lora_A.weight`), down],
+    [moduleKey(`${path}.lora_B.weight`), up],
+  ]
+  if (options.use_dora) {
+    const form = attachDora(context, { site, A, B, scale, apply }, options.lora_dropout)
+    return { frozen: false, merged: () => [[site.weight, form]], saved }
+  }
+  site.output.map((y, x) => g.add(y, apply(x)))
+  const weight: MergedWeight = [site.weight, (w) => g.add(w, g.scale(g.matMul(up, down), scale))]
+  return { frozen: subtracted, merged: () => [weight, ...(bias ? [mergedBias(site, g.scale(bias, scale), g)] : [])], saved }
+}
+
+function mergedBias(site: LinearSite, bias: Value, g: AttachContext['g']): MergedWeight {
+  if (!site.bias) throw new GraftError('NOT_MERGEABLE', `lora_bias adds a bias to ${site.path}, which has none in the base model. Use the adapter beside its base.`)
+  return [site.bias, (b) => g.add(b, bias)]
+}
+
+/** The options under which a file of twice the rank means the same on the untouched base (HF PEFT's save_mutated_as_lora). */
+function doubled({ r, lora_alpha, rank_pattern, alpha_pattern, use_rslora }: LoraOptions): Partial<LoraOptions> {
+  const times = (pattern: Record<string, number>, factor: number) => Object.fromEntries(Object.entries(pattern).map(([key, v]) => [key, v * factor]))
+  const factor = use_rslora ? Math.SQRT2 : 2
+  return { r: 2 * r, lora_alpha: factor * lora_alpha, rank_pattern: times(rank_pattern, 2), alpha_pattern: times(alpha_pattern, factor), init_lora_weights: true }
+}
+
+function checked(options: LoraOptions): LoraOptions {
+  const { use_dora, lora_bias, init_lora_weights: init, r } = options
+  const bad = (why: string) => new GraftError('BAD_METHOD_OPTION', `method lora: ${why}`)
+  if (use_dora && lora_bias) throw bad('use_dora and lora_bias exclude each other, as in HF PEFT.')
+  if (use_dora && typeof init === 'string' && init !== 'gaussian')
+    throw bad(`use_dora starts from the base weight; init_lora_weights: ${init} takes a part off it. Choose true or gaussian.`)
+  if (init === 'orthogonal' && r % 2 !== 0) throw bad(`init_lora_weights: orthogonal needs an even r, got ${r}.`)
+  return options
 }

@@ -1,36 +1,33 @@
-import { type TargetOptions, targetSchema } from '@graft/core'
+import { type BiasOption, biasOption, flag, pattern, positive, real, share, type TargetOptions, targetedSchema } from '@graft/core'
 
-/** HF PEFT's LoraConfig, as far as it is supported, under its own names. */
-export interface LoraOptions extends TargetOptions {
+/** HF PEFT's LoraConfig under its own names, and LoRA+'s ratio of learning rates. */
+export interface LoraOptions extends TargetOptions, BiasOption {
   r: number
   lora_alpha: number
   lora_dropout: number
   use_rslora: boolean
+  use_dora: boolean
   rank_pattern: Record<string, number>
   alpha_pattern: Record<string, number>
-  bias: 'none' | 'all' | 'lora_only'
-  fan_in_fan_out: boolean
-  init_lora_weights: boolean | 'gaussian'
-  modules_to_save: readonly string[] | null
+  lora_bias: boolean
+  init_lora_weights: boolean | string
+  loraplus_lr_ratio: number
 }
 
-const positive = { type: 'integer', minimum: 1 } as const
-const pattern = (value: object) => ({ type: 'object', additionalProperties: value, default: {} })
-
-export const schema = {
-  type: 'object',
-  additionalProperties: false,
-  properties: {
-    r: { ...positive, default: 8 },
-    lora_alpha: { type: 'number', exclusiveMinimum: 0, default: 8 },
-    lora_dropout: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0 },
-    ...targetSchema,
-    use_rslora: { type: 'boolean', default: false },
-    rank_pattern: pattern(positive),
-    alpha_pattern: pattern({ type: 'number', exclusiveMinimum: 0 }),
-    bias: { enum: ['none', 'all', 'lora_only'], default: 'none' },
-    fan_in_fan_out: { type: 'boolean', default: false },
-    init_lora_weights: { enum: [true, false, 'gaussian'], default: true },
-    modules_to_save: { anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'null' }], default: null },
+export const schema = targetedSchema({
+  r: positive(8),
+  lora_alpha: { ...real(8), exclusiveMinimum: 0 },
+  lora_dropout: share(0),
+  use_rslora: flag(false),
+  use_dora: flag(false),
+  rank_pattern: { ...pattern, additionalProperties: { type: 'integer', minimum: 1 } },
+  alpha_pattern: pattern,
+  bias: biasOption('lora_only'),
+  lora_bias: flag(false),
+  fan_in_fan_out: flag(false),
+  init_lora_weights: {
+    anyOf: [{ type: 'boolean' }, { enum: ['gaussian', 'pissa', 'olora', 'orthogonal'] }, { type: 'string', pattern: '^pissa_niter_[1-9][0-9]*$' }],
+    default: true,
   },
-} as const
+  loraplus_lr_ratio: { ...real(1), exclusiveMinimum: 0 },
+})

@@ -82,6 +82,8 @@ const conv: Finder = (g, node) => {
   if (!w?.data) return undefined
   const site: ConvSite = {
     kind: 'conv', path: pathOf(node, w, bias), node,
+    input: new InputSlot(g.graph, node, 0),
+    output: new ValueSlot(g.graph, node.scope, node.outputs[0] as Value, node.inputs[0] as Value),
     weight: new WeightSlot(g, node, 1, 'weight', false),
     bias: isParameter(bias, 1) ? new WeightSlot(g, node, 2, 'bias', false) : undefined,
   } // biome-ignore format: one thing

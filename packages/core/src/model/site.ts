@@ -137,6 +137,9 @@ export interface ConvSite {
   kind: 'conv'
   path: string
   node: Node
+  input: InputSlot
+  /** y, bias included; its map also receives x */
+  output: ValueSlot
   weight: WeightSlot
   bias?: WeightSlot
 }
