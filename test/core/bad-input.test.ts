@@ -50,7 +50,7 @@ describe('the config', () => {
   })
   it('target that matches nothing: the nearest and what there is', async () => {
     const { stderr } = await failure({ method: { name: 'lora', target_modules: ['q_prj'] } })
-    expect(stderr).toMatch(/q_prj matches no linear layer.*Did you mean q_proj\?.*end in: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head/s)
+    expect(stderr).toMatch(/q_prj matches no module.*Did you mean q_proj\?.*end in: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head, embed_tokens/s)
   })
   it('modules_to_save that matches nothing', async () => {
     expect((await failure({ method: { name: 'lora', modules_to_save: ['lm_hed'] } })).stderr).toMatch(/lm_hed matches no module.*Did you mean lm_head\?/s)

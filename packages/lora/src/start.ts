@@ -45,11 +45,14 @@ function pissa(w: Matrix, r: number, scale: number, rounds: number): Pair {
   const A = new Matrix(r, w.columns)
   const B = new Matrix(w.rows, r)
   roots.forEach((root, k) => {
-    for (let j = 0; j < w.columns; j++) A.set(k, j, root * V.get(j, k))
-    for (let i = 0; i < w.rows; i++) B.set(i, k, root * U.get(i, k))
+    const signed = root * sign(V.getColumn(k))
+    for (let j = 0; j < w.columns; j++) A.set(k, j, signed * V.get(j, k))
+    for (let i = 0; i < w.rows; i++) B.set(i, k, signed * U.get(i, k))
   })
   return { A: flat(A), B: flat(B) }
 }
+/** Singular vectors are free up to a sign: ours makes the greatest entry positive, so that a decomposition is always the same. */
+const sign = (v: readonly number[]): number => Math.sign(v.reduce((greatest, x) => (Math.abs(x) > Math.abs(greatest) ? x : greatest), 0)) || 1
 /** Up to this size a full decomposition is quick; beyond, subspace iteration finds what is needed of it. */
 const small = 256
 const exactRounds = 24

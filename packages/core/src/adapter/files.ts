@@ -38,6 +38,17 @@ export function readAdapterConfig(folder: string): AdapterConfig {
   return config as AdapterConfig
 }
 
+/**
+ * A file's tensors without those that say nothing new. HF PEFT writes a tensor that modules share once per module, the frozen
+ * table beside an adapted embedding, and a head's original beside the trained one.
+ */
+export function withoutCopies(tensors: ReadonlyMap<string, StoredTensor>, names: ReadonlySet<string>): Map<string, StoredTensor> {
+  const known = [...tensors].filter(([key]) => names.has(key)).map(([, t]) => t)
+  const isCopy = (t: StoredTensor) => known.some((k) => `${k.shape}` === `${t.shape}` && Buffer.compare(k.data, t.data) === 0)
+  const frozen = /\.base_layer\.weight$|\.original_module\./
+  return new Map([...tensors].filter(([key, t]) => names.has(key) || !(frozen.test(key) || isCopy(t))))
+}
+
 export const readTensors = (folder: string): Map<string, StoredTensor> => readSafetensors(join(folder, weightsFile)).tensors
 
 /** Puts a file's tensors into a flat vector. Every variable and buffer must be there, with the right shape, and nothing besides.
@@ -59,7 +70,7 @@ export function fillVariables(
     else if (`${stored.shape}` !== `${shape}`) wrong.push(`${key} is [${stored.shape.join(', ')}], expected [${shape.join(', ')}]`)
     else flat.set(floatsOf(stored, key), offset)
   }
-  for (const key of tensors.keys()) if (!names.has(key)) wrong.push(`${key} belongs to no module of this model. ${suggestion(key, [...names].slice(0, 8))}`)
+  for (const key of withoutCopies(tensors, names).keys()) if (!names.has(key)) wrong.push(`${key} belongs to no module of this model. ${suggestion(key, [...names].slice(0, 8))}`)
   if (wrong.length > 0)
     throw new GraftError(
       'ADAPTER_MISMATCH',

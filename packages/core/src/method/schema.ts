@@ -16,4 +16,4 @@ export const pattern = { type: 'object', additionalProperties: { type: 'number',
 /** A method's options: these and no others. */
 export const optionSchema = (properties: object) => ({ type: 'object', additionalProperties: false, properties: { ...properties, modules_to_save: nameList } })
 /** The same for a method that adapts chosen modules. */
-export const targetedSchema = (properties: object) => optionSchema({ ...targetSchema, ...properties })
+export const targetedSchema = (properties: object) => optionSchema({ ...properties, ...targetSchema })
