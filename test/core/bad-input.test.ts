@@ -40,7 +40,7 @@ describe('the config', () => {
     expect(stderr).toMatch(/method\.rank: unknown key rank\..*Known: r, lora_alpha/)
   })
   it('unknown method: names the nearest', async () => {
-    expect((await failure({ method: 'lara' })).stderr).toMatch(/lara is not installed\. Did you mean lora\?/)
+    expect((await failure({ method: 'lara' })).stderr).toMatch(/lara is not built in.*Did you mean lora\?.*plugins: \[/s)
   })
   it('wrong override: shows the override', async () => {
     expect((await failure({}, undefined, undefined, ['training.epochs=many'])).stderr).toMatch(/override training\.epochs=many: training\.epochs: must be integer, got "many"/)

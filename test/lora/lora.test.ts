@@ -63,8 +63,8 @@ describe('options', () => {
     expect(variables.initial(1)).toEqual(variables.initial(1))
     expect(variables.initial(1)).not.toEqual(variables.initial(2))
   })
-  it('config fills in defaults', () => {
-    const { methodOptions: options } = loadConfig(writeRun(temporaryFolder(), { method: 'lora' }), registry)
+  it('config fills in defaults', async () => {
+    const { methodOptions: options } = await loadConfig(writeRun(temporaryFolder(), { method: 'lora' }), registry)
     expect(options).toMatchObject({ r: 8, lora_alpha: 8, lora_dropout: 0, bias: 'none', init_lora_weights: true })
   })
 })

@@ -1,4 +1,4 @@
-import { Registry } from '@graft/core'
+import { loadPlugins, Registry } from '@graft/core'
 import adalora from '@graft/adalora'
 import ia3 from '@graft/ia3'
 import lora from '@graft/lora'
@@ -11,6 +11,17 @@ import promptTuning from '@graft/prompt-tuning'
 import selective from '@graft/selective'
 import sparse from '@graft/sparse'
 import vera from '@graft/vera'
+import { Option } from 'commander'
+import { version } from './version.js'
+
+export const pluginOption = (): Option => new Option('--plugins <names>', 'packages or paths of plugins, comma-separated')
+
+/** The built-in methods, and those of plugins named on the command line (comma-separated, resolved from the working folder). */
+export async function registryWith(plugins: string | undefined): Promise<Registry> {
+  const registry = defaultRegistry()
+  await loadPlugins(plugins?.split(',') ?? [], process.cwd(), registry)
+  return registry
+}
 
 /** Methods that come with the command line, by the package they come from; all others are named in a config's plugins. */
 const builtins: Record<string, unknown> = {
@@ -30,6 +41,6 @@ const builtins: Record<string, unknown> = {
 
 export function defaultRegistry(): Registry {
   const registry = new Registry()
-  for (const [origin, exported] of Object.entries(builtins)) registry.registerPackage(exported, origin)
+  for (const [origin, exported] of Object.entries(builtins)) registry.registerPackage(exported, { package: origin, version })
   return registry
 }

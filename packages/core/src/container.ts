@@ -14,6 +14,13 @@ interface Kinds {
 }
 export type Kind = keyof Kinds
 export type Plugin = Kinds[Kind]
+/** Where a plugin came from. */
+export interface Origin {
+  package: string
+  version: string
+}
+/** The version of the plugin interfaces. */
+const apiVersion = 1
 
 const describe = (value: unknown): string =>
   value === undefined
@@ -27,37 +34,38 @@ const badPlugin = (origin: string, got: string) =>
 /** What is installed: methods and objectives by name. The only user of tsyringe. */
 export class Registry {
   private readonly container: DependencyContainer = root.createChildContainer()
-  private readonly origins = new Map<string, string>()
+  private readonly origins = new Map<string, Origin>()
 
   constructor() {
-    for (const objective of [causalLm, sequenceClassification, imageClassification]) this.register('objective', objective, '@graft/core')
+    for (const objective of [causalLm, sequenceClassification, imageClassification]) this.register('objective', objective, { package: '@graft/core', version: '' })
   }
 
   /** Throws DUPLICATE_PLUGIN naming both packages, or API_VERSION for a method written for another interface. */
-  register<K extends Kind>(kind: K, plugin: Kinds[K], origin: string): this {
+  register<K extends Kind>(kind: K, plugin: Kinds[K], origin: Origin): this {
     const key = `${kind}/${plugin.name}`
     const taken = this.origins.get(key)
-    if (taken) throw new GraftError('DUPLICATE_PLUGIN', `Two ${kind}s are named ${plugin.name}: one from ${taken}, one from ${origin}. Leave one of them out of plugins.`)
-    if (plugin.apiVersion !== 1) throw new GraftError('API_VERSION', `The ${kind} ${plugin.name} from ${origin} has apiVersion ${plugin.apiVersion}; this Graft knows 1.`)
+    if (taken) throw new GraftError('DUPLICATE_PLUGIN', `Two ${kind}s are named ${plugin.name}: one from ${taken.package}, one from ${origin.package}. Leave one of them out of plugins.`)
+    if (plugin.apiVersion !== apiVersion) throw new GraftError('API_VERSION', `The ${kind} ${plugin.name} from ${origin.package} has apiVersion ${plugin.apiVersion}; this Graft knows ${apiVersion}.`)
     this.origins.set(key, origin)
     this.container.register(tokens[kind], { useValue: plugin })
     return this
   }
 
   /** Registers what a package exports as its default: one plugin or several. Throws BAD_PLUGIN for anything else. */
-  registerPackage(exported: unknown, origin: string): this {
+  registerPackage(exported: unknown, origin: Origin): this {
     const plugins = [exported].flat()
-    if (plugins.length === 0) throw badPlugin(origin, 'an empty list')
+    if (plugins.length === 0) throw badPlugin(origin.package, 'an empty list')
     for (const plugin of plugins) {
       const { kind, name } = (plugin ?? {}) as Partial<Plugin>
-      if (!kind || !(kind in tokens) || typeof name !== 'string') throw badPlugin(origin, describe(plugin))
+      if (!kind || !(kind in tokens) || typeof name !== 'string') throw badPlugin(origin.package, describe(plugin))
       this.register(kind, plugin as Kinds[Kind], origin)
     }
     return this
   }
-  /** The package a plugin came from. */
-  originOf(kind: Kind, name: string): string {
-    return this.origins.get(`${kind}/${name}`) ?? ''
+  /** Everything installed, with the package it came from. */
+  list(): (Origin & { kind: Kind; plugin: Plugin })[] {
+    const kinds = Object.keys(tokens) as Kind[]
+    return kinds.flatMap((kind) => this.all(kind).map((plugin) => ({ kind, plugin, ...(this.origins.get(`${kind}/${plugin.name}`) as Origin) })))
   }
 
   all<K extends Kind>(kind: K): Kinds[K][] {
@@ -70,10 +78,10 @@ export class Registry {
     if (!found)
       throw new GraftError(
         'UNKNOWN_PLUGIN',
-        `${kind}: ${name} is not installed. ${suggestion(
+        `${kind}: ${name} is not built in, and no plugin that the config names brings it. ${suggestion(
           name,
           this.all(kind).map((p) => p.name),
-        )}`,
+        )} For one of a package of its own, add to the config: plugins: [name-of-the-package]`,
       )
     return found
   }

@@ -1,10 +1,11 @@
 import { Command } from 'commander'
 import { benchmark } from '@graft/core'
-import { defaultRegistry } from '../builtins.js'
+import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printTable, thousands } from '../output.js'
 
 interface Flags {
+  plugins?: string
   method: string
   rank: string
   targets?: string
@@ -29,9 +30,10 @@ export const benchCommand: CommandMaker = () =>
     .option('--supervised <share>', 'share of each sequence that is supervised', '1')
     .option('--threads <n>', 'threads (default: one per core)')
     .option('--json', 'print one JSON line')
+    .addOption(pluginOption())
     .addHelpText('after', examples('graft bench model/onnx/model.onnx --method lora --rank 8 --targets q_proj,v_proj --batch 4 --seq 128 --steps 8 --json'))
     .action(async (path: string, flags: Flags) => {
-      const result = await benchmark(path, defaultRegistry(), {
+      const result = await benchmark(path, await registryWith(flags.plugins), {
         method: flags.method,
         methodOptions: { r: Number(flags.rank), ...(flags.targets ? { target_modules: flags.targets.split(',') } : {}) },
         batch: Number(flags.batch),

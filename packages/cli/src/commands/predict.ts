@@ -1,11 +1,12 @@
 import { Command } from 'commander'
 import { openAdapter, predict, readRecords, writeAtomically } from '@graft/core'
-import { defaultRegistry } from '../builtins.js'
+import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { note, printJson, thousands } from '../output.js'
 import { Progress } from '../progress.js'
 
 interface Flags {
+  plugins?: string
   output?: string
   model?: string
 }
@@ -17,10 +18,11 @@ export const predictCommand: CommandMaker = () =>
     .argument('<data>', 'JSON Lines or CSV file of records, or - for standard input')
     .option('-o, --output <file>', 'write here instead of standard output')
     .option('--model <path>', "the base model's ONNX file, where the adapter doesn't know it")
+    .addOption(pluginOption())
     .addHelpText('after', examples('graft predict out/adapter questions.jsonl', `echo '{"text": "where is my card?"}' | graft predict out/adapter -`))
-    .action(async (folder: string, data: string, { output, model }: Flags) => {
+    .action(async (folder: string, data: string, { output, model, plugins }: Flags) => {
       const records = readRecords(data)
-      const opened = openAdapter(folder, defaultRegistry(), model)
+      const opened = openAdapter(folder, await registryWith(plugins), model)
       const progress = new Progress(output === undefined, 'record')
       progress.start(records.length)
       const lines: string[] = []

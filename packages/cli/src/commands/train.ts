@@ -22,7 +22,7 @@ export const trainCommand: CommandMaker = (exit) =>
     .addHelpText('after', examples('graft train config.yaml', 'graft train config.yaml training.epochs=5 method.r=16 output=out/r16', 'graft train config.yaml --resume'))
     .action(async (path: string, overrides: string[], flags: Flags) => {
       const registry = defaultRegistry()
-      const config = loadConfig(path, registry, overrides)
+      const config = await loadConfig(path, registry, overrides)
       const report = flags.json ? new JsonReport() : new Report(config)
       const controller = new AbortController()
       const interrupt = () => {

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { LineCounter, isMap, isNode, isScalar, parse, parseDocument, type Document } from 'yaml'
 import type { Registry } from '../container.js'
 import { GraftError } from '../errors.js'
+import { loadPlugins } from '../plugins/load.js'
 import type { PeftMethod } from '../method/method.js'
 import { type Complaint, validate } from '../method/options.js'
 import type { OptimizerOptions } from '../optimizer/optimizer.js'
@@ -34,6 +35,8 @@ export interface DataOptions {
 }
 export interface TrainConfig {
   model: string
+  /** packages or paths that bring methods and objectives */
+  plugins: readonly string[]
   data: DataOptions
   objective: string | null
   method: PeftMethod
@@ -54,6 +57,7 @@ const object = (properties: object, required: string[] = []) => ({ type: 'object
 export const configSchema = object(
   {
     model: text,
+    plugins: { type: 'array', items: text, default: [] },
     method: { anyOf: [text, { type: 'object', properties: { name: text }, required: ['name'] }] },
     objective: nullable(text),
     data: object(
@@ -93,13 +97,14 @@ export const configSchema = object(
   ['model', 'method', 'data'],
 )
 
-/** Reads a YAML training config; `overrides` are key=value pairs with dotted keys.
- *  Throws CONFIG_NOT_FOUND, BAD_YAML or BAD_CONFIG with file, line and column of each fault. */
-export function loadConfig(path: string, registry: Registry, overrides: readonly string[] = []): TrainConfig {
+/** Reads a YAML training config and imports the plugins it names; `overrides` are key=value pairs with dotted keys.
+ *  Throws CONFIG_NOT_FOUND, BAD_YAML or BAD_CONFIG with file, line and column of each fault, and what loading plugins throws. */
+export async function loadConfig(path: string, registry: Registry, overrides: readonly string[] = []): Promise<TrainConfig> {
   if (!existsSync(path)) throw new GraftError('CONFIG_NOT_FOUND', `${path}: no such config file.`)
   const source = new Source(path)
   for (const override of overrides) source.override(override)
   const raw = source.check<RawConfig>(configSchema, source.document.toJS() ?? {}, [])
+  await loadPlugins(raw.plugins, dirname(path), registry)
   const { name, ...given } = typeof raw.method === 'string' ? { name: raw.method } : raw.method
   const method = registry.get('method', name)
   const methodOptions = source.check<Record<string, unknown>>(method.configSchema, given, ['method'])
