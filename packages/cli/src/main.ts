@@ -5,12 +5,13 @@ import { doctorCommand } from './commands/doctor.js'
 import { inspectCommand } from './commands/inspect.js'
 import { mergeCommand } from './commands/merge.js'
 import { methodsCommand } from './commands/methods.js'
+import { newCommand } from './commands/new.js'
 import { predictCommand } from './commands/predict.js'
 import { trainCommand } from './commands/train.js'
 import { verifyCommand } from './commands/verify.js'
 import { version } from './version.js'
 
-const commands = [trainCommand, predictCommand, mergeCommand, inspectCommand, methodsCommand, verifyCommand, benchCommand, doctorCommand]
+const commands = [trainCommand, predictCommand, mergeCommand, inspectCommand, methodsCommand, newCommand, verifyCommand, benchCommand, doctorCommand]
 
 /** Runs one command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 export async function main(argv: readonly string[]): Promise<number> {

@@ -1,5 +1,5 @@
 import {
-  type AttentionSite, definePeftMethod, flag, GraftError, hideFromPoolers, type Initialiser, normal, overwriteKeysAndValues, promptKey, type PromptOptions, promptRecord, promptSchema,
+  type AttentionSite, definePeftMethod, flag, GraftError, hideFromPoolers, type Initialiser, normal, overwriteKeysAndValues, promptKey, type PromptOptions, promptRecord, promptSchema, sequenceAxis,
   type PrepareContext, uniform, type Value, zeros,
 } from '@graft/core' // biome-ignore format: one import
 
@@ -76,9 +76,14 @@ async function keysAndValues(
   const prefix = new Float32Array(count * slots.length * kv)
   slots.forEach((_, i) => {
     const { data, shape } = outputs[`slot_${i}`]
-    const [, heads, , width] = shape
-    for (let h = 0; h < heads; h++)
-      for (let t = 0; t < count; t++) prefix.set((data as Float32Array).subarray((h * count + t) * width, (h * count + t + 1) * width), (t * slots.length + i) * kv + h * width)
+    const sequence = sequenceAxis(slots[i])
+    const [head, wide] = [1, 2, 3].filter((axis) => axis !== sequence)
+    const stride = (axis: number) => shape.slice(axis + 1).reduce((a, b) => a * b, 1)
+    for (let t = 0; t < count; t++)
+      for (let c = 0; c < kv; c++) {
+        const at = t * stride(sequence) + Math.floor(c / shape[wide]) * stride(head) + (c % shape[wide]) * stride(wide)
+        prefix[(t * slots.length + i) * kv + c] = data[at] as number
+      }
   })
   return prefix
 }

@@ -34,33 +34,51 @@ export async function merge(opened: OpenedAdapter, output: string): Promise<Merg
   const { model: base, options } = opened
   const adapted = adapt(base, { ...options, training: false })
   const parameters = parametersOf(opened, adapted)
-  const slots = changedSlots(adapted, opened)
-  const logits = deployedLogits(adapted.model, opened, adapted.variables.param)
-  const session = await Session.open(finish(adapted.model.g, { logits, ...slots }))
+  const feeds = randomFeeds(base)
+  const { weights, logits: expected } = await fold(adapted, opened.folder, (a) => deployedLogits(a.model, opened, a.variables.param), parameters, feeds)
+  const merged = withWeights(base, weights)
+  finish(merged.g, { logits: deployedLogits(merged, opened, asConstants(merged, adapted.variables, parameters)) })
+  writeModel(merged, file, output, opened)
+  const { logits: found } = await runOnce(readOnnx(file), feeds)
+  return { file, weights: weights.size, difference: greatestDifference(found.data as Float32Array, expected) }
+}
+
+export interface Folded {
+  /** changed parameters by slot, as the file stores them */
+  weights: Map<string, Float32Array>
+  /** what the adapted model makes of the feeds */
+  logits: Float32Array
+}
+/** Computes what an adapter makes of the base's parameters. Throws NOT_MERGEABLE. `adapted` is used up. */
+export async function fold(adapted: Adapted, where: string, logitsOf: (adapted: Adapted) => Value, parameters: Float32Array, feeds: Tensors): Promise<Folded> {
+  const slots = changedSlots(adapted, where)
+  const session = await Session.open(finish(adapted.model.g, { logits: logitsOf(adapted), ...slots }))
   try {
-    const run = (feeds: Tensors, name: string) => session.run({ ...feeds, parameters: float32(parameters) }, { fetches: [name] }).then((o) => o[name].data as Float32Array)
-    const feeds = randomFeeds(base)
-    const expected = await run(feeds, 'logits')
-    const merged = base.fork()
-    const byKey = new Map(slotsOf(merged).map((slot) => [slot.key, slot]))
-    for (const key of Object.keys(slots)) byKey.get(key)?.set(await run(feeds, key))
-    finish(merged.g, { logits: deployedLogits(merged, opened, asConstants(merged, adapted.variables, parameters)) })
-    writeModel(merged, file, output, opened)
-    const { logits: found } = await runOnce(readOnnx(file), feeds)
-    return { file, weights: Object.keys(slots).length, difference: greatestDifference(found.data as Float32Array, expected) }
+    const run = (own: Tensors, name: string) => session.run({ ...own, parameters: float32(parameters) }, { fetches: [name] }).then((o) => o[name].data as Float32Array)
+    const logits = await run(feeds, 'logits')
+    const weights = new Map<string, Float32Array>()
+    for (const key of Object.keys(slots)) weights.set(key, await run(feeds, key))
+    return { weights, logits }
   } finally {
     await session.close()
   }
+}
+/** A fork of the base with parameters replaced. */
+export function withWeights(base: Model, weights: ReadonlyMap<string, Float32Array>): Model {
+  const merged = base.fork()
+  const byKey = new Map(slotsOf(merged).map((slot) => [slot.key, slot]))
+  for (const [key, values] of weights) byKey.get(key)?.set(values)
+  return merged
 }
 
 const slotsOf = (model: Model): WeightSlot[] => model.sites.flatMap((site) => [site.weight, biasOf(site)].filter((s) => s !== undefined))
 
 /** Every parameter that adaptation changed, as stored in the file: what the method merges, and what is trained in full. */
-function changedSlots({ model, adapter }: Adapted, { folder, options }: OpenedAdapter): Record<string, Value> {
+function changedSlots({ model, adapter }: Adapted, where: string): Record<string, Value> {
   if (!adapter.merge)
     throw new GraftError(
       'NOT_MERGEABLE',
-      `${folder}: method ${options.method.name} has no form in the weights (its tokens or activations are inputs, not weights), so it can't be merged. Use the adapter beside its base.`,
+      `${where}: its method has no form in the weights (tokens or activations are inputs, not weights), so it can't be merged. Use the adapter beside its base.`,
     )
   const merged = adapter.merge().map(([slot, form]) => [slot.key, slot.asStored(form(slot.value))] as const)
   const trained = slotsOf(model)

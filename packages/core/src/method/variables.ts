@@ -25,15 +25,16 @@ export const uniform =
 /** torch's kaiming_uniform_ with a = √5, what nn.Linear starts from: uniform in ±1/√fan_in. */
 export const kaimingUniform: Initialiser = (shape, random) => uniform(1 / Math.sqrt(elements(shape.slice(1))))(shape, random)
 /** The frozen parameter itself, in torch's orientation. */
-export const copyOf =
-  (slot: WeightSlot): Initialiser =>
-  () => {
-    const { constant } = slot
-    if (constant?.dtype !== 'float32') throw new GraftError('NOT_TRAINABLE', `Parameter ${slot.name} can't be trained: it is ${constant?.dtype ?? 'computed'}, float32 is needed.`)
+export function copyOf(slot: WeightSlot): Initialiser {
+  // Read now: once the slot is mapped to a variable, what was there is out of its sight.
+  const { constant, name, transposed } = slot
+  return () => {
+    if (constant?.dtype !== 'float32') throw new GraftError('NOT_TRAINABLE', `Parameter ${name} can't be trained: it is ${constant?.dtype ?? 'computed'}, float32 is needed.`)
     const bytes = new Uint8Array(readBytes(constant.data))
     const stored = new Float32Array(bytes.buffer, 0, byteLength('float32', constant.shape) / 4)
-    return slot.transposed ? transpose(stored, constant.shape[0], constant.shape[1]) : stored
+    return transposed ? transpose(stored, constant.shape[0], constant.shape[1]) : stored
   }
+}
 export function transpose(stored: Float32Array, rows: number, columns: number): Float32Array {
   const result = new Float32Array(stored.length)
   for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) result[c * rows + r] = stored[r * columns + c]
@@ -90,10 +91,13 @@ export class Variables {
     const offset = this.total
     this.total += size
     const { g } = this
+    if (size === 0) return this.declare({ ...options, name, offset, size, value: g.constant('float32', [], options.shape) })
     const part = g.op('Slice', [this.flat, g.ints([offset]), g.ints([offset + size]), g.ints([0])])
-    const value = g.reshape(part, options.shape)
-    this.list.push({ ...options, name, offset, size, value })
-    return value
+    return this.declare({ ...options, name, offset, size, value: g.reshape(part, options.shape) })
+  }
+  private declare(variable: Variable): Value {
+    this.list.push(variable)
+    return variable.value
   }
 
   /** The flat vector's size is known once all variables are declared. */

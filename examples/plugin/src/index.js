@@ -1,0 +1,4 @@
+import scaleShift from './scale-shift.js'
+import smoothedClassification from './smoothed-classification.js'
+
+export default [scaleShift, smoothedClassification]
