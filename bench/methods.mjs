@@ -40,9 +40,18 @@ for (const [name, method] of runs) {
     console.log(`| ${name} | failed: ${stderr.trim().split('\n').at(-1)} |`)
     continue
   }
-  const events = stdout.trim().split('\n').map((line) => JSON.parse(line))
-  const log = readFileSync(join(folder, 'out/log.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line))
-  const times = log.filter((e) => e.seconds).map((e) => e.seconds).sort((a, b) => a - b)
+  const events = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  const log = readFileSync(join(folder, 'out/log.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  const times = log
+    .filter((e) => e.seconds)
+    .map((e) => e.seconds)
+    .sort((a, b) => a - b)
   const end = events.at(-1)
   const cells = [
     events.find((e) => e.event === 'start').trainable.toLocaleString('en-US'),

@@ -43,14 +43,21 @@ const cases: Record<string, TestCases> = {
     invalid: [{ config: { num_virtual_tokens: 3, prefix_projection: true, prefix_init_text: 'a' }, error: /prefix_projection: false/ }],
   },
   'prompt-tuning': {
-    valid: [...both({ num_virtual_tokens: 3 }), { config: { num_virtual_tokens: 3, prompt_tuning_init: 'RANDOM' } }, { config: { num_virtual_tokens: 5, prompt_tuning_init: 'TEXT', prompt_tuning_init_text: 'sort' } }],
+    valid: [
+      ...both({ num_virtual_tokens: 3 }),
+      { config: { num_virtual_tokens: 3, prompt_tuning_init: 'RANDOM' } },
+      { config: { num_virtual_tokens: 5, prompt_tuning_init: 'TEXT', prompt_tuning_init_text: 'sort' } },
+    ],
     invalid: [
       { config: { prompt_tuning_init: 'TEXT' }, error: /give prompt_tuning_init_text/ },
       { config: { num_virtual_tokens: 0 }, error: /num_virtual_tokens/ },
     ],
   },
   'p-tuning': {
-    valid: [...both({ num_virtual_tokens: 3, encoder_hidden_size: 8 }), { config: { num_virtual_tokens: 3, encoder_reparameterization_type: 'LSTM', encoder_hidden_size: 4, encoder_num_layers: 2 } }],
+    valid: [
+      ...both({ num_virtual_tokens: 3, encoder_hidden_size: 8 }),
+      { config: { num_virtual_tokens: 3, encoder_reparameterization_type: 'LSTM', encoder_hidden_size: 4, encoder_num_layers: 2 } },
+    ],
   },
   ia3: { valid: both({ target_modules: ['k_proj', 'v_proj', 'down_proj'], feedforward_modules: ['down_proj'] }) },
   vera: { valid: [...both({ ...qv, r: 6 }), { config: { target_modules: 'all-linear', r: 4, save_projection: false } }] },

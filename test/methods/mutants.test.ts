@@ -1,4 +1,17 @@
-import { definePeftMethod, kaimingUniform, type LinearSite, normal, type PeftMethod, positive, real, type TargetOptions, targetedSchema, targets, type Value, zeros } from '@graft/core'
+import {
+  definePeftMethod,
+  kaimingUniform,
+  type LinearSite,
+  normal,
+  type PeftMethod,
+  positive,
+  real,
+  type TargetOptions,
+  targetedSchema,
+  targets,
+  type Value,
+  zeros,
+} from '@graft/core'
 import { checkMethod, type ValidCase } from '@graft/method-tester'
 import { expect, it } from 'vitest'
 
@@ -37,7 +50,14 @@ type PeftInit = typeof kaimingUniform
 
 const update = ({ g }: Context, x: Value, { A, B }: Parts, scale: number) => g.scale(g.linear(g.linear(x, A), B), scale)
 
-function attach({ init = kaimingUniform, apply = update, mergeScale = 1, choose = ({ model }, options) => targets(model, options), after, first }: Spoiled): PeftMethod<Options>['attach'] {
+function attach({
+  init = kaimingUniform,
+  apply = update,
+  mergeScale = 1,
+  choose = ({ model }, options) => targets(model, options),
+  after,
+  first,
+}: Spoiled): PeftMethod<Options>['attach'] {
   return (context, options) => {
     const { g, param } = context
     first?.(context)
@@ -67,7 +87,10 @@ const mutants: Record<string, { method: PeftMethod; caught: RegExp }> = {
     method: sound({ attach: attach({ apply: (c, x, { A, B }, s) => update(c, x, { A: c.g.stopGradient(A), B }, s) }) }),
     caught: /∂loss\/∂model\.layers\.0\.self_attn\.q_proj\.small_A: finite difference -?\d+\.\d{4}, graph -?0\.0000/,
   },
-  'numbers from Math.random': { method: sound({ attach: attach({ init: (shape) => Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => Math.random() - 0.5) }) }), caught: /starts from other numbers each time/ },
+  'numbers from Math.random': {
+    method: sound({ attach: attach({ init: (shape) => Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => Math.random() - 0.5) }) }),
+    caught: /starts from other numbers each time/,
+  },
   'writes into the base': {
     method: sound({
       attach: attach({
@@ -87,27 +110,47 @@ const mutants: Record<string, { method: PeftMethod; caught: RegExp }> = {
     method: sound({
       attach: attach({
         after: ({ g }, parts) => ({
-          afterStep: { scalars: () => [], update: ({ updated }: { updated: (p: Value) => Value }) => new Map(parts.map(({ B }) => [B, g.div(g.sub(updated(B), updated(B)), g.scalar(0))])) },
+          afterStep: {
+            scalars: () => [],
+            update: ({ updated }: { updated: (p: Value) => Value }) => new Map(parts.map(({ B }) => [B, g.div(g.sub(updated(B), updated(B)), g.scalar(0))])),
+          },
         }),
       }),
     }),
     caught: /aren't finite/,
   },
-  'claims to start from the base': { method: sound({ attach: attach({ apply: (c, x, parts, s) => c.g.add(update(c, x, parts, s), c.g.scale(c.g.linear(c.g.linear(x, parts.A), c.g.add(parts.B, c.g.scalar(0.1))), s)) }) }), caught: /startsAsIdentity says the untrained model equals the base/ },
+  'claims to start from the base': {
+    method: sound({
+      attach: attach({ apply: (c, x, parts, s) => c.g.add(update(c, x, parts, s), c.g.scale(c.g.linear(c.g.linear(x, parts.A), c.g.add(parts.B, c.g.scalar(0.1))), s)) }),
+    }),
+    caught: /startsAsIdentity says the untrained model equals the base/,
+  },
   'trains something whatever the targets': { method: sound({ attach: attach({ choose: ({ model }) => model.linears.slice(0, 2) }) }), caught: /trains something all the same/ },
   'keeps a count in its closure': {
     method: sound({
       attach: attach({
         after: ({ g }, parts) => {
           const own = ++calls
-          return { afterStep: { scalars: () => [own], update: ({ updated, scalars }: { updated: (p: Value) => Value; scalars: Value[] }) => new Map(parts.map(({ B }) => [B, g.add(updated(B), g.mul(scalars[0], g.scalar(1e-4)))])) } }
+          return {
+            afterStep: {
+              scalars: () => [own],
+              update: ({ updated, scalars }: { updated: (p: Value) => Value; scalars: Value[] }) =>
+                new Map(parts.map(({ B }) => [B, g.add(updated(B), g.mul(scalars[0], g.scalar(1e-4)))])),
+            },
+          }
         },
       }),
     }),
     caught: /kept in the method's closure/,
   },
-  'lets unknown options pass': { method: sound({ configSchema: { type: 'object', properties: { r: { default: 2 }, scale: { default: 2 }, target_modules: {} } } }), caught: /lets unknown options pass/ },
-  'says it merges but cannot': { method: sound({ attach: (context, options) => ({ ...attach({})(context, options), merge: undefined }) }), caught: /mergeable is true, but attach doesn't return merge/ },
+  'lets unknown options pass': {
+    method: sound({ configSchema: { type: 'object', properties: { r: { default: 2 }, scale: { default: 2 }, target_modules: {} } } }),
+    caught: /lets unknown options pass/,
+  },
+  'says it merges but cannot': {
+    method: sound({ attach: (context, options) => ({ ...attach({})(context, options), merge: undefined }) }),
+    caught: /mergeable is true, but attach doesn't return merge/,
+  },
 }
 
 it('a sound method passes', async () => expect(await checkMethod(sound(), { valid })).toEqual([]))

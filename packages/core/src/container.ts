@@ -44,8 +44,10 @@ export class Registry {
   register<K extends Kind>(kind: K, plugin: Kinds[K], origin: Origin): this {
     const key = `${kind}/${plugin.name}`
     const taken = this.origins.get(key)
-    if (taken) throw new GraftError('DUPLICATE_PLUGIN', `Two ${kind}s are named ${plugin.name}: one from ${taken.package}, one from ${origin.package}. Leave one of them out of plugins.`)
-    if (plugin.apiVersion !== apiVersion) throw new GraftError('API_VERSION', `The ${kind} ${plugin.name} from ${origin.package} has apiVersion ${plugin.apiVersion}; this Graft knows ${apiVersion}.`)
+    if (taken)
+      throw new GraftError('DUPLICATE_PLUGIN', `Two ${kind}s are named ${plugin.name}: one from ${taken.package}, one from ${origin.package}. Leave one of them out of plugins.`)
+    if (plugin.apiVersion !== apiVersion)
+      throw new GraftError('API_VERSION', `The ${kind} ${plugin.name} from ${origin.package} has apiVersion ${plugin.apiVersion}; this Graft knows ${apiVersion}.`)
     this.origins.set(key, origin)
     this.container.register(tokens[kind], { useValue: plugin })
     return this

@@ -40,7 +40,8 @@ const schema: Check = {
     if (!('value' in result)) return fail(`configSchema refuses a config that should be valid: ${result.complaints.map((c) => `${c.path.join('.')}: ${c.message}`).join('; ')}`)
     const { properties = {}, additionalProperties } = method.configSchema as { properties?: object; additionalProperties?: unknown }
     if (additionalProperties !== false) fail('configSchema lets unknown options pass: set additionalProperties: false, so that a misspelt option is an error.')
-    for (const key of Object.keys(properties)) if (result.value[key] === undefined) fail(`option ${key} has no default and the config leaves it out: give it one in configSchema, or list it under required.`)
+    for (const key of Object.keys(properties))
+      if (result.value[key] === undefined) fail(`option ${key} has no default and the config leaves it out: give it one in configSchema, or list it under required.`)
   },
 }
 
@@ -54,7 +55,8 @@ const seeded: Check = {
     const where = first.variables.list.find((v) => a.subarray(v.offset, v.offset + v.size).some((x, i) => x !== b[v.offset + i]))
     if (where) fail(`${where.name} starts from other numbers each time: draw them from the \`random\` that init is given, never from Math.random.`)
     for (const [i, buffer] of first.buffers.entries())
-      if (greatest(buffer.data, second.buffers[i].data) > 0) fail(`buffer ${buffer.name} differs each time: draw it from the \`random\` that init is given, or from a seed among the options.`)
+      if (greatest(buffer.data, second.buffers[i].data) > 0)
+        fail(`buffer ${buffer.name} differs each time: draw it from the \`random\` that init is given, or from a seed among the options.`)
   },
 }
 
@@ -68,7 +70,10 @@ const identity: Check = {
     const [adapted, before] = [await bench.loss(own, parameters), await none.loss(base, base.variables.initial(0))]
     const difference = Math.abs(adapted - before)
     const declared = method.startsAsIdentity(bench.configWith({}))
-    if (declared && !(difference < 1e-4)) fail(`startsAsIdentity says the untrained model equals the base, but its loss is ${adapted.toFixed(5)} where the base's is ${before.toFixed(5)}: is one factor of the update zero at the start?`)
+    if (declared && !(difference < 1e-4))
+      fail(
+        `startsAsIdentity says the untrained model equals the base, but its loss is ${adapted.toFixed(5)} where the base's is ${before.toFixed(5)}: is one factor of the update zero at the start?`,
+      )
     if (!declared && difference < 1e-7) fail('startsAsIdentity says the untrained model differs from the base, but they agree: is the update reached from the output?')
   },
 }
@@ -96,7 +101,9 @@ const gradients: Check = {
         const own = slope.direction.reduce((sum, d, i) => sum + d * gradient[variable.offset + i], 0)
         const scale = Math.max(Math.abs(slope.value), Math.abs(own), 1e-2)
         if (!(Math.abs(slope.value - own) < 0.03 * scale))
-          fail(`∂loss/∂${variable.name}: finite difference ${slope.value.toFixed(4)}, graph ${own.toFixed(4)} — is ${variable.name} reached from the output, and by nothing but differentiable operators?`)
+          fail(
+            `∂loss/∂${variable.name}: finite difference ${slope.value.toFixed(4)}, graph ${own.toFixed(4)} — is ${variable.name} reached from the output, and by nothing but differentiable operators?`,
+          )
       }
     } finally {
       await close()
@@ -128,7 +135,8 @@ const training: Check = {
     weights.forEach((v, i) => {
       if (!before[i].equals(Buffer.from(readBytes(v.data!)))) fail(`the base weight ${v.name} was changed: map slots instead of writing into what the base holds.`)
     })
-    if (losses.some((l) => !Number.isFinite(l)) || state.parameters.some((v) => !Number.isFinite(v))) fail(`training gives numbers that aren't finite (losses ${losses.map((l) => l.toFixed(3)).join(', ')}): look at afterStep, divisions and roots at zero.`)
+    if (losses.some((l) => !Number.isFinite(l)) || state.parameters.some((v) => !Number.isFinite(v)))
+      fail(`training gives numbers that aren't finite (losses ${losses.map((l) => l.toFixed(3)).join(', ')}): look at afterStep, divisions and roots at zero.`)
     const early = await bench.train(1, 2)
     const start = early.adapted.variables.initial(0)
     const dead = early.adapted.variables.list.find((v) => v.size > 0 && early.state.parameters.subarray(v.offset, v.offset + v.size).every((x, i) => x === start[v.offset + i]))
@@ -145,7 +153,8 @@ const resumes: Check = {
     const first = await (await open(method, test)).train(1, half)
     const second = await (await open(method, test)).train(half + 1, 2 * half, first.state)
     for (const [name, vector] of Object.entries(whole.state))
-      if (greatest(vector, second.state[name]) > 0) fail(`${name} after ${half} + ${half} steps differs from ${2 * half} in one go: something is kept in the method's closure; declare it with state(…) instead.`)
+      if (greatest(vector, second.state[name]) > 0)
+        fail(`${name} after ${half} + ${half} steps differs from ${2 * half} in one go: something is kept in the method's closure; declare it with state(…) instead.`)
   },
 }
 
@@ -160,7 +169,9 @@ const saves: Check = {
     const parameters = fillVariables('the saved adapter', tensors, loaded())
     const after = await bench.loss(loaded(), parameters)
     if (!(Math.abs(before - after) < 1e-4 * Math.max(1, Math.abs(before))))
-      fail(`the loaded adapter's loss is ${after.toFixed(5)}, the trained one's ${before.toFixed(5)}: does the file hold everything? It has ${[...tensors.keys()].slice(0, 6).join(', ')}; variables are ${adapted.variables.list.slice(0, 4).map(fileKey).join(', ')}.`)
+      fail(
+        `the loaded adapter's loss is ${after.toFixed(5)}, the trained one's ${before.toFixed(5)}: does the file hold everything? It has ${[...tensors.keys()].slice(0, 6).join(', ')}; variables are ${adapted.variables.list.slice(0, 4).map(fileKey).join(', ')}.`,
+      )
   },
 }
 
@@ -169,7 +180,8 @@ const merges: Check = {
   async run(method, test) {
     const bench = await open(method, test)
     const adapted = bench.adapt()
-    if (Boolean(adapted.adapter.merge) !== method.mergeable) return fail(`mergeable is ${method.mergeable}, but attach ${adapted.adapter.merge ? 'returns' : "doesn't return"} merge.`)
+    if (Boolean(adapted.adapter.merge) !== method.mergeable)
+      return fail(`mergeable is ${method.mergeable}, but attach ${adapted.adapter.merge ? 'returns' : "doesn't return"} merge.`)
     if (!adapted.adapter.merge) return
     const { state } = await bench.train(1, 4)
     const parameters = state.parameters.map((v, i) => v + 0.02 * Math.sin(i))
@@ -196,7 +208,10 @@ const isolated: Check = {
     if (beside !== expected) fail(`a second attachment changes the first one's loss from ${expected} to ${beside}: keep what belongs to a run inside attach.`)
     const stacked: PeftMethod = { ...method, attach: (context, config) => ({ ...method.attach(context, config), ...shift(context) }) }
     const above = (await Bench.open(bench.base, stacked, test.config)).adapt()
-    const both = await bench.loss(above, above.variables.initial(0).map((v, i) => parameters[i] ?? v + 0.5))
+    const both = await bench.loss(
+      above,
+      above.variables.initial(0).map((v, i) => parameters[i] ?? v + 0.5),
+    )
     if (!(Math.abs(both - expected) > 1e-6)) fail('a second method on the same layers has no effect: does attach replace values others map, instead of mapping them?')
   },
 }
@@ -217,7 +232,9 @@ const targeted: Check = {
       bench.adapt()
     } catch (error) {
       if (error instanceof GraftError && error.code === 'TARGET_NOT_FOUND' && /\w+_proj|norm|embed/.test(error.message)) return
-      return fail(`target_modules: [no_such_layer] should fail with TARGET_NOT_FOUND and list what there is, but threw: ${(error as Error).message}. Choose layers with ${targets.name}(model, options).`)
+      return fail(
+        `target_modules: [no_such_layer] should fail with TARGET_NOT_FOUND and list what there is, but threw: ${(error as Error).message}. Choose layers with ${targets.name}(model, options).`,
+      )
     }
     fail('target_modules: [no_such_layer] trains something all the same: choose layers with targets(model, options), which refuses it.')
   },

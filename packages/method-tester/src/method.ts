@@ -77,5 +77,6 @@ async function reproduces(method: PeftMethod, folder: string): Promise<void> {
   for await (const report of verify(folder, registry)) if (report.status !== 'not built') found.push(report)
   const wrong = found.filter((r) => r.status === 'failed')
   if (found.length < 2) throw new Error(`${folder} holds no case of peft_type ${method.peftType}.`)
-  if (wrong.length > 0) throw new Error(wrong.map((r) => `${r.export} ${r.case}: ${r.reason ?? r.checks.map((c) => `${c.name} ${c.difference.toExponential(1)}`).join(', ')}`).join('; '))
+  if (wrong.length > 0)
+    throw new Error(wrong.map((r) => `${r.export} ${r.case}: ${r.reason ?? r.checks.map((c) => `${c.name} ${c.difference.toExponential(1)}`).join(', ')}`).join('; '))
 }

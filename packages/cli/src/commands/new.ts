@@ -18,13 +18,16 @@ export const newCommand: CommandMaker = () =>
       .option('--model <path>', 'model that its train.yaml starts from', 'path/to/model')
       .addHelpText('after', examples('graft new method graft-method-mine', 'graft new method mine --dir packages/mine --model ../model'))
       .action((name: string, { dir = name.split('/').at(-1) as string, model }: { dir?: string; model: string }) => {
-        if (!packageName.test(name)) throw new GraftError('BAD_NAME', `${name} is not a package name: small letters, digits, dots, hyphens, starting with a letter, as in graft-method-mine.`)
+        if (!packageName.test(name))
+          throw new GraftError('BAD_NAME', `${name} is not a package name: small letters, digits, dots, hyphens, starting with a letter, as in graft-method-mine.`)
         if (existsSync(dir) && readdirSync(dir).length > 0) throw new GraftError('OUTPUT_EXISTS', `${dir} is not empty. Choose another folder with --dir.`)
         const near = existsSync(model) ? relative(resolve(dir), resolve(model)) : model
         for (const [path, text] of Object.entries(methodPackage(name, version, near))) {
           mkdirSync(dirname(join(dir, path)), { recursive: true })
           writeAtomically(join(dir, path), text)
         }
-        printLine(`Wrote ${dir}. Next:\n  cd ${dir} && npm install\n  npm test          # builds it, runs the conformance kit\n  npm run train     # once train.yaml names a model\nThe method is src/index.ts.`)
+        printLine(
+          `Wrote ${dir}. Next:\n  cd ${dir} && npm install\n  npm test          # builds it, runs the conformance kit\n  npm run train     # once train.yaml names a model\nThe method is src/index.ts.`,
+        )
       }),
   )

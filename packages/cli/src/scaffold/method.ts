@@ -84,8 +84,22 @@ training:
   learning_rate: 2e-3
 output: out
 `
-const questions = ['where is my parcel', 'has it been sent', 'when will it arrive', 'is it on its way', 'my card was declined', 'the payment failed', 'I was charged twice', 'can I pay in cash']
-const data = [...Array(48).keys()].map((i) => `${JSON.stringify({ text: `${['', 'hello, ', 'please, ', 'tell me, ', 'excuse me, ', 'hi, '][i % 6]}${questions[i % 8]}`, label: i % 8 < 4 ? 'delivery' : 'payment' })}\n`).join('')
+const questions = [
+  'where is my parcel',
+  'has it been sent',
+  'when will it arrive',
+  'is it on its way',
+  'my card was declined',
+  'the payment failed',
+  'I was charged twice',
+  'can I pay in cash',
+]
+const data = [...Array(48).keys()]
+  .map(
+    (i) =>
+      `${JSON.stringify({ text: `${['', 'hello, ', 'please, ', 'tell me, ', 'excuse me, ', 'hi, '][i % 6]}${questions[i % 8]}`, label: i % 8 < 4 ? 'delivery' : 'payment' })}\n`,
+  )
+  .join('')
 
 const readme = (name: string, id: string) => `# ${name}
 

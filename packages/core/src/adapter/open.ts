@@ -62,7 +62,10 @@ export function methodFor(folder: string, { peft_type }: AdapterConfig, registry
   const method = registry.methodOfType(peft_type)
   if (method) return method
   const known = registry.all('method').map((m) => m.peftType)
-  throw new GraftError('UNSUPPORTED_ADAPTER', `${folder}: no installed method has peft_type ${peft_type}. Installed: ${known.join(', ')}. Name the package that brings it with --plugins.`)
+  throw new GraftError(
+    'UNSUPPORTED_ADAPTER',
+    `${folder}: no installed method has peft_type ${peft_type}. Installed: ${known.join(', ')}. Name the package that brings it with --plugins.`,
+  )
 }
 export function objectiveFor(folder: string, { task_type = null }: AdapterConfig, registry: Registry): Objective {
   const objective = registry.all('objective').find((o) => o.taskType === task_type)

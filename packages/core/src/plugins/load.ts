@@ -22,7 +22,11 @@ async function importPlugin(name: string, folder: string): Promise<{ exported: u
     const module: { default?: unknown } = await import(pathToFileURL(file).href)
     return { exported: module.default, version }
   } catch (cause) {
-    throw new GraftError('PLUGIN_FAILED', `plugins: ${name}: importing ${file} threw: ${(cause as Error).message}. This is a fault of that package, or of its installation; report it there.`, { cause })
+    throw new GraftError(
+      'PLUGIN_FAILED',
+      `plugins: ${name}: importing ${file} threw: ${(cause as Error).message}. This is a fault of that package, or of its installation; report it there.`,
+      { cause },
+    )
   }
 }
 const isPath = (name: string): boolean => name.startsWith('.') || isAbsolute(name)
