@@ -1,9 +1,9 @@
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { int64, readSafetensors, runOnce } from '@graft/core'
+import { int64, readSafetensors, runOnce, type StoredTensor, storedFloats, writeSafetensors } from '@graft/core'
 import { readOnnx } from '@graft/onnx'
-import { graft, temporaryFolder, writeRun } from '../fixture.js'
+import { example, graft, temporaryFolder, writeRun } from '../fixture.js'
 
 let folder: string
 let adapter: string
@@ -77,6 +77,39 @@ describe('a trained adapter', () => {
     const { code, stderr } = await graft(['predict', other, '-'], { input: '{"text":"x"}\n' })
     expect(code).toBe(1)
     expect(stderr).toMatch(/lora_A\.weight is \[4, 192\], expected \[8, 192\]/)
+  })
+
+  describe('with a file that is not right: one paragraph naming file and key', () => {
+    const weights = (at: string) => join(at, 'adapter_model.safetensors')
+    const key = 'base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight'
+    const spoilt = async (name: string, spoil: (tensors: Map<string, StoredTensor>) => void): Promise<string> => {
+      const other = join(folder, name)
+      cpSync(adapter, other, { recursive: true })
+      const { tensors, metadata } = readSafetensors(weights(other))
+      spoil(tensors)
+      writeSafetensors(weights(other), { tensors, metadata })
+      const { code, stderr } = await graft(['predict', other, '-'], { input: '{"text":"x"}\n' })
+      expect(code).toBe(1)
+      expect(stderr.trim().split('\n')).toHaveLength(1)
+      expect(stderr).toContain(weights(other))
+      return stderr
+    }
+    it('missing', async () => expect(await spoilt('missing', (t) => t.delete(key))).toContain(`${key} is missing`))
+    it('surplus', async () => expect(await spoilt('surplus', (t) => t.set('base_model.model.nowhere', storedFloats(Float32Array.of(1), [1])))).toContain('base_model.model.nowhere belongs to no module'))
+    it('mis-shaped', async () => expect(await spoilt('shape', (t) => t.set(key, storedFloats(new Float32Array(4), [2, 2])))).toContain(`${key} is [2, 2], expected [4, 192]`))
+    it('of another base model with the same shapes', async () => {
+      const other = join(folder, 'base')
+      cpSync(join(example, 'model'), other, { recursive: true })
+      const onnx = join(other, 'onnx/model.onnx')
+      const data = existsSync(`${onnx}.data`) ? `${onnx}.data` : onnx
+      const bytes = readFileSync(data)
+      const table = readOnnx(onnx).constants().find((v) => v.name.endsWith('lm_head.weight'))?.data
+      bytes.writeFloatLE(0.5, table && 'offset' in table ? table.offset + 8 : 0)
+      writeFileSync(data, bytes)
+      const { code, stderr } = await graft(['predict', adapter, '-', '--model', other], { input: '{"text":"x"}\n' })
+      expect(code).toBe(1)
+      expect(stderr).toMatch(/was trained on .*whose weights differ.*OTHER_BASE/s)
+    })
   })
 
   it('accumulating two batches of four equals one batch of eight', async () => {

@@ -59,6 +59,7 @@ class JsonReport {
 /** A run for people. */
 class Report {
   private readonly progress = new Progress(false)
+  private ranks?: Record<string, number>
   private recent: { tokens: number; seconds: number }[] = []
 
   constructor(private readonly config: TrainConfig) {}
@@ -88,12 +89,14 @@ class Report {
     this.progress.start(totalSteps, resumedAt)
   }
 
-  private step({ step, total, loss, tokens, seconds }: Parameters<NonNullable<TrainHooks['onStep']>>[0]): void {
+  private step({ step, total, loss, penalty, ranks, tokens, seconds }: Parameters<NonNullable<TrainHooks['onStep']>>[0]): void {
     this.recent = [...this.recent, { tokens, seconds }].slice(-20)
     const speed = this.recent.reduce((s, r) => s + r.tokens, 0) / this.recent.reduce((s, r) => s + r.seconds, 0)
     const memory = process.memoryUsage.rss() / 2 ** 20
     const rate = tokens > 0 ? [`${thousands(Math.round(speed))} tokens/s`] : []
-    this.progress.update(step, total, [`loss ${loss.toFixed(4)}`, ...rate, `${Math.round(memory)} MB`])
+    this.ranks = ranks
+    const extra = [...(penalty === undefined ? [] : [`of it penalty ${penalty.toFixed(4)}`]), ...(ranks ? [rankPicture(Object.values(ranks))] : [])]
+    this.progress.update(step, total, [`loss ${loss.toFixed(4)}`, ...extra, ...rate, `${Math.round(memory)} MB`])
   }
 
   interrupted(): void {
@@ -107,12 +110,20 @@ class Report {
       if (before[part]) printLine(`Before   ${describe(part, before[part])}`)
       printLine(`After    ${describe(part, after[part])}`)
     }
+    if (this.ranks) for (const [path, rank] of Object.entries(this.ranks)) printLine(`Rank     ${String(rank).padStart(3)} ${'▇'.repeat(rank)} ${path}`)
     printLine(`Adapter  ${adapter}`)
   }
 
   close(): void {
     this.progress.stop()
   }
+}
+
+/** One block per module, the higher the more of the greatest rank it has: ranks ▇▅▁▂ 14. */
+function rankPicture(ranks: readonly number[]): string {
+  const blocks = ' ▁▂▃▄▅▆▇'
+  const most = Math.max(1, ...ranks)
+  return `ranks ${ranks.map((r) => blocks[Math.ceil((r / most) * 7)]).join('')} ${ranks.reduce((a, b) => a + b, 0)}`
 }
 
 const describe = (part: string, { accuracy, loss }: Evaluation): string => `${part}: accuracy ${percent(accuracy)}, loss ${loss.toFixed(4)}`

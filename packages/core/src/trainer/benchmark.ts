@@ -1,5 +1,6 @@
 import { adapt } from '../compile/adapt.js'
 import type { Registry } from '../container.js'
+import type { PeftMethod } from '../method/method.js'
 import { methodOptions } from '../method/options.js'
 import { Random } from '../method/random.js'
 import { Model } from '../model/model.js'
@@ -37,7 +38,7 @@ export async function benchmark(path: string, registry: Registry, options: Bench
   const objective = registry.get('objective', 'causal-lm')
   const method = registry.get('method', options.method)
   const rows = Math.round(batch * sequence * supervised)
-  const adapted = adapt(model, { method, config: methodOptions(method, options.methodOptions), objective, labels: 0, rows, totalSteps: steps, training: true })
+  const adapted = adapt(model, { method, config: methodOptions(method, known(method, options.methodOptions)), objective, labels: 0, rows, totalSteps: steps, training: true })
   const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
   const stepper = await Stepper.open(adapted, adapted.variables.initial(0), {
     ...session,
@@ -58,6 +59,12 @@ export async function benchmark(path: string, registry: Registry, options: Bench
   } finally {
     await stepper.close()
   }
+}
+
+/** Options that the method has: a rank means nothing to prompts. */
+function known({ configSchema }: PeftMethod, options: Record<string, unknown>): Record<string, unknown> {
+  const { properties } = configSchema as { properties: object }
+  return Object.fromEntries(Object.entries(options).filter(([key]) => key in properties))
 }
 
 async function timeSteps(stepper: Stepper, examples: readonly Example[], steps: number) {
