@@ -95,7 +95,8 @@ describe('a trained adapter', () => {
       return stderr
     }
     it('missing', async () => expect(await spoilt('missing', (t) => t.delete(key))).toContain(`${key} is missing`))
-    it('surplus', async () => expect(await spoilt('surplus', (t) => t.set('base_model.model.nowhere', storedFloats(Float32Array.of(1), [1])))).toContain('base_model.model.nowhere belongs to no module'))
+    it('surplus', async () =>
+      expect(await spoilt('surplus', (t) => t.set('base_model.model.nowhere', storedFloats(Float32Array.of(1), [1])))).toContain('base_model.model.nowhere belongs to no module'))
     it('mis-shaped', async () => expect(await spoilt('shape', (t) => t.set(key, storedFloats(new Float32Array(4), [2, 2])))).toContain(`${key} is [2, 2], expected [4, 192]`))
     it('of another base model with the same shapes', async () => {
       const other = join(folder, 'base')
@@ -103,7 +104,9 @@ describe('a trained adapter', () => {
       const onnx = join(other, 'onnx/model.onnx')
       const data = existsSync(`${onnx}.data`) ? `${onnx}.data` : onnx
       const bytes = readFileSync(data)
-      const table = readOnnx(onnx).constants().find((v) => v.name.endsWith('lm_head.weight'))?.data
+      const table = readOnnx(onnx)
+        .constants()
+        .find((v) => v.name.endsWith('lm_head.weight'))?.data
       bytes.writeFloatLE(0.5, table && 'offset' in table ? table.offset + 8 : 0)
       writeFileSync(data, bytes)
       const { code, stderr } = await graft(['predict', adapter, '-', '--model', other], { input: '{"text":"x"}\n' })

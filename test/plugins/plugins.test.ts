@@ -44,7 +44,11 @@ describe('a package from outside', () => {
     const listed = await graft(['methods', '--plugins', plugin, '--json'])
     expect(JSON.parse(listed.stdout)).toContainEqual(expect.objectContaining({ name: 'scale-shift', kind: 'method', version: '1.0.0', merges: false }))
     const names = 'scale-shift|graft-method-example|smoothed-classification'
-    const found = spawnSync('grep', ['-rlE', names, '--include=*.ts', '--include=*.mjs', '--include=*.json', '--exclude-dir=node_modules', '--exclude-dir=dist', 'packages', 'scripts', 'bench', 'package.json'], { cwd: root, encoding: 'utf8' })
+    const found = spawnSync(
+      'grep',
+      ['-rlE', names, '--include=*.ts', '--include=*.mjs', '--include=*.json', '--exclude-dir=node_modules', '--exclude-dir=dist', 'packages', 'scripts', 'bench', 'package.json'],
+      { cwd: root, encoding: 'utf8' },
+    )
     expect(found.stdout).toBe('')
   })
 
