@@ -1,4 +1,4 @@
-import { type Builder, intAttribute, isFloat, type Node, type Value } from '@graft/onnx'
+import { type Builder, intAttribute, isFloat, type Node, readBytes, type TensorData, type Value } from '@graft/onnx'
 import { wrapperPrefix } from './paths.js'
 import { type ConvSite, type EmbeddingSite, InputSlot, type LinearSite, type NormSite, type Site, ValueSlot, WeightSlot } from './site.js'
 
@@ -62,19 +62,50 @@ const embedding: Finder = (g, node) => {
     kind: 'embedding', path: pathOf(node, table), rows, width, node,
     weight: new WeightSlot(g, node, 0, 'weight', false),
     output: new ValueSlot(g.graph, node.scope, node.outputs[0] as Value, indices as Value),
+    result: new ValueSlot(g.graph, node.scope, scaledWithin(node), indices as Value),
+  } // biome-ignore format: one thing
+  return site
+}
+/** The value after the elementwise operators that the same module applies to what a node makes. */
+function scaledWithin(node: Node): Value {
+  let value = node.outputs[0] as Value
+  for (;;) {
+    const [user, ...others] = value.users
+    if (!user || others.length > 0 || node.scope === '' || user.scope !== node.scope || !['Mul', 'Cast'].includes(user.op)) return value
+    value = user.outputs[0] as Value
+  }
+}
+
+const norm: Finder = (g, node) => {
+  const bias = node.inputs[2]
+  unfoldUnitOffset(g, node)
+  const offset = node.inputs[1]?.producer
+  const holder = offset?.op === 'Add' && isParameter(offset.inputs[0], 1) && isOne(offset.inputs[1]) ? { node: offset, index: 0 } : { node, index: 1 }
+  const scale = holder.node.inputs[holder.index]
+  if (!isParameter(scale, 1)) return undefined
+  const site: NormSite = {
+    kind: 'norm', path: pathOf(node, scale), node,
+    weight: new WeightSlot(g, holder.node, holder.index, 'weight', false),
+    bias: isParameter(bias, 1) ? new WeightSlot(g, node, 2, 'bias', false) : undefined,
   } // biome-ignore format: one thing
   return site
 }
 
-const norm: Finder = (g, node) => {
-  const [, scale, bias] = node.inputs
-  if (!isParameter(scale, 1)) return undefined
-  const site: NormSite = {
-    kind: 'norm', path: pathOf(node, scale), node,
-    weight: new WeightSlot(g, node, 1, 'weight', false),
-    bias: isParameter(bias, 1) ? new WeightSlot(g, node, 2, 'bias', false) : undefined,
-  } // biome-ignore format: one thing
-  return site
+const isOne = (v: Value | null | undefined): boolean => v?.known?.length === 1 && Number(v.known[0]) === 1
+
+/**
+ * Some norms scale by 1 + w (Gemma). PyTorch's exporter folds the sum into one constant, which it calls after the addition; the
+ * parameter is that constant less one. Taken apart here, so that what is trained and stored is the parameter.
+ */
+function unfoldUnitOffset(g: Builder, node: Node): void {
+  const sum = node.inputs[1]
+  if (!isParameter(sum, 1) || sum.dtype !== 'float32' || !/^add(_\d+)?$/.test(sum.name)) return
+  const bytes = new Uint8Array(readBytes(sum.data as TensorData))
+  const values = new Float32Array(bytes.buffer, 0, sum.shape?.[0] as number).map((v) => v - 1)
+  const weight = g.graph.addConstant(`${node.scope}.weight`, { dtype: 'float32', shape: sum.shape as number[], data: { bytes: new Uint8Array(values.buffer) } })
+  g.graph.scope = node.scope
+  g.graph.setInput(node, 1, g.add(weight, g.constant('float32', [1], [])))
+  g.graph.scope = ''
 }
 
 const conv: Finder = (g, node) => {

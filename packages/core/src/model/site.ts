@@ -124,7 +124,10 @@ export interface EmbeddingSite {
   width: number
   node: Node
   weight: WeightSlot
+  /** rows of the table, one per token */
   output: ValueSlot
+  /** what the module gives: the same, scaled where the module scales (Gemma) */
+  result: ValueSlot
 }
 export interface NormSite {
   kind: 'norm'

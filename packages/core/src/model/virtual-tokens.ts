@@ -12,7 +12,7 @@ import type { Model } from './model.js'
 export function overwriteEmbeddings(model: Model, prompt: Value): void {
   const { g, tokenEmbedding } = model
   if (!tokenEmbedding) throw noTokens(model)
-  tokenEmbedding.output.map((y) => leading(g, y, g.unsqueeze(prompt, [0]), 1))
+  tokenEmbedding.result.map((y) => leading(g, y, g.unsqueeze(prompt, [0]), 1))
 }
 
 /** Puts learned keys and values in place of every layer's first T; `prefix` [T, 2·layers·heads·width], key then value, layer by layer. */
