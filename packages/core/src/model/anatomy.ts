@@ -1,12 +1,23 @@
 import { type Builder, intAttribute, isFloat, type Node, readBytes, type TensorData, type Value } from '@graft/onnx'
-import { wrapperPrefix } from './paths.js'
+import { skippedModule, wrapperPrefix } from './paths.js'
 import { type ConvSite, type EmbeddingSite, InputSlot, type LinearSite, type NormSite, type Site, ValueSlot, WeightSlot } from './site.js'
 
 /** Finds the modules of a graph: linear layers, embeddings, norms and convolutions, with the paths their exporter left. */
 export function anatomy(g: Builder): Site[] {
   const find = () => g.graph.sorted().flatMap((node) => finders[node.op]?.(g, node) ?? [])
+  completeScopes(g, find())
   unwrap(g, wrapperPrefix(find().map((s) => s.path)))
   return find()
+}
+
+/** A model that calls a child's child directly leaves the child out of its scopes; parameters' names have it. */
+function completeScopes({ graph }: Builder, sites: readonly Site[]): void {
+  for (const { node, weight } of sites) {
+    const skipped = skippedModule(node.scope, weight.stored.name.match(parameterName)?.[1])
+    if (!skipped) continue
+    const { short, full } = skipped
+    for (const n of graph.nodes) if (`${n.scope}.`.startsWith(`${short}.`)) n.scope = full + n.scope.slice(short.length)
+  }
 }
 
 /** Takes the exporter's wrapper off all paths, so that what is written from here reads like the model itself. */
@@ -16,12 +27,13 @@ function unwrap({ graph }: Builder, prefix: string): void {
   for (const v of graph.constants()) if (v.name.startsWith(prefix)) graph.rename(v, v.name.slice(prefix.length))
 }
 
+const parameterName = /^([\w.]+)\.(?:weight|bias)$/
 type Finder = (g: Builder, node: Node) => Site | undefined
 const isParameter = (v: Value | null | undefined, rank: number): v is Value => !!v?.data && isFloat(v.dtype) && v.shape?.length === rank
 
 /** The module a node belongs to: its scope, else the name of its parameter without ".weight" or ".bias". */
 function pathOf(node: Node, ...parameters: (Value | null | undefined)[]): string {
-  const named = parameters.map((v) => v?.name.match(/^([\w.]+)\.(?:weight|bias)$/)?.[1]).find(Boolean)
+  const named = parameters.map((v) => v?.name.match(parameterName)?.[1]).find(Boolean)
   return node.scope || named || ''
 }
 
@@ -94,12 +106,12 @@ const norm: Finder = (g, node) => {
 const isOne = (v: Value | null | undefined): boolean => v?.known?.length === 1 && Number(v.known[0]) === 1
 
 /**
- * Some norms scale by 1 + w (Gemma). PyTorch's exporter folds the sum into one constant, which it calls after the addition; the
- * parameter is that constant less one. Taken apart here, so that what is trained and stored is the parameter.
+ * Some norms scale by 1 + w (Gemma). PyTorch's exporters fold the sum into one constant, called after the addition or after its
+ * user, never after a module; the parameter is that constant less one. Taken apart here, so that what is trained and stored is the parameter.
  */
 function unfoldUnitOffset(g: Builder, node: Node): void {
   const sum = node.inputs[1]
-  if (!isParameter(sum, 1) || sum.dtype !== 'float32' || !/^add(_\d+)?$/.test(sum.name)) return
+  if (!isParameter(sum, 1) || sum.dtype !== 'float32' || !/^(add(_\d+)?|onnx::Mul_\d+)$/.test(sum.name)) return
   const bytes = new Uint8Array(readBytes(sum.data as TensorData))
   const values = new Float32Array(bytes.buffer, 0, sum.shape?.[0] as number).map((v) => v - 1)
   const weight = g.graph.addConstant(`${node.scope}.weight`, { dtype: 'float32', shape: sum.shape as number[], data: { bytes: new Uint8Array(values.buffer) } })

@@ -22,3 +22,19 @@ export const ancestry = (path: string): string[] => path.split('.').map((_, i, p
 
 /** Whether a module belongs to what modules_to_save names: itself or a container of it ends so, with or without a dot (as HF PEFT). */
 export const belongsTo = (path: string, name: string): boolean => ancestry(path).some((p) => p.endsWith(name))
+
+/**
+ * The part of a scope that lacks a module which the parameter's name has, and how it reads in full: m.decoder.fc and
+ * m.model.decoder.fc give m.decoder and m.model.decoder. Undefined for names that differ in another way, as those of equal
+ * parameters that an exporter stored once do.
+ */
+export function skippedModule(scope: string, named: string | undefined): { short: string; full: string } | undefined {
+  if (!named || scope === '' || named === scope) return undefined
+  const [short, full] = [scope.split('.'), named.split('.')]
+  let common = 0
+  while (common < short.length && short.at(-1 - common) === full.at(-1 - common)) common++
+  const [head, fullHead] = [short.slice(0, short.length - common), full.slice(0, full.length - common)]
+  if (common === 0 || fullHead.length <= head.length || head.some((part, i) => part !== fullHead[i])) return undefined
+  const next = short[head.length]
+  return { short: [...head, next].join('.'), full: [...fullHead, next].join('.') }
+}
