@@ -18,13 +18,15 @@ import type { AdaLoraOptions } from './options.js'
 type Schedule = AdaLoraOptions & { total_step: number }
 
 /** What AdaLoRA does beyond its forward pass: the orthogonality penalty, the importance of each singular value, and the budget's mask. */
-export function allocator(context: AttachContext, triplets: readonly Triplet[], options: Schedule): Pick<Adapter, 'penalty' | 'afterStep' | 'save'> {
+export function allocator(context: AttachContext, triplets: readonly Triplet[], options: Schedule): Pick<Adapter, 'penalty' | 'afterStep' | 'settled' | 'save'> {
   const { total_step, tinit, tfinal } = options
   if (tinit + tfinal >= total_step)
     throw new GraftError('BAD_METHOD_OPTION', `method adalora: tinit ${tinit} + tfinal ${tfinal} must be less than the run's ${total_step} steps: ranks are allotted between them.`)
   return {
     penalty: penalty(context.g, triplets, options),
     afterStep: allotment(context, triplets, options),
+    // Before the budget is reached, singular values come back between two masks.
+    settled: (t) => t - 1 >= Math.min(total_step - tfinal, total_step - 1),
     save: () => ({
       tensors: Object.fromEntries(triplets.flatMap(({ site, A, B, E }) => [['A', A], ['B', B], ['E', E]].map(([n, v]) => [keyOf(site.path, n as string), v as Value]))),
       finish: (tensors) => ({ rank_pattern: cut(triplets, tensors), total_step }),

@@ -76,6 +76,8 @@ export interface Adapter {
   penalty?: Value
   afterStep?: AfterStep
   save?(): SavedForm
+  /** Whether the adapter after step t of `total` is one to keep; evaluations before that can't be the best. */
+  settled?(t: number, total: number): boolean
   /** Rank in use per module, for methods that change it while training; `read` gives a parameter's numbers. */
   ranks?(read: (p: Value) => Float32Array): Record<string, number>
 }

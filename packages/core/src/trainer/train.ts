@@ -183,8 +183,9 @@ class Trainer {
     if (validation.length === 0) return
     const found = await this.evaluate('validation', validation)
     const metric = objective.classifies ? found.accuracy : -found.loss
-    const improved = this.progress.best === null || metric > this.progress.best
-    this.progress = { ...this.progress, best: improved ? metric : this.progress.best, stale: improved ? 0 : this.progress.stale + 1 }
+    const settled = this.adapted.adapter.settled?.(this.progress.step, this.prepared.totalSteps) ?? true
+    const improved = settled && (this.progress.best === null || metric > this.progress.best)
+    this.progress = { ...this.progress, best: improved ? metric : this.progress.best, stale: improved || !settled ? 0 : this.progress.stale + 1 }
     const { early_stopping } = this.config.training
     this.progress.stopped = early_stopping !== null && this.progress.stale >= early_stopping
     this.report('during', 'validation', found, improved)
