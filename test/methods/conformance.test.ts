@@ -18,6 +18,8 @@ const cases: Record<string, TestCases> = {
       { config: { ...qv, r: 2, init_lora_weights: 'pissa_niter_4', use_rslora: true } },
       { config: { ...qv, r: 2, init_lora_weights: 'olora' } },
       { config: { ...qv, r: 4, init_lora_weights: 'orthogonal' } },
+      { config: { target_modules: 'all-linear', r: 2, init_lora_weights: 'eva' } },
+      { config: { ...qv, r: 2, init_lora_weights: 'eva', eva_config: { rho: 1 }, use_rslora: true } },
       { config: { target_modules: ['embed_tokens', 'q_proj'], r: 2 } },
       { config: { ...qv, r: 2, lora_bias: true, bias: 'lora_only' }, model: 'encoder' },
       { config: { target_modules: 'all-linear', r: 3, rank_pattern: { q_proj: 1 }, alpha_pattern: { 'layers.1.*.v_proj': 2 }, exclude_modules: ['o_proj'] } },
@@ -25,7 +27,7 @@ const cases: Record<string, TestCases> = {
     invalid: [
       { config: { r: 0 }, error: /r: must be >= 1/ },
       { config: { rank: 8 }, error: /unknown key rank/ },
-      { config: { ...qv, init_lora_weights: 'eva' }, error: /init_lora_weights/ },
+      { config: { ...qv, init_lora_weights: 'loftq' }, error: /init_lora_weights/ },
       { config: { ...qv, use_dora: true, init_lora_weights: 'pissa' }, error: /use_dora/ },
       { config: { ...qv, r: 3, init_lora_weights: 'orthogonal' }, error: /even r/ },
     ],

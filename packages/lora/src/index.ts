@@ -1,5 +1,6 @@
 import { type AttachContext, byPattern, definePeftMethod, GraftError, type LinearSite, type MergedWeight, moduleKey, targets, trainBiases, type Value, zeros } from '@graft/core'
 import { attachDora } from './dora.js'
+import { eva, type Explained } from './eva.js'
 import { adaptConvolution, adaptEmbedding } from './layers.js'
 import { type LoraOptions, schema } from './options.js'
 import { start } from './start.js'
@@ -15,23 +16,29 @@ export default definePeftMethod<LoraOptions>({
   mergeable: true,
   configSchema: schema,
   startsAsIdentity: ({ init_lora_weights }) => init_lora_weights !== false,
+  async prepare(context, options) {
+    if (options.init_lora_weights !== 'eva') return undefined
+    return eva(context, targets(context.model, options), options.r, options.eva_config?.rho ?? 2)
+  },
   attach(context, given) {
     const options = context.inference ? given : checked(given)
     const { model } = context
+    const found = context.prepared as Map<string, Explained> | undefined
     const sites = targets(model, options, { among: [...model.linears, ...model.embeddings, ...model.convolutions] })
     trainBiases(context, sites, options.bias)
     const linears: Adapted[] = []
     const others: MergedWeight[] = []
     for (const site of sites) {
+      if (found?.get(site.path)?.rank === 0) continue
       const rank = rankAndScale(site.path, options)
-      if (site.kind === 'linear') linears.push(adaptLinear(context, site, rank, options))
+      if (site.kind === 'linear') linears.push(adaptLinear(context, site, rank, options, found?.get(site.path)))
       else if (site.kind === 'embedding') others.push(adaptEmbedding(context, site, rank, options))
       else others.push(adaptConvolution(context, site, rank, options))
     }
-    const subtracted = linears.some((l) => l.frozen)
+    const finish = found ? () => redistributed(found, options) : linears.some((l) => l.frozen) ? () => doubled(options) : undefined
     return {
       merge: () => [...linears.flatMap((l) => l.merged()), ...others],
-      ...(subtracted && !context.inference ? { save: () => ({ tensors: Object.fromEntries(linears.flatMap((l) => l.saved())), finish: () => doubled(options) }) } : {}),
+      ...(finish && !context.inference ? { save: () => ({ tensors: Object.fromEntries(linears.flatMap((l) => l.saved())), finish }) } : {}),
     }
   },
 })
@@ -53,10 +60,12 @@ function rankAndScale(path: string, { r, lora_alpha, rank_pattern, alpha_pattern
   return { r: rank, scale: alpha / (use_rslora ? Math.sqrt(rank) : rank) }
 }
 
-function adaptLinear(context: AttachContext, site: LinearSite, { r, scale }: Rank, options: LoraOptions): Adapted {
+function adaptLinear(context: AttachContext, site: LinearSite, { r: given, scale }: Rank, options: LoraOptions, explained?: Explained): Adapted {
   const { g, param, buffer, dropout } = context
   const { path, inFeatures, outFeatures } = site
-  const { A: initA, B: initB, subtracted } = start(options.init_lora_weights, site.weight, r, scale)
+  const r = explained?.rank ?? given
+  const begun = explained ? { A: () => explained.A, B: zeros, subtracted: false } : start(options.init_lora_weights, site.weight, r, scale)
+  const { A: initA, B: initB, subtracted } = begun
   const A = param(`${path}.lora_A.weight`, { shape: [r, inFeatures], init: initA })
   const B = param(`${path}.lora_B.weight`, { shape: [outFeatures, r], init: initB, lrScale: options.loraplus_lr_ratio })
   const bias = options.lora_bias ? param(`${path}.lora_B.bias`, { shape: [outFeatures], init: zeros }) : undefined
@@ -92,12 +101,26 @@ function doubled({ r, lora_alpha, rank_pattern, alpha_pattern, use_rslora }: Lor
   return { r: 2 * r, lora_alpha: factor * lora_alpha, rank_pattern: times(rank_pattern, 2), alpha_pattern: times(alpha_pattern, factor), init_lora_weights: true }
 }
 
+/** EVA's ranks, under the same scale everywhere; layers that got none are no targets. */
+function redistributed(found: ReadonlyMap<string, Explained>, { lora_alpha, r, use_rslora }: LoraOptions): Partial<LoraOptions> {
+  const kept = [...found].filter(([, { rank }]) => rank > 0)
+  const alpha = (rank: number) => lora_alpha * (use_rslora ? Math.sqrt(rank / r) : rank / r)
+  return {
+    target_modules: kept.map(([path]) => path),
+    rank_pattern: Object.fromEntries(kept.map(([path, { rank }]) => [path, rank])),
+    alpha_pattern: Object.fromEntries(kept.map(([path, { rank }]) => [path, alpha(rank)])),
+    init_lora_weights: true,
+  }
+}
+
 function checked(options: LoraOptions): LoraOptions {
   const { use_dora, lora_bias, init_lora_weights: init, r } = options
   const bad = (why: string) => new GraftError('BAD_METHOD_OPTION', `method lora: ${why}`)
   if (use_dora && lora_bias) throw bad('use_dora and lora_bias exclude each other, as in HF PEFT.')
   if (use_dora && typeof init === 'string' && init !== 'gaussian')
     throw bad(`use_dora starts from the base weight; init_lora_weights: ${init} takes a part off it. Choose true or gaussian.`)
+  if (init === 'eva' && (Object.keys(options.rank_pattern).length > 0 || Object.keys(options.alpha_pattern).length > 0))
+    throw bad('init_lora_weights: eva sets the ranks itself; leave rank_pattern and alpha_pattern out.')
   if (init === 'orthogonal' && r % 2 !== 0) throw bad(`init_lora_weights: orthogonal needs an even r, got ${r}.`)
   return options
 }

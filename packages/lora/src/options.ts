@@ -11,6 +11,7 @@ export interface LoraOptions extends TargetOptions, BiasOption {
   alpha_pattern: Record<string, number>
   lora_bias: boolean
   init_lora_weights: boolean | string
+  eva_config: { rho: number } | null
   loraplus_lr_ratio: number
 }
 
@@ -26,8 +27,9 @@ export const schema = targetedSchema({
   lora_bias: flag(false),
   fan_in_fan_out: flag(false),
   init_lora_weights: {
-    anyOf: [{ type: 'boolean' }, { enum: ['gaussian', 'pissa', 'olora', 'orthogonal'] }, { type: 'string', pattern: '^pissa_niter_[1-9][0-9]*$' }],
+    anyOf: [{ type: 'boolean' }, { enum: ['gaussian', 'pissa', 'olora', 'orthogonal', 'eva'] }, { type: 'string', pattern: '^pissa_niter_[1-9][0-9]*$' }],
     default: true,
   },
+  eva_config: { type: ['object', 'null'], additionalProperties: false, properties: { rho: { ...real(2), minimum: 1 } }, default: null },
   loraplus_lr_ratio: { ...real(1), exclusiveMinimum: 0 },
 })

@@ -40,7 +40,7 @@ const flat = (matrix: Matrix): Float32Array => Float32Array.from(matrix.to1DArra
 
 /** Principal singular values and vectors (Meng et al., 2024, arXiv 2404.02948): W ≈ B·s·A with the values' roots on both sides. */
 function pissa(w: Matrix, r: number, scale: number, rounds: number): Pair {
-  const { U, s, V } = Math.min(w.rows, w.columns) <= small ? exact(w) : dominant(w, r, rounds)
+  const { U, s, V } = principal(w, r, rounds)
   const roots = s.slice(0, r).map((v) => Math.sqrt(v / scale))
   const A = new Matrix(r, w.columns)
   const B = new Matrix(w.rows, r)
@@ -56,6 +56,9 @@ const sign = (v: readonly number[]): number => Math.sign(v.reduce((greatest, x) 
 /** Up to this size a full decomposition is quick; beyond, subspace iteration finds what is needed of it. */
 const small = 256
 const exactRounds = 24
+
+/** The first r singular values and vectors, at least. */
+export const principal = (w: Matrix, r: number, rounds = exactRounds): Svd => (Math.min(w.rows, w.columns) <= small ? exact(w) : dominant(w, r, rounds))
 
 interface Svd {
   U: Matrix
