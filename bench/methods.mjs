@@ -19,7 +19,11 @@ const options = {
   shira: { r: 8 },
   'prompt-tuning': { num_virtual_tokens: 20 },
 }
-const extra = { dora: { name: 'lora', use_dora: true, ...options.lora }, pissa: { name: 'lora', init_lora_weights: 'pissa', ...options.lora } }
+const extra = {
+  dora: { name: 'lora', use_dora: true, ...options.lora },
+  pissa: { name: 'lora', init_lora_weights: 'pissa', ...options.lora },
+  eva: { name: 'lora', init_lora_weights: 'eva', ...options.lora },
+}
 
 const methods = defaultRegistry().all('method')
 const runs = [...methods.map((m) => [m.name, { name: m.name, ...options[m.name] }]), ...Object.entries(extra)].filter(([name]) => only.length === 0 || only.includes(name))

@@ -9,7 +9,7 @@ docs/verify.md. Not needed to use or to test Graft: the results are kept beside 
 import copy, json, os, shutil, sys, warnings
 
 warnings.filterwarnings("ignore")
-import numpy as np
+import onnx
 import peft
 import torch
 import transformers as tf
@@ -100,7 +100,19 @@ def export(model, batch, out):
     shapes = tuple({0: b} if n == "pixel_values" else {0: b, 1: s} for n in names)
     os.makedirs(out)
     program = torch.onnx.export(Logits(model, names).eval(), tuple(batch.values()), dynamo=True, dynamic_shapes=(shapes,), input_names=names, output_names=["logits"], opset_version=20, verbose=False)
-    program.save(os.path.join(out, "model.onnx"), external_data=False)
+    path = os.path.join(out, "model.onnx")
+    program.save(path, external_data=False)
+    onnx.save(without_traces(onnx.load(path)), path)
+
+
+def without_traces(model):
+    """The exporter records where each node was called from, five times the model's size; only the module scopes are of use."""
+    graph = model.graph
+    for part in [model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer]:
+        kept = [p for p in part.metadata_props if p.key == "pkg.torch.onnx.name_scopes"]
+        del part.metadata_props[:]
+        part.metadata_props.extend(kept)
+    return model
 
 
 def attach(base, config):
