@@ -20,6 +20,14 @@ async function probe(device: Device): Promise<string> {
     const [sum] = Object.values(await runOnce(g.graph, { x: float32([1, 2]) }, { device }))
     return sum.data[1] === 4 ? 'works' : `gives wrong results (2 + 2 = ${sum.data[1]})`
   } catch (error) {
-    return (error as Error).message.split('\n')[0]
+    return reason((error as Error).message)
   }
 }
+
+/** What ONNX Runtime's messages about a device come down to, and what to do. */
+const reasons: readonly [RegExp, string][] = [
+  [/_Cuda: Failed to load shared library/, "not here: ONNX Runtime's CUDA libraries are not installed; npm run cuda fetches them (Linux, NVIDIA)"],
+  [/CUDA failure|no CUDA-capable device|libcuda/i, 'not here: no usable NVIDIA GPU or driver'],
+  [/Failed to get a WebGPU adapter/, 'not here: no graphics adapter with Vulkan, Metal or Direct3D 12'],
+]
+const reason = (message: string): string => reasons.find(([pattern]) => pattern.test(message))?.[1] ?? `not here: ${message.split('\n')[0]}`
