@@ -20,6 +20,8 @@ const cases: Record<string, TestCases> = {
       { config: { ...qv, r: 4, init_lora_weights: 'orthogonal' } },
       { config: { target_modules: 'all-linear', r: 2, init_lora_weights: 'eva' } },
       { config: { ...qv, r: 2, init_lora_weights: 'eva', eva_config: { rho: 1 }, use_rslora: true } },
+      { config: { ...qv, r: 2, init_lora_weights: 'pissa', bias: 'all' }, model: 'encoder' },
+      { config: { target_modules: ['embed_tokens', 'q_proj'], r: 2, init_lora_weights: 'olora' } },
       { config: { target_modules: ['embed_tokens', 'q_proj'], r: 2 } },
       { config: { ...qv, r: 2, lora_bias: true, bias: 'lora_only' }, model: 'encoder' },
       { config: { target_modules: 'all-linear', r: 3, rank_pattern: { q_proj: 1 }, alpha_pattern: { 'layers.1.*.v_proj': 2 }, exclude_modules: ['o_proj'] } },

@@ -27,18 +27,14 @@ export function allocator(context: AttachContext, triplets: readonly Triplet[], 
     afterStep: allotment(context, triplets, options),
     // Before the budget is reached, singular values come back between two masks.
     settled: (t) => t - 1 >= Math.min(total_step - tfinal, total_step - 1),
-    save: () => ({
-      tensors: Object.fromEntries(triplets.flatMap(({ site, A, B, E }) => [['A', A], ['B', B], ['E', E]].map(([n, v]) => [keyOf(site.path, n as string), v as Value]))),
-      finish: (tensors) => ({ rank_pattern: cut(triplets, tensors), total_step }),
-    }),
-  } // biome-ignore format: one thing
+    save: () => ({ finish: (tensors) => ({ rank_pattern: cut(triplets, tensors), total_step }) }),
+  }
 }
 const keyOf = (path: string, name: string): string => fileKey({ name: `${path}.lora_${name}` })
 
 /** orth_reg_weight · mean over all A and B of ‖P·Pᵀ − I‖, the norm not squared (HF PEFT's AdaLoraModel.forward). */
 function penalty(g: Builder, triplets: readonly Triplet[], { orth_reg_weight, init_r: r }: Schedule): Value {
-  const eye = g.constant('float32', Array.from({ length: r * r }, (_, i) => Number(i % (r + 1) === 0)), [r, r]) // biome-ignore format: one thing
-  const distance = (gram: Value) => g.sqrt(g.sumAll(g.square(g.sub(gram, eye))))
+  const distance = (gram: Value) => g.sqrt(g.sumAll(g.square(g.sub(gram, g.identity(r)))))
   const norms = triplets.flatMap(({ A, B }) => [distance(g.matMul(A, A, { transB: true })), distance(g.matMul(B, B, { transA: true }))])
   return g.scale(norms.reduce(g.add), orth_reg_weight / norms.length)
 }

@@ -27,7 +27,7 @@ export default definePeftMethod<AdaLoraOptions>({
     const sites = targets(model, options)
     trainBiases(context, sites, options.bias)
     const triplets = sites.map((site): Triplet => {
-      const rank = keptRows(site, options, inference)?.length ?? options.init_r
+      const rank = keptRank(site, options, inference) ?? options.init_r
       const own = (name: string, shape: number[], init = normal(0.02)) => param(`${site.path}.lora_${name}`, { shape, init })
       const E = own('E', [rank, 1], options.init_lora_weights ? zeros : normal(0.02))
       return { site, E, A: own('A', [rank, site.inFeatures]), B: own('B', [site.outFeatures, rank]) }
@@ -45,8 +45,7 @@ export default definePeftMethod<AdaLoraOptions>({
   },
 })
 
-/** The rows a file kept of a layer, where it says so. */
-function keptRows({ path }: LinearSite, { rank_pattern }: AdaLoraOptions, inference: boolean): number[] | undefined {
-  const kept = inference ? rank_pattern?.[`${path}.lora_E`] : undefined
-  return kept?.flatMap((k, i) => (k ? [i] : []))
+/** How many rows a file kept of a layer, where it says so. */
+function keptRank({ path }: LinearSite, { rank_pattern }: AdaLoraOptions, inference: boolean): number | undefined {
+  return inference ? rank_pattern?.[`${path}.lora_E`]?.filter(Boolean).length : undefined
 }

@@ -1,4 +1,17 @@
-import { type AttachContext, byPattern, definePeftMethod, GraftError, type LinearSite, type MergedWeight, moduleKey, targets, trainBiases, type Value, zeros } from '@graft/core'
+import {
+  type AttachContext,
+  byPattern,
+  definePeftMethod,
+  GraftError,
+  type LinearSite,
+  type MergedWeight,
+  moduleKey,
+  type Site,
+  targets,
+  trainBiases,
+  type Value,
+  zeros,
+} from '@graft/core'
 import { attachDora } from './dora.js'
 import { eva, type Explained } from './eva.js'
 import { adaptConvolution, adaptEmbedding } from './layers.js'
@@ -35,7 +48,15 @@ export default definePeftMethod<LoraOptions>({
       else if (site.kind === 'embedding') others.push(adaptEmbedding(context, site, rank, options))
       else others.push(adaptConvolution(context, site, rank, options))
     }
-    const finish = found ? () => redistributed(found, options) : linears.some((l) => l.frozen) ? () => doubled(options) : undefined
+    const finish = found
+      ? () => redistributed(found, options)
+      : linears.some((l) => l.frozen)
+        ? () =>
+            doubled(
+              options,
+              sites.filter((s) => s.kind !== 'linear'),
+            )
+        : undefined
     return {
       merge: () => [...linears.flatMap((l) => l.merged()), ...others],
       ...(finish && !context.inference ? { save: () => ({ tensors: Object.fromEntries(linears.flatMap((l) => l.saved())), finish }) } : {}),
@@ -94,11 +115,19 @@ function mergedBias(site: LinearSite, bias: Value, g: AttachContext['g']): Merge
   return [site.bias, (b) => g.add(b, bias)]
 }
 
-/** The options under which a file of twice the rank means the same on the untouched base (HF PEFT's save_mutated_as_lora). */
-function doubled({ r, lora_alpha, rank_pattern, alpha_pattern, use_rslora }: LoraOptions): Partial<LoraOptions> {
+/** The options under which a file whose linear layers have twice the rank means the same on the untouched base (HF PEFT's
+ *  save_mutated_as_lora); other modules keep the rank they have. */
+function doubled({ r, lora_alpha, rank_pattern, alpha_pattern, use_rslora }: LoraOptions, others: readonly Site[]): Partial<LoraOptions> {
+  const kept = (patterns: Record<string, number>, otherwise: number) => Object.fromEntries(others.map(({ path }) => [path, byPattern(path, patterns, otherwise)]))
   const times = (pattern: Record<string, number>, factor: number) => Object.fromEntries(Object.entries(pattern).map(([key, v]) => [key, v * factor]))
   const factor = use_rslora ? Math.SQRT2 : 2
-  return { r: 2 * r, lora_alpha: factor * lora_alpha, rank_pattern: times(rank_pattern, 2), alpha_pattern: times(alpha_pattern, factor), init_lora_weights: true }
+  return {
+    r: 2 * r,
+    lora_alpha: factor * lora_alpha,
+    rank_pattern: { ...kept(rank_pattern, r), ...times(rank_pattern, 2) },
+    alpha_pattern: { ...kept(alpha_pattern, lora_alpha), ...times(alpha_pattern, factor) },
+    init_lora_weights: true,
+  }
 }
 
 /** EVA's ranks, under the same scale everywhere; layers that got none are no targets. */

@@ -1,4 +1,4 @@
-import { type Adapted, fileKey, fillVariables, fold, GraftError, type PeftMethod, Random, savedForm, targets, validate, type Variable, withWeights } from '@graft/core'
+import { type Adapted, fileKey, fillVariables, fold, GraftError, type PeftMethod, Random, savedForm, validate, type Variable, withWeights } from '@graft/core'
 import { readBytes } from '@graft/onnx'
 import { Bench } from './harness.js'
 import { toyDecoder, toyEncoder } from './toys.js'
@@ -233,7 +233,7 @@ const targeted: Check = {
     } catch (error) {
       if (error instanceof GraftError && error.code === 'TARGET_NOT_FOUND' && /\w+_proj|norm|embed/.test(error.message)) return
       return fail(
-        `target_modules: [no_such_layer] should fail with TARGET_NOT_FOUND and list what there is, but threw: ${(error as Error).message}. Choose layers with ${targets.name}(model, options).`,
+        `target_modules: [no_such_layer] should fail with TARGET_NOT_FOUND and list what there is, but threw: ${(error as Error).message}. Choose layers with targets(model, options).`,
       )
     }
     fail('target_modules: [no_such_layer] trains something all the same: choose layers with targets(model, options), which refuses it.')

@@ -1,6 +1,6 @@
 import {
   adamw, adapt, type Adapted, type AdaptOptions, batchOf, causalLm, compileEvaluation, compileGradient, compileStep, type Example, float32, methodOptions, type Model, modelFeeds, next,
-  type Objective, type PeftMethod, prepareContext, Random, scalar, sequenceClassification, Session, type Tensors,
+  type Objective, type PeftMethod, prepareContext, Random, runOnce, scalar, sequenceClassification, Session, type Tensors,
 } from '@graft/core' // biome-ignore format: one import
 import { toySizes } from './toys.js'
 
@@ -64,11 +64,10 @@ export class Bench {
     const adapted = this.adapt()
     const feeds = this.feeds(adapted)
     const graph = compileGradient(adapted)
-    const names = graph.inputs.map((v) => v.name)
     const session = await Session.open(graph)
     return {
       run: async (parameters) => {
-        const outputs = await session.run(pick({ ...feeds, parameters: float32(parameters) }, names))
+        const outputs = await session.run({ ...feeds, parameters: float32(parameters) })
         return { loss: Number(outputs.loss.data[0]), gradient: outputs.gradient.data as Float32Array }
       },
       close: () => session.close(),
@@ -79,7 +78,7 @@ export class Bench {
   async loss(adapted: Adapted, parameters: Float32Array): Promise<number> {
     const feeds = this.feeds(adapted)
     const graph = compileEvaluation(adapted)
-    return runGraph(graph, { ...feeds, parameters: float32(parameters) }).then((o) => Number(o.loss_sum.data[0]))
+    return runOnce(graph, { ...feeds, parameters: float32(parameters) }).then((o) => Number(o.loss_sum.data[0]))
   }
 
   /** Trains from `state` (a fresh start when left out) over steps `from` … `to`, in a newly compiled graph. */
@@ -91,13 +90,12 @@ export class Bench {
     let vectors = state ?? { parameters: variables.initial(0), ...Object.fromEntries(optimizer.state.map((n) => [n, zero()])), ...(own ? { method_state: own.initial(0) } : {}) }
     const feeds = this.feeds(adapted)
     const graph = compileStep(adapted, { optimizer, clip: 0, accumulate: false })
-    const names = graph.inputs.map((v) => v.name)
     const session = await Session.open(graph)
     const losses: number[] = []
     try {
       for (let t = from; t <= to; t++) {
         const scalars = { scalars: float32(optimizer.scalars(t, 1e-2)), method_scalars: float32(adapter.afterStep?.scalars(t, this.steps) ?? []) }
-        const outputs = await session.run(pick({ ...feeds, ...scalars, ...Object.fromEntries(Object.entries(vectors).map(([n, v]) => [n, float32(new Float32Array(v))])) }, names))
+        const outputs = await session.run({ ...feeds, ...scalars, ...Object.fromEntries(Object.entries(vectors).map(([n, v]) => [n, float32(new Float32Array(v))])) })
         losses.push(Number(outputs.loss.data[0]))
         vectors = Object.fromEntries(Object.keys(vectors).map((n) => [n, new Float32Array(outputs[next(n)].data as Float32Array)]))
       }
@@ -105,21 +103,5 @@ export class Bench {
       await session.close()
     }
     return { losses, state: vectors, adapted }
-  }
-}
-
-const pick = (all: Tensors, names: readonly string[]): Tensors => Object.fromEntries(names.map((n) => [n, all[n]]))
-
-export async function runGraph(graph: Parameters<typeof Session.open>[0], all: Tensors): Promise<Tensors> {
-  const session = await Session.open(graph)
-  try {
-    return await session.run(
-      pick(
-        all,
-        graph.inputs.map((v) => v.name),
-      ),
-    )
-  } finally {
-    await session.close()
   }
 }

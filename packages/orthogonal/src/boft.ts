@@ -2,7 +2,7 @@ import {
   type BiasOption, biasOption, type Builder, definePeftMethod, flag, GraftError, normal, ones, positive, type TargetOptions, targetedSchema, targets, trainBiases, type Value, whole,
   zeros,
 } from '@graft/core' // biome-ignore format: one import
-import { cayley, identity, rotateBlocks } from './rotation.js'
+import { cayley, rotateBlocks } from './rotation.js'
 
 export interface BoftOptions extends TargetOptions, BiasOption {
   boft_block_size: number
@@ -46,7 +46,7 @@ export default definePeftMethod<BoftOptions>({
     })
     return {
       merge: () =>
-        adapted.map(({ site, s, rotate }) => [site.weight, (w) => g.mul(g.matMul(w, rotate(identity(g, site.inFeatures)), { transB: true }), s)]),
+        adapted.map(({ site, s, rotate }) => [site.weight, (w) => g.mul(g.matMul(w, rotate(g.identity(site.inFeatures)), { transB: true }), s)]),
     } // biome-ignore format: one thing
   },
 })

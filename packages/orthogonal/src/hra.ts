@@ -13,7 +13,6 @@ import {
   trainBiases,
   type Value,
 } from '@graft/core'
-import { identity } from './rotation.js'
 
 export interface HraOptions extends TargetOptions, BiasOption {
   r: number
@@ -70,10 +69,10 @@ function chain(g: Builder, u: Value): Reflections {
   const vectors = g.div(u, g.sqrt(g.reduceSum(g.square(u), [0])))
   const upper = g.constant('float32', Array.from({ length: r * r }, (_, i) => (i % r > Math.floor(i / r) ? -2 : 0)), [r, r]) // biome-ignore format: one thing
   let power = g.mul(g.matMul(vectors, vectors, { transA: true }), upper)
-  let middle = g.add(identity(g, r), power)
+  let middle = g.add(g.identity(r), power)
   for (let covered = 2; covered < r; covered *= 2) {
     power = g.matMul(power, power)
-    middle = g.matMul(middle, g.add(identity(g, r), power))
+    middle = g.matMul(middle, g.add(g.identity(r), power))
   }
   return { vectors, middle: g.scale(middle, 2) }
 }
@@ -87,5 +86,5 @@ function orthonormal(g: Builder, u: Value): Reflections {
     const rest = done.reduce((v, q) => g.sub(v, g.matMul(q, g.matMul(q, v, { transA: true }))), column)
     done.push(g.div(rest, g.sqrt(g.sumAll(g.square(rest)))))
   }
-  return { vectors: g.concat(done, 1), middle: g.scale(identity(g, r), 2) }
+  return { vectors: g.concat(done, 1), middle: g.scale(g.identity(r), 2) }
 }

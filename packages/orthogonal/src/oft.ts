@@ -2,7 +2,7 @@ import {
   type AfterStep, type BiasOption, biasOption, type Builder, definePeftMethod, flag, GraftError, normal, positive, real, type TargetOptions, targetedSchema, targets, trainBiases,
   type Value, whole, zeros,
 } from '@graft/core' // biome-ignore format: one import
-import { cayley, identity, rotateBlocks } from './rotation.js'
+import { cayley, rotateBlocks } from './rotation.js'
 
 export interface OftOptions extends TargetOptions, BiasOption {
   r: number
@@ -88,7 +88,7 @@ function skewOf(g: Builder, angles: Value, b: number): Value {
 
 /** The Cayley transform cut off: I + 2Q + 2Q² + … + Qᵗ⁻¹ (HF PEFT's _cayley_batch). */
 function neumann(g: Builder, q: Value, terms: number): Value {
-  let sum = identity(g, q.shape?.at(-1) as number)
+  let sum = g.identity(q.shape?.at(-1) as number)
   if (terms === 1) return g.add(sum, g.scale(q, 0))
   sum = g.add(sum, g.scale(q, 2))
   if (terms === 2) return sum

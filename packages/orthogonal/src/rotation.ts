@@ -1,14 +1,5 @@
 import { type Builder, shapeOf, type Value } from '@graft/core'
 
-/** The identity, n × n, broadcast against batches of matrices. */
-export function identity(g: Builder, n: number): Value {
-  return g.constant(
-    'float32',
-    Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0)),
-    [n, n],
-  )
-}
-
 /** x [..., blocks·b] with each block of its last axis multiplied by that block's matrix [blocks, b, b]. */
 export function rotateBlocks(g: Builder, x: Value, rotations: Value): Value {
   const [blocks, b] = rotations.shape as number[]
@@ -22,7 +13,7 @@ export function rotateBlocks(g: Builder, x: Value, rotations: Value): Value {
  * Mᵀ/(1 + ‖S‖²), which converges for every skew S. Only its last round carries a gradient: at the fixed point that is exact.
  */
 export function cayley(g: Builder, skew: Value): Value {
-  const eye = identity(g, skew.shape?.at(-1) as number)
+  const eye = g.identity(skew.shape?.at(-1) as number)
   const m = g.add(eye, skew)
   const [fixed, twice] = [g.stopGradient(m), g.scale(eye, 2)]
   const norm = g.reduceSum(g.square(g.stopGradient(skew)), [1, 2])

@@ -1,4 +1,17 @@
-import { definePeftMethod, embeddingWidth, normal, oneOf, overwriteEmbeddings, positive, promptKey, type PromptOptions, promptRecord, promptSchema, share } from '@graft/core'
+import {
+  definePeftMethod,
+  dropEncoder,
+  embeddingWidth,
+  normal,
+  oneOf,
+  overwriteEmbeddings,
+  positive,
+  promptKey,
+  type PromptOptions,
+  promptRecord,
+  promptSchema,
+  share,
+} from '@graft/core'
 import { lstm, mlp } from './encoder.js'
 
 interface PTuningOptions extends PromptOptions {
@@ -39,6 +52,10 @@ export default definePeftMethod<PTuningOptions>({
     const sizes = { width, hidden: record.encoder_hidden_size, layers: options.encoder_num_layers }
     const prompt = encoder({ g, param, drop: (x, name) => dropout(x, options.encoder_dropout, name) }, embedding, sizes)
     overwriteEmbeddings(model, prompt)
-    return { save: () => ({ tensors: { [promptKey]: prompt }, finish: () => record }) }
+    const finish = (tensors: Map<string, unknown>) => {
+      dropEncoder(tensors)
+      return record
+    }
+    return { save: () => ({ tensors: { [promptKey]: prompt }, finish }) }
   },
 })

@@ -1,5 +1,5 @@
 import {
-  type AttentionSite, definePeftMethod, flag, GraftError, hideFromPoolers, type Initialiser, normal, overwriteKeysAndValues, promptKey, type PromptOptions, promptRecord, promptSchema, sequenceAxis,
+  type AttentionSite, definePeftMethod, dropEncoder, flag, GraftError, hideFromPoolers, type Initialiser, normal, overwriteKeysAndValues, promptKey, type PromptOptions, promptRecord, promptSchema, sequenceAxis,
   type PrepareContext, uniform, type Value, zeros,
 } from '@graft/core' // biome-ignore format: one import
 
@@ -55,7 +55,11 @@ export default definePeftMethod<PrefixOptions>({
     const record = { ...promptRecord(model), token_dim: kv, num_attention_heads: sites[0].heads, encoder_hidden_size: hidden }
     hideFromPoolers(model, count)
     overwriteKeysAndValues(model, prefix)
-    return { save: () => ({ tensors: { [promptKey]: prefix }, finish: () => record }) }
+    const finish = (tensors: Map<string, unknown>) => {
+      dropEncoder(tensors)
+      return record
+    }
+    return { save: () => ({ ...(projected ? { tensors: { [promptKey]: prefix } } : {}), finish }) }
   },
 })
 

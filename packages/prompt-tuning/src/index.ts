@@ -46,7 +46,7 @@ export default definePeftMethod<PromptTuningOptions>({
     const prompt = param('prompt_encoder.embedding.weight', { shape, init: initialiser(model, options, prepared as number[] | undefined), key: promptKey })
     const record = promptRecord(model)
     overwriteEmbeddings(model, prompt)
-    return { save: () => ({ tensors: { [promptKey]: prompt }, finish: () => record }) }
+    return { save: () => ({ finish: () => record }) }
   },
 })
 

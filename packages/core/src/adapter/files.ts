@@ -2,8 +2,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeAtomically } from '@graft/onnx'
 import { GraftError, suggestion } from '../errors.js'
-import type { Variables } from '../method/variables.js'
-import type { Buffer } from '../method/variables.js'
+import type { FrozenTensor, Variables } from '../method/variables.js'
 import { fileKey } from './keys.js'
 import { floatsOf, readSafetensors, type StoredTensor, writeSafetensors } from './safetensors.js'
 
@@ -56,7 +55,7 @@ export const readTensors = (folder: string): Map<string, StoredTensor> => readSa
 export function fillVariables(
   path: string,
   tensors: ReadonlyMap<string, StoredTensor>,
-  { variables, buffers }: { variables: Variables; buffers: readonly Buffer[] },
+  { variables, buffers }: { variables: Variables; buffers: readonly FrozenTensor[] },
 ): Float32Array {
   const flat = new Float32Array(variables.total)
   const wrong: string[] = []

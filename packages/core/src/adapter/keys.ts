@@ -1,5 +1,5 @@
 /** HF PEFT wraps the base model; keys of its files start with the wrapper's path. */
-export const keyPrefix = 'base_model.model.'
+const keyPrefix = 'base_model.model.'
 
 /** The key of a tensor that belongs to a module. */
 export const moduleKey = (name: string): string => keyPrefix + name

@@ -18,12 +18,12 @@ export interface Saved {
 export async function savedForm(adapted: Adapted, parameters: Float32Array): Promise<Saved> {
   const { variables, own, buffers, adapter } = adapted
   const form = adapter.save?.()
-  const stored = ({ offset, size, shape }: Variable) => storedFloats(parameters.slice(offset, offset + size), shape)
-  const kept = form ? variables.list.slice(own) : variables.list
-  const computed = form ? await compute(adapted, form.tensors, parameters) : new Map<string, StoredTensor>()
-  const options = form?.finish?.(computed) ?? {}
+  const stored = (list: readonly Variable[]) => new Map(list.map((v) => [fileKey(v), storedFloats(parameters.slice(v.offset, v.offset + v.size), v.shape)]))
+  const computed = form?.tensors ? await compute(adapted, form.tensors, parameters) : []
+  const made = new Map([...stored(variables.list.slice(0, own)), ...computed])
+  const options = form?.finish?.(made) ?? {}
   const frozen = buffers.flatMap((b) => (b.stored ? [[fileKey(b), storedNumbers(b.data, b.shape, b.stored)] as const] : []))
-  return { tensors: new Map([...computed, ...kept.map((v) => [fileKey(v), stored(v)] as const), ...frozen]), options }
+  return { tensors: new Map([...made, ...stored(variables.list.slice(own)), ...frozen]), options }
 }
 
 async function compute({ model }: Adapted, tensors: Record<string, Value>, parameters: Float32Array): Promise<Map<string, StoredTensor>> {

@@ -5,7 +5,7 @@ import { GraftError } from '../errors.js'
 import { type Adapter, type AttachContext, noVirtualTokens, type PeftMethod, type VirtualTokens } from '../method/method.js'
 import { Random } from '../method/random.js'
 import { trainModules, trainNamedModules } from '../method/train-fully.js'
-import { type Buffer, type BufferOptions, Variables } from '../method/variables.js'
+import { type BufferOptions, type FrozenTensor, Variables } from '../method/variables.js'
 import type { Model } from '../model/model.js'
 import type { BuiltObjective, Objective } from '../objective/objective.js'
 import { Dropout } from './dropout.js'
@@ -36,7 +36,7 @@ export interface Adapted {
   own: number
   /** tensors that the method updates itself, if it has any */
   state?: Variables
-  buffers: Buffer[]
+  buffers: FrozenTensor[]
   objective: BuiltObjective
   adapter: Adapter
   dropoutSeed?: Value
@@ -50,7 +50,7 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
   const model = base.fork()
   const { g } = model
   const variables = new Variables(g, 'parameters')
-  const buffers: Buffer[] = []
+  const buffers: FrozenTensor[] = []
   let state: Variables | undefined
   let dropout: Dropout | undefined
   const context: AttachContext = {
@@ -101,7 +101,7 @@ export function pluginFailed({ name }: PeftMethod, cause: unknown): unknown {
   return new GraftError('PLUGIN_FAILED', `Method ${name} threw: ${error.message}${at ? ` (${at})` : ''}. This is a fault of the method's package; report it there.`, { cause })
 }
 
-function buffer(model: Model, buffers: Buffer[], name: string, wanted: BufferOptions, { stored, seed = 0 }: AdaptOptions): Value {
+function buffer(model: Model, buffers: FrozenTensor[], name: string, wanted: BufferOptions, { stored, seed = 0 }: AdaptOptions): Value {
   const known = buffers.find((b) => b.name === name)
   if (known) return known.value
   const key = fileKey({ name, ...wanted })

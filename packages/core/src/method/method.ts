@@ -62,8 +62,8 @@ export interface AfterStep {
 
 /** What the adapter's file holds where that isn't the parameters and buffers by name. */
 export interface SavedForm {
-  /** tensors by full key, computed from the parameters */
-  tensors: Record<string, Value>
+  /** tensors by full key, computed from the parameters: in place of variables of that key, or besides */
+  tensors?: Record<string, Value>
   /** Last touches on the host: may cut or drop tensors. Returns options to write into adapter_config.json. */
   finish?(tensors: Map<string, StoredTensor>): Record<string, unknown>
 }

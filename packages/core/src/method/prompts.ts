@@ -20,6 +20,11 @@ export const promptSchema = (properties: object) =>
 /** The key under which HF PEFT stores every kind of learned prompt. */
 export const promptKey = 'prompt_embeddings'
 
+/** Leaves the prompt alone in a file: the network that made it stays behind. */
+export function dropEncoder(tensors: Map<string, unknown>): void {
+  for (const key of tensors.keys()) if (key !== promptKey) tensors.delete(key)
+}
+
 /** What HF PEFT's file records of the model. */
 export function promptRecord(model: Model): Record<string, number> {
   const { config, attentions } = model

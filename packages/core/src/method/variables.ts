@@ -61,7 +61,7 @@ export interface Variable extends VariableOptions {
   value: Value
 }
 /** A frozen tensor of an adapter, a constant of its graph. */
-export interface Buffer extends BufferOptions {
+export interface FrozenTensor extends BufferOptions {
   name: string
   data: Float32Array
   value: Value

@@ -42,7 +42,7 @@ export class Session {
   private readonly waiting = new Map<number, { resolve: (t: Tensors) => void; reject: (e: Error) => void }>()
   private serial = 0
 
-  private constructor() {
+  private constructor(private readonly inputs: ReadonlySet<string>) {
     this.worker.on('message', ({ id, outputs, error }: Reply) => {
       const request = this.waiting.get(id)
       this.waiting.delete(id)
@@ -57,7 +57,7 @@ export class Session {
 
   /** Throws DEVICE_UNAVAILABLE when the device can't be had, RUNTIME when ONNX Runtime refuses the graph. */
   static async open(graph: Graph, options: SessionOptions = {}): Promise<Session> {
-    const session = new Session()
+    const session = new Session(new Set(graph.inputs.map((v) => v.name)))
     try {
       await session.send({ kind: 'create', bytes: encodeOnnx(graph), options: sessionOptions(options) })
     } catch (cause) {
@@ -73,10 +73,10 @@ export class Session {
     return session
   }
 
-  /** Runs the graph once. The feeds' buffers listed in `give` are moved to the thread, not copied, and are gone here afterwards. */
+  /** Runs the graph once; feeds that it has no input for are left out. The feeds' buffers listed in `give` are moved to the thread, not copied, and are gone here afterwards. */
   run(feeds: Tensors, { give = [], fetches }: { give?: string[]; fetches?: string[] } = {}): Promise<Tensors> {
     return this.send(
-      { kind: 'run', feeds, fetches },
+      { kind: 'run', feeds: Object.fromEntries(Object.entries(feeds).filter(([name]) => this.inputs.has(name))), fetches },
       give.map((name) => feeds[name].data.buffer as ArrayBuffer),
     )
   }

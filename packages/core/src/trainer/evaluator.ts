@@ -4,7 +4,7 @@ import { compileEvaluation } from '../compile/step.js'
 import type { VirtualTokens } from '../method/method.js'
 import type { Model } from '../model/model.js'
 import { chunksFor } from '../objective/causal-lm.js'
-import type { Batch, Example, Objective, Supervision } from '../objective/objective.js'
+import type { Example, Objective, Supervision } from '../objective/objective.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { float32, numbers, type Tensors } from '../runtime/tensor.js'
 
@@ -18,21 +18,10 @@ export interface Evaluation {
 /** Chunks of the output layer for batches of about `rows` supervised rows. */
 export const chunksOf = (model: Model, rows: number): number => chunksFor(rows, Number(model.logitsShape.at(-1)))
 
-/** The inputs of a compiled graph among all that could be fed. */
-export function feedsFor(names: ReadonlySet<string>, all: Tensors): Tensors {
-  return Object.fromEntries(Object.entries(all).filter(([name]) => names.has(name)))
-}
-export interface Fed {
-  feeds: Tensors
-  supervision: Supervision
-  batch: Batch
-}
-
 /** Runs an adapted model forward: loss and accuracy over examples, or logits per example. */
 export class Evaluator {
   private constructor(
     private readonly session: Session,
-    private readonly names: ReadonlySet<string>,
     private readonly model: Model,
     private readonly objective: Objective,
     private readonly chunks: number,
@@ -44,8 +33,7 @@ export class Evaluator {
   static async open(base: Model, options: Omit<AdaptOptions, 'training'>, { pad, batchSize, ...session }: SessionOptions & { pad: number; batchSize: number }): Promise<Evaluator> {
     const adapted = adapt(base, { ...options, training: false })
     const graph = compileEvaluation(adapted)
-    const names = new Set(graph.inputs.map((v) => v.name))
-    return new Evaluator(await Session.open(graph, session), names, base, options.objective, chunksOf(base, options.rows), pad, batchSize, adapted.virtualTokens)
+    return new Evaluator(await Session.open(graph, session), base, options.objective, chunksOf(base, options.rows), pad, batchSize, adapted.virtualTokens)
   }
 
   async evaluate(examples: readonly Example[], parameters: Float32Array, onProgress?: (done: number) => void): Promise<Evaluation> {
@@ -91,7 +79,7 @@ export class Evaluator {
     const batch = batchOf(examples, this.virtual, this.pad)
     const supervision = this.objective.supervise(batch, this.chunks)
     const own = modelFeeds(this.model.graph.inputs, batch, this.pad)
-    const outputs = await this.session.run(feedsFor(this.names, { ...own, ...supervision.feeds, parameters: float32(parameters) }))
+    const outputs = await this.session.run({ ...own, ...supervision.feeds, parameters: float32(parameters) })
     return { outputs, supervision }
   }
 }

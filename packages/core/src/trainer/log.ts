@@ -9,12 +9,16 @@ export class RunLog {
   write(entry: LogEntry): void {
     appendFileSync(this.path, `${JSON.stringify(entry)}\n`)
   }
-  /** Forgets what was logged after a step: a resumed run writes it again. */
+  /** Forgets what was logged after a step, and the evaluation that ends a run: a resumed run writes them again. */
   truncateAfter(step: number): void {
     if (!existsSync(this.path)) return
     const kept = readFileSync(this.path, 'utf8')
       .split('\n')
-      .filter((line) => line !== '' && (JSON.parse(line) as LogEntry).step <= step)
+      .filter((line) => line !== '')
+      .filter((line) => {
+        const entry = JSON.parse(line) as LogEntry
+        return entry.step <= step && entry.phase !== 'after'
+      })
     writeAtomically(this.path, kept.map((line) => `${line}\n`).join(''))
   }
 }

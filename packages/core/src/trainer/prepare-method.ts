@@ -45,6 +45,5 @@ export function prepareContext(base: Model, pad: number, seed: number): PrepareC
 async function runValues({ graph }: Model, values: Record<string, Value>, feeds: Tensors): Promise<Tensors> {
   const { graph: copy, copyOf } = graph.clone()
   const outputs = Object.fromEntries(Object.entries(values).map(([name, v]) => [name, copyOf(v)]))
-  const compiled = finish(new Builder(copy), outputs)
-  return runOnce(compiled, Object.fromEntries(compiled.inputs.map(({ name }) => [name, feeds[name]])))
+  return runOnce(finish(new Builder(copy), outputs), feeds)
 }

@@ -8,7 +8,7 @@ import type { Example, Objective } from '../objective/objective.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { float32, scalar, type Tensors } from '../runtime/tensor.js'
-import { chunksOf, feedsFor } from './evaluator.js'
+import { chunksOf } from './evaluator.js'
 
 export interface StepperOptions extends SessionOptions {
   base: Model
@@ -38,7 +38,6 @@ export class Stepper {
 
   private constructor(
     private readonly session: Session,
-    private readonly names: ReadonlySet<string>,
     private readonly adapted: Adapted,
     private readonly o: StepperOptions,
     start: Float32Array,
@@ -51,8 +50,7 @@ export class Stepper {
 
   static async open(adapted: Adapted, start: Float32Array, options: StepperOptions): Promise<Stepper> {
     const graph = compileStep(adapted, options)
-    const names = new Set(graph.inputs.map((v) => v.name))
-    return new Stepper(await Session.open(graph, options), names, adapted, options, start)
+    return new Stepper(await Session.open(graph, options), adapted, options, start)
   }
 
   /** One optimiser step t = 1, 2, … over one or more batches. The mean is over all their supervised rows together. */
@@ -94,8 +92,7 @@ export class Stepper {
   /** Runs the graph; the state vectors move to the session's thread and their successors come back. */
   private async run(feeds: Tensors): Promise<Tensors> {
     const state = Object.fromEntries(Object.entries(this.vectors).map(([name, v]) => [name, float32(v)]))
-    const all = feedsFor(this.names, { ...feeds, ...state })
-    const outputs = await this.session.run(all, { give: Object.keys(state) })
+    const outputs = await this.session.run({ ...feeds, ...state }, { give: Object.keys(state) })
     this.vectors = Object.fromEntries(Object.keys(state).map((name) => [name, outputs[next(name)].data as Float32Array]))
     return outputs
   }

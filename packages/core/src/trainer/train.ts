@@ -147,18 +147,19 @@ class Trainer {
     const result = await this.stepper.step(t, rate, this.batches(t))
     this.progress.step = t
     const seconds = (performance.now() - started) / 1000
+    const ranks = this.ranks()
     this.log.write({
       step: t,
       loss: result.loss,
       penalty: result.penalty,
-      ranks: this.ranks(),
+      ranks,
       gradient_norm: result.gradientNorm,
       learning_rate: rate,
       tokens: result.tokens,
       seconds,
       memory_mb: Math.round(process.memoryUsage.rss() / 2 ** 20),
     })
-    this.hooks.onStep?.({ ...result, ranks: this.ranks(), step: t, total: totalSteps, learningRate: rate, seconds })
+    this.hooks.onStep?.({ ...result, ranks, step: t, total: totalSteps, learningRate: rate, seconds })
     if (t % (training.eval_every ?? stepsPerEpoch) === 0 || t === totalSteps) await this.validate()
     if (t % training.save_every === 0) this.save('last')
   }

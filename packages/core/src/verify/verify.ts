@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import type { Graph } from '@graft/onnx'
 import { readTensors, withoutCopies } from '../adapter/files.js'
 import { fileKey, moduleKey } from '../adapter/keys.js'
 import { methodFor, objectiveFor, supportedOptions } from '../adapter/open.js'
@@ -62,7 +61,7 @@ async function guarded(model: Model, name: string, run: () => Promise<Check[]>):
 }
 
 async function forward(golden: Golden, model: Model): Promise<Check[]> {
-  const outputs = await runOnce(model.graph, needed(model.graph, golden.feeds))
+  const outputs = await runOnce(model.graph, golden.feeds)
   const logits = outputs[model.logits.name].data as Float32Array
   return [check('forward', greatestDifference(logits, golden.logits))]
 }
@@ -142,11 +141,9 @@ function trainedFrom(path: string, variables: Variables): Float32Array {
 }
 const torchNames = (v: Variable): string[] => [fileKey(v), moduleKey(v.name), v.name, `${moduleKey(v.name)}.weight`]
 
-const needed = (graph: Graph, feeds: Tensors): Tensors => Object.fromEntries(graph.inputs.map(({ name }) => [name, feeds[name]]))
-
 async function gradientCheck(golden: Golden, name: string, adapted: Adapted, setup: Setup, parameters: Float32Array): Promise<Check> {
   const graph = compileGradient(adapted)
-  const { gradient } = await runOnce(graph, needed(graph, { ...setup.feeds, parameters: float32(parameters) }))
+  const { gradient } = await runOnce(graph, { ...setup.feeds, parameters: float32(parameters) })
   return check('gradients', greatestRelative(gradient.data as Float32Array, join(golden.folder, name, 'gradients.safetensors'), adapted.variables))
 }
 
@@ -211,7 +208,7 @@ async function train(golden: Golden, name: string, adapted: Adapted, setup: Setu
       const ranks = adapter.ranks?.((p) => variables.read(trained.end, p))
       if (ranks && t > 1) trained.ranks.push(Object.values(ranks).reduce((a, b) => a + b, 0))
       const scalars = { scalars: float32(optimizer.scalars(t, lr)), method_scalars: float32(adapter.afterStep?.scalars(t, steps) ?? []) }
-      const outputs = await session.run(needed(graph, { ...setup.feeds, ...state, ...scalars }))
+      const outputs = await session.run({ ...setup.feeds, ...state, ...scalars })
       trained.losses.push(Number(outputs.loss.data[0]))
       state = Object.fromEntries(Object.keys(state).map((key) => [key, outputs[next(key)]]))
     }

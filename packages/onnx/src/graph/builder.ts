@@ -39,6 +39,13 @@ export class Builder {
     this.constants.set(key, value)
     return value
   }
+  /** The identity matrix, n × n. */
+  identity = (n: number): Value =>
+    this.constant(
+      'float32',
+      Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0)),
+      [n, n],
+    )
   ints = (values: readonly number[]): Value => this.constant('int64', values)
   int = (value: number): Value => this.constant('int64', [value], [])
   /** A scalar of the same float type as `like`. */
