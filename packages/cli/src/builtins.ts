@@ -1,4 +1,5 @@
 import { loadPlugins, Registry } from '@graft/core'
+import architectures from '@graft/architectures'
 import adalora from '@graft/adalora'
 import ia3 from '@graft/ia3'
 import lora from '@graft/lora'
@@ -23,8 +24,9 @@ export async function registryWith(plugins: string | undefined): Promise<Registr
   return registry
 }
 
-/** Methods that come with the command line, by the package they come from; all others are named in a config's plugins. */
+/** Architectures and methods that come with the command line, by the package they come from; all others are named in a config's plugins. */
 const builtins: Record<string, unknown> = {
+  '@graft/architectures': architectures,
   '@graft/lora': lora,
   '@graft/adalora': adalora,
   '@graft/prefix-tuning': prefixTuning,

@@ -1,5 +1,6 @@
 import 'reflect-metadata'
 import { type DependencyContainer, container as root } from 'tsyringe'
+import type { Architecture } from './architecture/architecture.js'
 import { GraftError, suggestion } from './errors.js'
 import type { PeftMethod } from './method/method.js'
 import { causalLm } from './objective/causal-lm.js'
@@ -7,10 +8,11 @@ import { imageClassification, sequenceClassification } from './objective/classif
 import type { Objective } from './objective/objective.js'
 
 /** The kinds of plugin, each a token of the container. */
-const tokens = { method: Symbol('method'), objective: Symbol('objective') }
+const tokens = { method: Symbol('method'), objective: Symbol('objective'), architecture: Symbol('architecture') }
 interface Kinds {
   method: PeftMethod
   objective: Objective
+  architecture: Architecture
 }
 export type Kind = keyof Kinds
 export type Plugin = Kinds[Kind]
@@ -29,7 +31,7 @@ const describe = (value: unknown): string =>
       ? `an object with the keys ${Object.keys(value).slice(0, 6).join(', ') || '(none)'}`
       : `a ${typeof value}`
 const badPlugin = (origin: string, got: string) =>
-  new GraftError('BAD_PLUGIN', `${origin} is not a plugin: its default export is ${got}; expected the result of definePeftMethod or defineObjective, or a list of them.`)
+  new GraftError('BAD_PLUGIN', `${origin} is not a plugin: its default export is ${got}; expected the result of definePeftMethod, defineObjective or defineArchitecture, or a list of them.`)
 
 /** What is installed: methods and objectives by name. The only user of tsyringe. */
 export class Registry {

@@ -1,5 +1,5 @@
 import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
-import { writeAtomically } from '@graft/onnx'
+import { bfloat16ToFloat, halfToFloat, writeAtomically } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 
 /** The safetensors container: 8 bytes header length, JSON header, raw tensors. https://github.com/huggingface/safetensors */
@@ -17,19 +17,41 @@ const bytesOf: Record<string, number> = { F32: 4, F64: 8, F16: 2, BF16: 2, I64: 
 /** Headers above this are refused before anything is allocated; the format's own limit. */
 const greatestHeader = 100_000_000
 
+/** Where one tensor lies in a file. */
+export interface LocatedTensor {
+  dtype: StoredTensor['dtype']
+  shape: readonly number[]
+  file: string
+  /** of its first byte, from the start of the file */
+  offset: number
+  length: number
+}
+
 /** Reads a whole file. Throws FILE_NOT_FOUND, or BAD_SAFETENSORS naming the tensor and what is wrong with it. */
 export function readSafetensors(path: string): SafetensorsFile {
+  const { tensors: located, metadata } = locateTensors(path)
+  const fd = openSync(path, 'r')
+  try {
+    const tensors = new Map([...located].map(([name, { dtype, shape, offset, length }]) => [name, { dtype, shape, data: take(fd, offset, length) }]))
+    return { tensors, metadata }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Reads the header alone: where every tensor lies. Sizes are checked before anything is allocated. Throws FILE_NOT_FOUND or BAD_SAFETENSORS. */
+export function locateTensors(path: string): { tensors: Map<string, LocatedTensor>; metadata: Record<string, string> } {
   if (!existsSync(path)) throw new GraftError('FILE_NOT_FOUND', `${path}: no such file.`)
   const fd = openSync(path, 'r')
   try {
     const size = fstatSync(fd).size
     if (size < 8) throw bad(path, `only ${size} bytes long`)
-    const headerLength = Number(Buffer.from(take(fd, 0, 8)).readBigUInt64LE())
-    if (headerLength > greatestHeader || 8 + headerLength > size) throw bad(path, `its header claims ${headerLength} bytes, the file has ${size}`)
-    const header = parseHeader(path, Buffer.from(take(fd, 8, headerLength)).toString())
-    const { __metadata__: metadata = {}, ...entries } = header
-    const start = 8 + headerLength
-    const tensors = new Map(Object.entries(entries).map(([name, entry]) => [name, readTensor(fd, path, name, entry, start, size)]))
+    const headerLength = Buffer.from(take(fd, 0, 8)).readBigUInt64LE()
+    if (headerLength > greatestHeader || 8n + headerLength > size) throw bad(path, `its header claims ${headerLength} bytes, the file has ${size}`)
+    const start = 8 + Number(headerLength)
+    const { __metadata__: metadata = {}, ...entries } = parseHeader(path, Buffer.from(take(fd, 8, start - 8)).toString())
+    const tensors = new Map(Object.entries(entries).map(([name, entry]) => [name, locate(path, name, entry, start, size)]))
+    requireApart(path, tensors)
     return { tensors, metadata: metadata as Record<string, string> }
   } finally {
     closeSync(fd)
@@ -50,21 +72,33 @@ const bad = (path: string, why: string) => new GraftError('BAD_SAFETENSORS', `${
 function parseHeader(path: string, text: string): Record<string, unknown> {
   try {
     const header: unknown = JSON.parse(text)
-    if (typeof header === 'object' && header !== null) return header as Record<string, unknown>
+    if (typeof header === 'object' && header !== null && !Array.isArray(header)) return header as Record<string, unknown>
   } catch {
     // falls through to the one error below
   }
   throw bad(path, 'its header is not JSON')
 }
 
-function readTensor(fd: number, path: string, name: string, entry: unknown, start: number, size: number): StoredTensor {
-  const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as { dtype?: StoredTensor['dtype']; shape?: number[]; data_offsets?: number[] }
-  if (!dtype || !bytesOf[dtype] || !Array.isArray(shape) || !Array.isArray(offsets)) throw bad(path, `tensor ${name} has no known dtype, shape and data_offsets`)
-  const [from, to] = offsets
+const isSize = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0
+
+function locate(path: string, name: string, entry: unknown, start: number, size: number): LocatedTensor {
+  const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as { dtype?: StoredTensor['dtype']; shape?: unknown[]; data_offsets?: unknown[] }
+  if (!dtype || !bytesOf[dtype]) throw bad(path, `tensor ${name} has type ${dtype ?? '(none)'}; known are ${Object.keys(bytesOf).join(', ')}`)
+  if (!Array.isArray(shape) || !shape.every(isSize)) throw bad(path, `tensor ${name} has no shape of whole numbers`)
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) throw bad(path, `tensor ${name} has no data_offsets of two whole numbers`)
+  const [from, to] = offsets as number[]
   const expected = shape.reduce((a, b) => a * b, 1) * bytesOf[dtype]
-  if (!(from >= 0) || !(to >= from) || start + to > size) throw bad(path, `tensor ${name} lies at bytes ${from}–${to} of ${size - start}`)
+  if (to < from || start + to > size) throw bad(path, `tensor ${name} lies at bytes ${from}–${to} of ${size - start}`)
   if (to - from !== expected) throw bad(path, `tensor ${name} is ${dtype}[${shape.join(', ')}], ${expected} bytes, but takes ${to - from}`)
-  return { dtype, shape, data: take(fd, start + from, to - from) }
+  return { dtype, shape, file: path, offset: start + from, length: to - from }
+}
+
+function requireApart(path: string, tensors: ReadonlyMap<string, LocatedTensor>): void {
+  const order = [...tensors].filter(([, t]) => t.length > 0).sort(([, a], [, b]) => a.offset - b.offset)
+  order.forEach(([name, { offset }], i) => {
+    const [before, previous] = order[i - 1] ?? []
+    if (previous && previous.offset + previous.length > offset) throw bad(path, `tensors ${before} and ${name} overlap`)
+  })
 }
 
 /** Writes a file atomically; tensors in the order given, the header padded to 8 bytes as HF's writer does. */
@@ -96,19 +130,13 @@ export function storedNumbers(data: Float32Array, shape: readonly number[], dtyp
 }
 
 /** A tensor's numbers as float32; whole numbers up to 2²⁴ are exact. Throws UNSUPPORTED_TYPE for truth values and bytes. */
-export function floatsOf({ dtype, data }: StoredTensor, name: string): Float32Array {
+export function floatsOf({ dtype, data }: Pick<StoredTensor, 'dtype' | 'data'>, name: string): Float32Array {
   const buffer = new Uint8Array(data).buffer
   if (dtype === 'F32') return new Float32Array(buffer)
   if (dtype === 'I32') return Float32Array.from(new Int32Array(buffer))
   if (dtype === 'I64') return Float32Array.from(new BigInt64Array(buffer), Number)
   if (dtype === 'F64') return Float32Array.from(new Float64Array(buffer))
-  if (dtype === 'BF16') return new Float32Array(Uint32Array.from(new Uint16Array(buffer), (h) => h << 16).buffer)
-  if (dtype === 'F16') return Float32Array.from(new Uint16Array(buffer), halfToFloat)
+  if (dtype === 'BF16') return bfloat16ToFloat(new Uint16Array(buffer))
+  if (dtype === 'F16') return halfToFloat(new Uint16Array(buffer))
   throw new GraftError('UNSUPPORTED_TYPE', `Tensor ${name} is ${dtype}; numbers are expected.`)
-}
-function halfToFloat(h: number): number {
-  const [sign, exponent, fraction] = [h >> 15 ? -1 : 1, (h >> 10) & 31, h & 1023]
-  if (exponent === 0) return sign * fraction * 2 ** -24
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
 }

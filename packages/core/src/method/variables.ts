@@ -1,4 +1,4 @@
-import { type Builder, byteLength, elements, readBytes, type Value } from '@graft/onnx'
+import { type Builder, elements, floatValues, type Value } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import type { WeightSlot } from '../model/site.js'
 import { Random } from './random.js'
@@ -29,9 +29,8 @@ export function copyOf(slot: WeightSlot): Initialiser {
   // Read now: once the slot is mapped to a variable, what was there is out of its sight.
   const { constant, name, transposed } = slot
   return () => {
-    if (constant?.dtype !== 'float32') throw new GraftError('NOT_TRAINABLE', `Parameter ${name} can't be trained: it is ${constant?.dtype ?? 'computed'}, float32 is needed.`)
-    const bytes = new Uint8Array(readBytes(constant.data))
-    const stored = new Float32Array(bytes.buffer, 0, byteLength('float32', constant.shape) / 4)
+    const stored = constant && floatValues(constant)
+    if (!constant || !stored) throw new GraftError('NOT_TRAINABLE', `Parameter ${name} can't be trained: it is ${constant?.dtype ?? 'computed'}, floating-point numbers are needed.`)
     return transposed ? transpose(stored, constant.shape[0], constant.shape[1]) : stored
   }
 }

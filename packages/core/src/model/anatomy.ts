@@ -1,6 +1,6 @@
 import { type Builder, intAttribute, isFloat, type Node, readBytes, type TensorData, type Value } from '@graft/onnx'
 import { skippedModule, wrapperPrefix } from './paths.js'
-import { type ConvSite, type EmbeddingSite, InputSlot, type LinearSite, type NormSite, type Site, ValueSlot, WeightSlot } from './site.js'
+import { type ConvSite, type EmbeddingSite, InputSlot, type LinearSite, type NormSite, type Site, storedConstant, ValueSlot, WeightSlot } from './site.js'
 
 /** Finds the modules of a graph: linear layers, embeddings, norms and convolutions, with the paths their exporter left. */
 export function anatomy(g: Builder): Site[] {
@@ -29,7 +29,7 @@ function unwrap({ graph }: Builder, prefix: string): void {
 
 const parameterName = /^([\w.]+)\.(?:weight|bias)$/
 type Finder = (g: Builder, node: Node) => Site | undefined
-const isParameter = (v: Value | null | undefined, rank: number): v is Value => !!v?.data && isFloat(v.dtype) && v.shape?.length === rank
+const isParameter = (v: Value | null | undefined, rank: number): v is Value => !!v && !!storedConstant(v) && isFloat(v.dtype) && v.shape?.length === rank
 
 /** The module a node belongs to: its scope, else the name of its parameter without ".weight" or ".bias". */
 function pathOf(node: Node, ...parameters: (Value | null | undefined)[]): string {
@@ -48,7 +48,7 @@ function addedBias(y: Value): { node: Node; index: number } | undefined {
 
 const linear: Finder = (g, node) => {
   const [x, w] = node.inputs
-  if (!x || x.data || !isParameter(w, 2) || intAttribute(node, 'transA', 0)) return undefined
+  if (!x || storedConstant(x) || !isParameter(w, 2) || intAttribute(node, 'transA', 0)) return undefined
   const transposed = intAttribute(node, 'transB', 0) === 0
   const [outFeatures, inFeatures] = (transposed ? [...(w.shape ?? [])].reverse() : w.shape) as number[]
   const y = node.outputs[0] as Value
@@ -122,7 +122,7 @@ function unfoldUnitOffset(g: Builder, node: Node): void {
 
 const conv: Finder = (g, node) => {
   const [, w, bias] = node.inputs
-  if (!w?.data) return undefined
+  if (!w || !storedConstant(w)) return undefined
   const site: ConvSite = {
     kind: 'conv', path: pathOf(node, w, bias), node,
     input: new InputSlot(g.graph, node, 0),

@@ -1,6 +1,9 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { Builder, type Graph, readOnnx, type Shape, shapeOf, simplify, type Value } from '@graft/onnx'
+import type { Architecture, Task } from '../architecture/architecture.js'
+import { hasCheckpoint } from '../architecture/checkpoint.js'
+import { type BuildOptions, buildModel } from '../architecture/open.js'
 import { GraftError, suggestion } from '../errors.js'
 import { anatomy } from './anatomy.js'
 import { attentions } from './attention.js'
@@ -20,14 +23,24 @@ export class Model {
     readonly file: string,
     /** the folder that holds config.json and tokenizer.json */
     readonly folder: string,
+    /** what it was built for; unknown for an ONNX file */
+    readonly task?: Task,
   ) {
     this.g = new Builder(graph)
     this.sites = anatomy(this.g)
   }
 
-  /** Opens a model from an .onnx file, or a folder with model.onnx or onnx/model.onnx. Throws MODEL_NOT_FOUND and what readOnnx throws. */
-  static open(path: string): Model {
-    const file = findOnnx(path)
+  /**
+   * Opens a model: an .onnx file, a Hugging Face folder (config.json and safetensors) of one of `architectures`, or a folder with
+   * model.onnx or onnx/model.onnx. Throws MODEL_NOT_FOUND, and what building or reading ONNX throws.
+   */
+  static open(path: string, { architectures = [], ...options }: OpenOptions = {}): Model {
+    const full = existing(path)
+    if (isCheckpoint(full)) {
+      const { graph, file, task } = buildModel(full, architectures, options)
+      return new Model(graph, file, full, task)
+    }
+    const file = findOnnx(full)
     const graph = readOnnx(file)
     simplify(graph)
     const model = new Model(graph, file, folderOf(file))
@@ -38,7 +51,7 @@ export class Model {
 
   /** A copy to adapt: nodes of its own, weights shared. */
   fork(): Model {
-    return new Model(this.graph.clone().graph, this.file, this.folder)
+    return new Model(this.graph.clone().graph, this.file, this.folder, this.task)
   }
 
   private of<K extends Site['kind']>(kind: K): Extract<Site, { kind: K }>[] {
@@ -129,14 +142,28 @@ export class Model {
   }
 }
 
-function findOnnx(path: string): string {
+export interface OpenOptions extends BuildOptions {
+  /** those that a Hugging Face folder may be of */
+  architectures?: readonly Architecture[]
+}
+
+function existing(path: string): string {
   const full = resolve(path)
-  if (!existsSync(full)) throw new GraftError('MODEL_NOT_FOUND', `${path}: no such file or folder. Give an .onnx file, or a folder that holds onnx/model.onnx.`)
+  if (existsSync(full)) return full
+  throw new GraftError('MODEL_NOT_FOUND', `${path}: no such file or folder. Give a Hugging Face folder (config.json and model.safetensors), or an .onnx file.`)
+}
+/** Whether a path is a folder with a model's weights in safetensors. */
+export const isCheckpoint = (path: string): boolean => statSync(path).isDirectory() && hasCheckpoint(path)
+
+function findOnnx(full: string): string {
   if (!statSync(full).isDirectory()) return full
   const found = ['model.onnx', 'onnx/model.onnx'].map((f) => join(full, f)).find(existsSync)
-  if (!found) throw new GraftError('MODEL_NOT_FOUND', `${path}: the folder holds neither model.onnx nor onnx/model.onnx. Export the model to ONNX first.`)
+  if (!found) throw new GraftError('MODEL_NOT_FOUND', `${full}: the folder holds no weights: neither model.safetensors (or its index) nor model.onnx nor onnx/model.onnx.${pickled(full)}`)
   return found
 }
+const pickled = (folder: string): string =>
+  existsSync(join(folder, 'pytorch_model.bin')) ? ' pytorch_model.bin runs code when it is loaded, so Graft does not read it; convert it to safetensors (huggingface.co/spaces/safetensors/convert).' : ''
+
 function folderOf(file: string): string {
   const folder = dirname(file)
   return existsSync(join(folder, 'config.json')) || !existsSync(join(dirname(folder), 'config.json')) ? folder : dirname(folder)

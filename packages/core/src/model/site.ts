@@ -43,6 +43,12 @@ export class InputSlot {
   }
 }
 
+/** The constant that a value is, or is cast from: half-precision weights are stored as they are and cast where they are used. */
+export function storedConstant(v: Value): Value | undefined {
+  if (v.data) return v
+  return v.producer?.op === 'Cast' ? storedConstant(v.producer.inputs[0] as Value) : undefined
+}
+
 /** A parameter as one module uses it. Equal parameters that an exporter stored once are still separate slots. */
 export class WeightSlot {
   constructor(
@@ -59,8 +65,8 @@ export class WeightSlot {
   }
   /** The frozen parameter as stored, or undefined once a method mapped it to something computed. */
   get constant(): Constant | undefined {
-    const { data, dtype, shape } = this.stored
-    return data && { data, dtype, shape: shape as readonly number[] }
+    const { data, dtype, shape } = storedConstant(this.stored) ?? {}
+    return data && dtype && { data, dtype, shape: shape as readonly number[] }
   }
   /** Shape as torch's module holds it. */
   get shape(): readonly number[] {

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { configFile, readAdapterConfig } from '../adapter/files.js'
 import { floatsOf, readSafetensors, type StoredTensor } from '../adapter/safetensors.js'
+import { hasCheckpoint } from '../architecture/checkpoint.js'
 import { GraftError } from '../errors.js'
 import type { Model } from '../model/model.js'
 import type { Example } from '../objective/objective.js'
@@ -10,7 +11,7 @@ import { float32, int64, type Tensor, type Tensors } from '../runtime/tensor.js'
 /** A folder of reference results: what HF PEFT computes for one model, per method. */
 export interface Golden {
   folder: string
-  /** .onnx files of the same model, from different exporters */
+  /** the same model from different exporters, and as a Hugging Face folder */
   exports: readonly string[]
   cases: readonly string[]
   feeds: Tensors
@@ -28,6 +29,13 @@ export interface Trajectory {
   optimizer: { lr: number; betas: [number, number]; eps: number; weight_decay: number }
 }
 
+/** A folder's model: an ONNX file, or a Hugging Face folder. */
+function modelIn(folder: string): string[] {
+  if (hasCheckpoint(folder)) return [folder]
+  const file = join(folder, 'model.onnx')
+  return existsSync(file) ? [file] : []
+}
+
 /** Opens a folder of reference results. Throws NOT_GOLDEN saying what is missing. */
 export function openGolden(folder: string): Golden {
   for (const file of ['batch.safetensors', 'forward.safetensors'])
@@ -41,7 +49,7 @@ export function openGolden(folder: string): Golden {
   const entries = readdirSync(folder).filter((name) => statSync(join(folder, name)).isDirectory())
   return {
     folder,
-    exports: entries.map((name) => join(folder, name, 'model.onnx')).filter(existsSync),
+    exports: entries.flatMap((name) => modelIn(join(folder, name))),
     cases: entries.filter((name) => existsSync(join(folder, name, 'start', configFile))),
     feeds: Object.fromEntries([...batch].filter(([name]) => name !== 'labels').map(([name, t]) => [name, tensorOf(name, t)])),
     logits: floatsOf(required(forward, 'logits', folder), 'logits'),
@@ -81,5 +89,5 @@ function examplesOf(tensors: Map<string, StoredTensor>, folder: string): Example
 
 export const caseConfig = (golden: Golden, name: string) => readAdapterConfig(join(golden.folder, name, 'start'))
 export const trajectoryOf = (golden: Golden, name: string): Trajectory => JSON.parse(readFileSync(join(golden.folder, name, 'trajectory.json'), 'utf8'))
-/** onnx, onnx-script, … */
+/** onnx, onnx-script, model, … */
 export const exportName = (model: Model): string => basename(join(model.file, '..'))

@@ -41,9 +41,9 @@ const check = (name: Check['name'], difference: number): Check => ({ name, diffe
 export async function* verify(folder: string, registry: Registry, only?: string): AsyncGenerator<CaseReport> {
   const golden = openGolden(folder)
   if (only && !golden.cases.includes(only)) throw new GraftError('UNKNOWN_CASE', `${folder}: no case ${only}. Known: ${golden.cases.join(', ')}.`)
-  if (golden.exports.length === 0) throw new GraftError('NOT_GOLDEN', `${folder}: no onnx/model.onnx to verify.`)
+  if (golden.exports.length === 0) throw new GraftError('NOT_GOLDEN', `${folder}: no model to verify, neither onnx/model.onnx nor model/ with config.json and model.safetensors.`)
   for (const file of golden.exports) {
-    const model = Model.open(file)
+    const model = Model.open(file, { architectures: registry.all('architecture') })
     if (!only) yield await guarded(model, 'forward', () => forward(golden, model))
     for (const name of only ? [only] : golden.cases) yield await guarded(model, name, () => verifyCase(golden, model, name, registry))
   }
@@ -61,7 +61,8 @@ async function guarded(model: Model, name: string, run: () => Promise<Check[]>):
 }
 
 async function forward(golden: Golden, model: Model): Promise<Check[]> {
-  const outputs = await runOnce(model.graph, golden.feeds)
+  const feeds = { ...modelFeeds(model.graph.inputs, batchOf(golden.examples, undefined, golden.pad), golden.pad), ...golden.feeds }
+  const outputs = await runOnce(model.graph, feeds)
   const logits = outputs[model.logits.name].data as Float32Array
   return [check('forward', greatestDifference(logits, golden.logits))]
 }

@@ -2,6 +2,7 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import { GraftError } from '../graph/errors.js'
 import { type Constant, type DType, dtypeOfCode, dtypes, type Known, type TensorData } from '../graph/types.js'
 import { knownLimit } from '../graph/ops/spec.js'
+import { bfloat16ToFloat, halfToFloat } from './halves.js'
 import type { TensorProto } from './gen/onnx-ml_pb.js'
 
 export const elements = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
@@ -43,6 +44,17 @@ export function numbersOf(constant: Constant): number[] | undefined {
   if (!view) return undefined
   const bytes = readBytes(constant.data)
   return Array.from(view(new Uint8Array(bytes).buffer), Number)
+}
+
+const floatViews: Partial<Record<DType, (b: ArrayBuffer) => Float32Array>> = {
+  float32: (b) => new Float32Array(b),
+  float64: (b) => Float32Array.from(new Float64Array(b)),
+  float16: (b) => halfToFloat(new Uint16Array(b)),
+  bfloat16: (b) => bfloat16ToFloat(new Uint16Array(b)),
+}
+/** A float constant's numbers as float32, in a buffer of their own; undefined for other types. */
+export function floatValues({ dtype, data }: Constant): Float32Array | undefined {
+  return floatViews[dtype]?.(new Uint8Array(readBytes(data)).buffer)
 }
 
 /** Contents worth knowing at compile time: scalars and short vectors. */

@@ -1,3 +1,4 @@
+import { attention } from './attention.js'
 import { convolutions } from './convolution.js'
 import { elementwise } from './elementwise.js'
 import { gathers } from './gather.js'
@@ -8,7 +9,7 @@ import type { GradientTable } from './rule.js'
 import { shapes } from './shape.js'
 
 /** Every gradient rule, by `Op` or `domain::Op`. */
-export const gradientRules: GradientTable = { ...elementwise, ...matmul, ...shapes, ...gathers, ...reductions, ...normalisations, ...convolutions }
+export const gradientRules: GradientTable = { ...elementwise, ...matmul, ...shapes, ...gathers, ...reductions, ...normalisations, ...convolutions, ...attention }
 
 /** Operators whose outputs carry no gradient by nature: integers, truth values, steps. */
 export const nonDifferentiable: ReadonlySet<string> = new Set([

@@ -144,6 +144,7 @@ export const computeOps: OpTable = {
   LogSoftmax: rowwise,
   LayerNormalization: layerNorm,
   SimplifiedLayerNormalization: layerNorm,
+  'com.microsoft::RotaryEmbedding': sameAsFirst(4),
   RMSNormalization: sameAsFirst(2),
   BatchNormalization: sameAsFirst(5),
   InstanceNormalization: sameAsFirst(3),

@@ -1,0 +1,46 @@
+import { type ArchitectureContext, defineArchitecture, type Value } from '@graft/core'
+import { activation } from './blocks/activations.js'
+import { bertEncoder, encoderInputs, type EncoderSizes, encoderSizes } from './blocks/bert-encoder.js'
+import { firstToken, vocabularyLogits } from './blocks/heads.js'
+import { Scope } from './blocks/scope.js'
+
+/** BERT (Devlin et al., 2019, arXiv 1810.04805). */
+export const bert = defineArchitecture({
+  name: 'bert',
+  modelTypes: ['bert'],
+  tasks: ['masked-lm', 'sequence-classification', 'token-classification', 'features'],
+  prefix: 'bert',
+  // Checkpoints of the first release call a norm's parameters gamma and beta.
+  names: (parameter) => (parameter.includes('LayerNorm.') ? [parameter.replace(/weight$/, 'gamma').replace(/bias$/, 'beta')] : []),
+  build,
+})
+
+function build(c: ArchitectureContext): Record<string, Value> {
+  const { g, config } = c
+  const sizes = encoderSizes(config)
+  const root = new Scope(c)
+  const model = root.in(c.task === 'features' ? '' : 'bert')
+  const inputs = encoderInputs(c)
+  const at = model.in('embeddings')
+  const parts = [
+    at.embedding('word_embeddings', inputs.ids, sizes.rows, sizes.width),
+    at.embedding('token_type_embeddings', inputs.types, config.count('type_vocab_size', 2), sizes.width),
+    at.embedding('position_embeddings', inputs.positions, config.count('max_position_embeddings'), sizes.width),
+  ]
+  const embedded = at.layerNorm('LayerNorm', at.run(() => parts.reduce(g.add)), sizes.width, sizes.epsilon) // biome-ignore format: one thing
+  const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
+  if (c.task === 'features') return { hidden }
+  if (c.task === 'masked-lm') return { logits: maskedLogits(c, root, model, sizes, hidden) }
+  if (c.task === 'token-classification') return { logits: root.head('classifier', hidden, sizes.width, c.labels) }
+  const dense = model.in('pooler').head('dense', firstToken(g, hidden), sizes.width, sizes.width)
+  return { logits: root.head('classifier', model.in('pooler').run(() => g.tanh(dense)), sizes.width, c.labels) } // biome-ignore format: one thing
+}
+
+function maskedLogits(c: ArchitectureContext, root: Scope, model: Scope, { width, rows, epsilon }: EncoderSizes, hidden: Value): Value {
+  const at = root.in('cls.predictions')
+  const dense = at.in('transform').linear('dense', hidden, width, width)
+  const normed = at.in('transform').layerNorm('LayerNorm', at.run(() => activation(c.config, 'hidden_act', 'gelu')(c.g, dense)), width, epsilon) // biome-ignore format: one thing
+  const tied = c.config.flag('tie_word_embeddings', true) ? model.in('embeddings.word_embeddings').path : undefined
+  const logits = vocabularyLogits(c, { scope: at, name: 'decoder', width, rows, tied }, normed)
+  return at.run(() => c.g.add(logits, at.parameter('bias', [rows])))
+}

@@ -1,0 +1,67 @@
+import { type ArchitectureContext, type Builder, shapeOf, type Value } from '@graft/core'
+
+/** [batch, sequence, heads·width] → [batch, heads, sequence, width] */
+export function splitHeads(g: Builder, x: Value, heads: number, width: number): Value {
+  return g.transpose(g.op('Reshape', [x, g.ints([0, 0, heads, width])]), [0, 2, 1, 3])
+}
+/** [batch, heads, sequence, width] → [batch, sequence, heads·width] */
+export function joinHeads(g: Builder, x: Value): Value {
+  const [, heads, , width] = shapeOf(x)
+  return g.op('Reshape', [g.transpose(x, [0, 2, 1, 3]), g.ints([0, 0, Number(heads) * Number(width)])])
+}
+
+export interface Heads {
+  /** [batch, heads, sequence, width] */
+  query: Value
+  /** [batch, key heads, total, width]; key heads divide heads */
+  key: Value
+  value: Value
+}
+export interface AttentionOptions {
+  /** added to scores, broadcast against [batch, heads, sequence, total] with one head */
+  bias?: Value
+  /** added to scores too, [batch or 1, heads, sequence or 1, total] */
+  headBias?: Value
+  /** of queries · keys; 1/√width when left out */
+  scale?: number
+  /** scores are squashed into ±softcap by tanh */
+  softcap?: number
+}
+
+/**
+ * softmax(scale·queries·keysᵀ + bias)·values, [batch, heads, sequence, width]. Queries that share a key head are stacked along the
+ * sequence, so keys and values are never repeated (grouped-query attention, Ainslie et al., 2023, arXiv 2305.13245).
+ */
+export function attend(g: Builder, { query, key, value }: Heads, { bias, headBias, scale, softcap }: AttentionOptions): Value {
+  const [batch, heads, sequence, width] = shapeOf(query)
+  const [, keyHeads, total] = shapeOf(key)
+  const groups = Number(heads) / Number(keyHeads)
+  const grouped = groups === 1 ? query : g.op('Reshape', [query, g.ints([0, Number(keyHeads), -1, Number(width)])])
+  const raw = g.matMul(grouped, key, { transB: true, alpha: scale ?? 1 / Math.sqrt(Number(width)) })
+  const perHead = groups === 1 ? raw : g.reshape(raw, [batch, heads, sequence, total])
+  const capped = softcap === undefined ? perHead : g.scale(g.tanh(g.scale(perHead, 1 / softcap)), softcap)
+  const scores = [headBias, bias].reduce<Value>((s, b) => (b ? g.add(s, b) : s), capped)
+  const probabilities = g.softmax(scores)
+  const stacked = groups === 1 ? probabilities : g.reshape(probabilities, shapeOf(raw))
+  const mixed = g.matMul(stacked, value)
+  return groups === 1 ? mixed : g.reshape(mixed, [batch, heads, sequence, shapeOf(value)[3]])
+}
+
+/** Keys and values seen so far: in generation, past ones come in and all go out, as `past_key_values.N.key` and `present.N.key`. */
+export class Cache {
+  readonly outputs: Record<string, Value> = {}
+  constructor(private readonly c: Pick<ArchitectureContext, 'g' | 'cache'>) {}
+
+  extend(layer: number, heads: Pick<Heads, 'key' | 'value'>): { key: Value; value: Value } {
+    if (!this.c.cache) return heads
+    return { key: this.join(layer, 'key', heads.key), value: this.join(layer, 'value', heads.value) }
+  }
+  private join(layer: number, part: 'key' | 'value', now: Value): Value {
+    const { g } = this.c
+    const [batch, heads, , width] = shapeOf(now)
+    const past = g.graph.addInput(`past_key_values.${layer}.${part}`, 'float32', [batch, heads, 'past_sequence', width])
+    const all = g.concat([past, now], 2)
+    this.outputs[`present.${layer}.${part}`] = all
+    return all
+  }
+}

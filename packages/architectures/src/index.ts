@@ -1,0 +1,37 @@
+import type { Architecture } from '@graft/core'
+import { bert } from './bert.js'
+import { bloom } from './bloom.js'
+import { clip } from './clip.js'
+import { distilbert } from './distilbert.js'
+import { gemma2 } from './gemma2.js'
+import { gemma3 } from './gemma3.js'
+import { gpt2 } from './gpt2.js'
+import { gptNeoX } from './gpt-neox.js'
+import { gptj } from './gptj.js'
+import { llama } from './llama.js'
+import { mistral } from './mistral.js'
+import { modernbert } from './modernbert.js'
+import { opt } from './opt.js'
+import { phi3 } from './phi3.js'
+import { qwen2 } from './qwen2.js'
+import { qwen3 } from './qwen3.js'
+import { roberta } from './roberta.js'
+import { t5 } from './t5.js'
+import { vit } from './vit.js'
+
+export * from './blocks/activations.js'
+export * from './blocks/attention.js'
+export * from './blocks/gated-decoder.js'
+export * from './blocks/heads.js'
+export * from './blocks/images.js'
+export * from './blocks/inputs.js'
+export * from './blocks/masks.js'
+export * from './blocks/relative-positions.js'
+export * from './blocks/rope.js'
+export * from './blocks/scope.js'
+
+/** Every architecture that comes with Graft. */
+const architectures: readonly Architecture[] = [
+  llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3, gptNeoX, gptj, gpt2, opt, bloom, bert, roberta, distilbert, modernbert, t5, vit, clip,
+] // biome-ignore format: a list
+export default architectures

@@ -1,0 +1,15 @@
+import { defineArchitecture } from '@graft/core'
+import { gatedDecoder, llamaLike } from './blocks/gated-decoder.js'
+import { decoderTasks } from './blocks/heads.js'
+
+/** LLaMA 1 to 3 (Touvron et al., 2023, arXiv 2302.13971) and its derivatives: Alpaca, Vicuña, SmolLM, … */
+export const llama = defineArchitecture({
+  name: 'llama',
+  modelTypes: ['llama'],
+  tasks: decoderTasks,
+  prefix: 'model',
+  build: (c) => {
+    const bias = c.config.flag('attention_bias', false)
+    return gatedDecoder(c, { ...llamaLike(c.config), qkvBias: bias, outputBias: bias, mlpBias: c.config.flag('mlp_bias', false) })
+  },
+})

@@ -1,0 +1,12 @@
+import { defineArchitecture } from '@graft/core'
+import { gatedDecoder, llamaLike, slidingLayers } from './blocks/gated-decoder.js'
+import { decoderTasks } from './blocks/heads.js'
+
+/** Phi-3 and Phi-4-mini (Abdin et al., 2024, arXiv 2404.14219): LLaMA with fused projections. */
+export const phi3 = defineArchitecture({
+  name: 'phi3',
+  modelTypes: ['phi3'],
+  tasks: decoderTasks,
+  prefix: 'model',
+  build: (c) => gatedDecoder(c, { ...llamaLike(c.config), fused: true, layers: slidingLayers(c.config, () => true) }),
+})

@@ -1,0 +1,59 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join, resolve, sep } from 'node:path'
+import { GraftError } from '../errors.js'
+import { type LocatedTensor, locateTensors } from '../adapter/safetensors.js'
+
+const single = 'model.safetensors'
+const index = 'model.safetensors.index.json'
+
+/** Whether a folder holds weights as Hugging Face's transformers saves them, whole or in shards. */
+export const hasCheckpoint = (folder: string): boolean => [single, index].some((name) => existsSync(join(folder, name)))
+
+/** A model's weights on disk: only headers are read, tensors stay where they lie. */
+export class Checkpoint {
+  private constructor(
+    /** the file that names the checkpoint in messages */
+    readonly file: string,
+    readonly tensors: ReadonlyMap<string, LocatedTensor>,
+  ) {}
+
+  /** Throws NO_WEIGHTS, BAD_SHARDS, and what reading a safetensors header throws. */
+  static open(folder: string): Checkpoint {
+    const whole = join(folder, single)
+    if (existsSync(whole)) return new Checkpoint(whole, locateTensors(whole).tensors)
+    const sharded = join(folder, index)
+    if (existsSync(sharded)) return new Checkpoint(sharded, shards(folder, sharded))
+    throw new GraftError('NO_WEIGHTS', `${folder}: neither ${single} nor ${index} is there.`)
+  }
+}
+
+/** The tensors of all shards that an index names; each must lie in the folder, and each tensor in the shard that the index says. */
+function shards(folder: string, path: string): Map<string, LocatedTensor> {
+  const map = weightMap(path)
+  const opened = new Map<string, Map<string, LocatedTensor>>()
+  for (const name of new Set(Object.values(map))) {
+    const file = resolve(folder, name)
+    if (!file.startsWith(resolve(folder) + sep)) throw new GraftError('ESCAPING_PATH', `${path}: shard ${name} points outside the model's folder. Refused.`)
+    if (!existsSync(file)) throw new GraftError('BAD_SHARDS', `${path}: shard ${name} is missing. Fetch the model again.`)
+    opened.set(name, locateTensors(file).tensors)
+  }
+  return new Map(
+    Object.entries(map).map(([tensor, name]) => {
+      const found = opened.get(name)?.get(tensor)
+      if (!found) throw new GraftError('BAD_SHARDS', `${path}: tensor ${tensor} should lie in ${name}, which does not hold it. Fetch the model again.`)
+      return [tensor, found]
+    }),
+  )
+}
+
+function weightMap(path: string): Record<string, string> {
+  let map: unknown
+  try {
+    map = (JSON.parse(readFileSync(path, 'utf8')) as { weight_map?: unknown } | null)?.weight_map
+  } catch (cause) {
+    throw new GraftError('BAD_SHARDS', `${path}: not JSON (${(cause as Error).message}).`, { cause })
+  }
+  if (typeof map !== 'object' || map === null || !Object.values(map).every((v) => typeof v === 'string'))
+    throw new GraftError('BAD_SHARDS', `${path}: key weight_map, from tensor names to shard files, is missing.`)
+  return map as Record<string, string>
+}
