@@ -110,8 +110,8 @@ describe('the data', () => {
   it('file missing', async () => {
     expect((await failure({ data: { train: 'none.jsonl' } })).stderr).toMatch(/none\.jsonl: no such data file/)
   })
-  it('line not JSON: file and line', async () => {
-    expect((await failure({}, [...good, '{"text": "cut off'])).stderr).toMatch(/train\.jsonl:5: not JSON/)
+  it('line not JSON: file, line and column', async () => {
+    expect((await failure({}, [...good, '{"text": "cut off'])).stderr).toMatch(/train\.jsonl:5:1[78]: not JSON/)
   })
   it('field missing: names the fields there are', async () => {
     expect((await failure({}, [...good, '{"txt":"where","label":"a"}'])).stderr).toMatch(/train\.jsonl:5: expected a text in field text.*Did you mean txt\?/s)

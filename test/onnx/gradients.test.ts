@@ -22,6 +22,11 @@ const distinct = (...shape: number[]): CaseInput => {
 }
 const bools = (shape: number[], values: number[]): CaseInput => ({ shape, values, dtype: 'bool' })
 
+/** heads or joined heads, positions, cosines and sines of four positions */
+const rotary = (shape: number[], pairs: number): CaseInput[] => {
+  const table = (f: (angle: number) => number): CaseInput => ({ shape: [4, pairs], values: Array.from({ length: 4 * pairs }, (_, i) => f(0.7 * i)), constant: true })
+  return [images(...shape), { shape: [2, 3], values: [0, 1, 2, 1, 3, 0], dtype: 'int64', free: [0] }, table(Math.cos), table(Math.sin)]
+}
 type Variant = Omit<GradientCase, 'op'>
 const broadcasts: [number[], number[]][] = [
   [[2, 3], [2, 3]],
@@ -79,6 +84,12 @@ const cases: Record<string, Variant[]> = {
   Mish: smooth,
   PRelu: [{ inputs: [distinct(2, 3), x(3)] }, { inputs: [distinct(2, 3, 2), x(3, 1)] }],
   Gelu: unary(x, {}, { approximate: 'tanh' }),
+  'com.microsoft::RotaryEmbedding': [
+    { inputs: rotary([2, 2, 3, 4], 2), attributes: { interleaved: 0 } },
+    { inputs: rotary([2, 2, 3, 4], 2), attributes: { interleaved: 1 } },
+    { inputs: rotary([2, 2, 3, 6], 2), attributes: { interleaved: 0, rotary_embedding_dim: 4, num_heads: 2 } },
+    { inputs: rotary([2, 3, 8], 2), attributes: { interleaved: 0 } },
+  ],
   'com.microsoft::QuickGelu': unary(x, {}, { alpha: 1 }, { alpha: 1.702 }),
   Clip: [
     { inputs: [distinct(2, 3), { shape: [], values: [-0.8], constant: true }, { shape: [], values: [0.8], constant: true }] },

@@ -55,3 +55,27 @@ export class Progress {
     this.bar = undefined
   }
 }
+
+/** Counts what has no known end, on the error stream: every few seconds, with the speed. */
+export class Counter {
+  done = 0
+  private readonly started = performance.now()
+  private shown = performance.now()
+
+  constructor(
+    private readonly silent: boolean,
+    private readonly unit: string,
+  ) {}
+
+  count(): void {
+    this.done++
+    const now = performance.now()
+    if (this.silent || now - this.shown < (process.stderr.isTTY ? 200 : 5000)) return
+    this.shown = now
+    const text = `${this.done} ${this.unit} · ${(this.done / ((now - this.started) / 1000)).toFixed(1)}/s`
+    process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text}\n`)
+  }
+  stop(): void {
+    if (!this.silent && process.stderr.isTTY) process.stderr.write('\r\x1b[K')
+  }
+}

@@ -5,13 +5,22 @@ import { GraftError, suggestion } from './errors.js'
 import type { PeftMethod } from './method/method.js'
 import { causalLm } from './objective/causal-lm.js'
 import { imageClassification, sequenceClassification } from './objective/classification.js'
+import { metrics } from './metric/builtin.js'
+import type { Metric } from './metric/metric.js'
 import type { Objective } from './objective/objective.js'
+import { regression } from './objective/regression.js'
+import { sentenceEmbedding } from './objective/sentence-embedding.js'
+import { sequenceToSequence } from './objective/sequence-to-sequence.js'
+import { tokenClassification } from './objective/token-classification.js'
+
+const objectives = [causalLm, sequenceClassification, imageClassification, regression, tokenClassification, sequenceToSequence, sentenceEmbedding]
 
 /** The kinds of plugin, each a token of the container. */
-const tokens = { method: Symbol('method'), objective: Symbol('objective'), architecture: Symbol('architecture') }
+const tokens = { method: Symbol('method'), objective: Symbol('objective'), metric: Symbol('metric'), architecture: Symbol('architecture') }
 interface Kinds {
   method: PeftMethod
   objective: Objective
+  metric: Metric
   architecture: Architecture
 }
 export type Kind = keyof Kinds
@@ -31,7 +40,10 @@ const describe = (value: unknown): string =>
       ? `an object with the keys ${Object.keys(value).slice(0, 6).join(', ') || '(none)'}`
       : `a ${typeof value}`
 const badPlugin = (origin: string, got: string) =>
-  new GraftError('BAD_PLUGIN', `${origin} is not a plugin: its default export is ${got}; expected the result of definePeftMethod, defineObjective or defineArchitecture, or a list of them.`)
+  new GraftError(
+    'BAD_PLUGIN',
+    `${origin} is not a plugin: its default export is ${got}; expected the result of definePeftMethod, defineObjective, defineMetric or defineArchitecture, or a list of them.`,
+  )
 
 /** What is installed: methods and objectives by name. The only user of tsyringe. */
 export class Registry {
@@ -39,7 +51,9 @@ export class Registry {
   private readonly origins = new Map<string, Origin>()
 
   constructor() {
-    for (const objective of [causalLm, sequenceClassification, imageClassification]) this.register('objective', objective, { package: '@graft/core', version: '' })
+    const core = { package: '@graft/core', version: '' }
+    for (const objective of objectives) this.register('objective', objective, core)
+    for (const metric of metrics) this.register('metric', metric, core)
   }
 
   /** Throws DUPLICATE_PLUGIN naming both packages, or API_VERSION for a method written for another interface. */

@@ -26,7 +26,7 @@ export async function eva({ g, run, batches }: PrepareContext, sites: readonly L
     }),
   )
   const found: Tensors[] = []
-  for (const feeds of batches(batchCount)) found.push(await run(wanted, feeds))
+  for (const feeds of await batches(batchCount)) found.push(await run(wanted, feeds))
   if (found.length === 0) throw new GraftError('NO_DATA', 'init_lora_weights: eva looks at the training data, and there is none.')
   const total = (name: string): Float64Array => found.map((t) => Float64Array.from(t[name].data as Float32Array)).reduce((a, b) => a.map((v, i) => v + b[i]))
   const parts = sites.map(({ path, inFeatures: n }, i) => {

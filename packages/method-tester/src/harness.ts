@@ -25,7 +25,7 @@ export class Bench {
   static async open(base: Model, method: PeftMethod, given: Record<string, unknown>, steps = 12): Promise<Bench> {
     const bench = new Bench(base, method, given, steps)
     const context = prepareContext(base, 0, 0)
-    const batches = () => [modelFeeds(context.model.graph.inputs, batchOf(bench.examples), 0)]
+    const batches = async () => [modelFeeds(context.model.graph.inputs, batchOf(bench.examples), 0)]
     const tokenize = (text: string) => Array.from(text, (c) => 3 + (c.charCodeAt(0) % (toySizes.vocabulary - 3)))
     bench.prepared = await method.prepare?.({ ...context, tokenize, batches }, bench.config)
     return bench

@@ -52,7 +52,14 @@ function sizesOf(config: Settings): Sizes {
   const [width, heads] = [config.count('hidden_size'), config.count('num_attention_heads')]
   const keyHeads = config.count('num_key_value_heads', heads)
   if (heads % keyHeads !== 0) throw config.wrong('num_key_value_heads', `a divisor of num_attention_heads, ${heads}`, keyHeads)
-  return { width, heads, keyHeads, headWidth: config.count('head_dim', Math.floor(width / heads)), inner: config.count('intermediate_size'), epsilon: config.number('rms_norm_eps', 1e-6) }
+  return {
+    width,
+    heads,
+    keyHeads,
+    headWidth: config.count('head_dim', Math.floor(width / heads)),
+    inner: config.count('intermediate_size'),
+    epsilon: config.number('rms_norm_eps', 1e-6),
+  }
 }
 
 /** A decoder of pre-normalised layers with rotary positions and a gated feed-forward part: LLaMA (Touvron et al., 2023) and its kin. */

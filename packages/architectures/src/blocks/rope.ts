@@ -58,7 +58,8 @@ function ropeSettings(config: Settings, { thetaKeys = ['rope_theta'], theta = 10
   return {
     type: scaling?.text(['rope_type', 'type'], 'default') ?? 'default',
     theta: now?.number('rope_theta', config.number(thetaKeys, theta)) ?? config.number(thetaKeys, theta),
-    partial: now?.number('partial_rotary_factor', config.number(['partial_rotary_factor', 'rotary_pct'], partial)) ?? config.number(['partial_rotary_factor', 'rotary_pct'], partial),
+    partial:
+      now?.number('partial_rotary_factor', config.number(['partial_rotary_factor', 'rotary_pct'], partial)) ?? config.number(['partial_rotary_factor', 'rotary_pct'], partial),
     scaling,
   }
 }
@@ -151,6 +152,9 @@ function dynamic(s: Scaling): Turning {
   const beyond = g.op('Max', [g.cast(s.total, 'float32'), g.constant('float32', [length])])
   const grown = g.sub(g.scale(beyond, factor / length), g.scalar(factor - 1))
   const base = g.scale(g.pow(grown, g.scalar(width / (width - 2))), theta)
-  const exponents = constant(g, Array.from({ length: width / 2 }, (_, i) => (-2 * i) / width))
+  const exponents = constant(
+    g,
+    Array.from({ length: width / 2 }, (_, i) => (-2 * i) / width),
+  )
   return { frequencies: g.pow(base, exponents) }
 }

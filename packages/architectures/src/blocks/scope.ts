@@ -84,7 +84,11 @@ export class Scope {
   patches(name: string, image: Value, [out, into, size]: readonly [number, number, number], bias: boolean): Value {
     const at = this.in(name)
     const parameters = [at.parameter('weight', [out, into, size, size]), ...(bias ? [at.parameter('bias', [out])] : [])]
-    const [kernel_shape, strides, pads] = [[size, size], [size, size], [0, 0, 0, 0]]
+    const [kernel_shape, strides, pads] = [
+      [size, size],
+      [size, size],
+      [0, 0, 0, 0],
+    ]
     return at.run(() => this.g.op('Conv', [image, ...parameters], { kernel_shape, strides, pads, dilations: [1, 1], group: 1 }))
   }
 }

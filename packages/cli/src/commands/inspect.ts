@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { biasOf, Model, type Site } from '@graft/core'
+import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, printTable, thousands } from '../output.js'
 
@@ -10,7 +11,7 @@ export const inspectCommand: CommandMaker = () =>
     .option('--json', 'print everything as one JSON object')
     .addHelpText('after', examples('graft inspect model/onnx/model.onnx', 'graft inspect model --json | jq .sites'))
     .action((path: string, flags: { json?: boolean }) => {
-      const model = Model.open(path)
+      const model = Model.open(path, { architectures: defaultRegistry().all('architecture') })
       const value = ({ name, dtype, shape }: Model['logits']) => ({ name, dtype, shape })
       const report = {
         file: model.file,

@@ -1,9 +1,9 @@
 import { Command } from 'commander'
-import { openAdapter, predict, readRecords, writeAtomically } from '@graft/core'
+import { AtomicFile, openAdapter, predict, readRecords } from '@graft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { note, printJson, thousands } from '../output.js'
-import { Progress } from '../progress.js'
+import { Counter } from '../progress.js'
 
 interface Flags {
   plugins?: string
@@ -13,7 +13,7 @@ interface Flags {
 
 export const predictCommand: CommandMaker = () =>
   new Command('predict')
-    .description('classify records with an adapter: JSON Lines in, JSON Lines out')
+    .description('classify records with an adapter (or predict numbers, token labels, embeddings): JSON Lines in, JSON Lines out')
     .argument('<adapter>', 'adapter folder')
     .argument('<data>', 'JSON Lines or CSV file of records, or - for standard input')
     .option('-o, --output <file>', 'write here instead of standard output')
@@ -21,19 +21,20 @@ export const predictCommand: CommandMaker = () =>
     .addOption(pluginOption())
     .addHelpText('after', examples('graft predict out/adapter questions.jsonl', `echo '{"text": "where is my card?"}' | graft predict out/adapter -`))
     .action(async (folder: string, data: string, { output, model, plugins }: Flags) => {
-      const records = readRecords(data)
       const opened = openAdapter(folder, await registryWith(plugins), model)
-      const progress = new Progress(output === undefined, 'record')
-      progress.start(records.length)
-      const lines: string[] = []
-      for await (const { label, score } of predict(opened, records)) {
-        const result = { ...records[lines.length].fields, prediction: label, score: Number(score.toFixed(6)) }
-        lines.push(JSON.stringify(result))
-        if (output === undefined) printJson(result)
-        progress.update(lines.length, records.length, [])
+      const progress = new Counter(output === undefined, 'records')
+      const file = output === undefined ? undefined : new AtomicFile(output)
+      try {
+        for await (const { record, prediction } of predict(opened, readRecords(data))) {
+          const result = { ...record.fields, ...prediction }
+          if (file) file.write(`${JSON.stringify(result)}\n`)
+          else printJson(result)
+          progress.count()
+        }
+        file?.finish()
+      } finally {
+        progress.stop()
+        file?.discard()
       }
-      progress.stop()
-      if (output === undefined) return
-      writeAtomically(output, lines.map((l) => `${l}\n`).join(''))
-      note(`${thousands(lines.length)} predictions in ${output}`)
+      if (output !== undefined) note(`${thousands(progress.done)} predictions in ${output}`)
     })

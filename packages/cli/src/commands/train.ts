@@ -46,7 +46,7 @@ class JsonReport {
   readonly hooks: TrainHooks = {
     onStart: ({ prepared: { reports, labels, totalSteps }, ...info }) => printJson({ event: 'start', ...info, reports, labels, steps: totalSteps }),
     onStep: (info) => printJson({ event: 'step', ...info }),
-    onEvaluation: (info) => printJson({ event: 'evaluation', ...info }),
+    onEvaluation: ({ values, ...info }) => printJson({ event: 'evaluation', ...info, ...values }),
     onNotice: (text) => printJson({ event: 'notice', text }),
   }
   interrupted(): void {}
@@ -67,8 +67,8 @@ class Report {
   readonly hooks: TrainHooks = {
     onStart: (info) => this.start(info),
     onStep: (info) => this.step(info),
-    onEvaluation: (info) => {
-      if (info.phase === 'during') this.progress.say(`step ${info.step} · ${describe(info.part, info)}${info.improved ? ' · best so far' : ''}`)
+    onEvaluation: ({ phase, step, part, improved, values }) => {
+      if (phase === 'during') this.progress.say(`step ${step} · ${describe(part, values)}${improved ? ' · best so far' : ''}`)
     },
     onEvaluating: ({ part, done, total }) => this.progress.aside(`evaluating ${part} ${done}/${total}`),
     onNotice: (text) => this.progress.say(`Note: ${text}`),
@@ -126,4 +126,9 @@ function rankPicture(ranks: readonly number[]): string {
   return `ranks ${ranks.map((r) => blocks[Math.ceil((r / most) * 7)]).join('')} ${ranks.reduce((a, b) => a + b, 0)}`
 }
 
-const describe = (part: string, { accuracy, loss }: Evaluation): string => `${part}: accuracy ${percent(accuracy)}, loss ${loss.toFixed(4)}`
+/** Shares in per cent, other numbers as they are. */
+const shares = new Set(['accuracy', 'f1', 'entity-f1'])
+const describe = (part: string, { loss, ...metrics }: Evaluation): string =>
+  `${part}: ${Object.entries(metrics)
+    .map(([name, v]) => `${name} ${shares.has(name) ? percent(v) : v.toFixed(4)}, `)
+    .join('')}loss ${loss.toFixed(4)}`

@@ -6,6 +6,7 @@ import { finish } from '../compile/step.js'
 import { batchOf, modelFeeds } from '../data/batches.js'
 import { GraftError } from '../errors.js'
 import type { AttachContext } from '../method/method.js'
+import { outputs } from '../objective/objective.js'
 import { Random } from '../method/random.js'
 import { biasOf } from '../method/train-fully.js'
 import type { Variables } from '../method/variables.js'
@@ -88,7 +89,7 @@ function changedSlots({ model, adapter }: Adapted, where: string): Record<string
 }
 
 const deployedLogits = (model: Model, { options, labels }: OpenedAdapter, param: AttachContext['param']): Value =>
-  options.objective.deploy?.({ model, g: model.g, param, labels: labels.length, rows: 1 }) ?? model.logits
+  options.objective.deploy?.({ model, g: model.g, param, labels: outputs(options.objective, labels), rows: 1 }) ?? model.logits
 
 /** Declared variables as constants with the values they were trained to. */
 const asConstants =
@@ -109,6 +110,7 @@ function randomFeeds(model: Model): Tensors {
   const examples = [11, 7].map((length) => ({
     ids: Array.from({ length }, () => random.below(rows)),
     pixels: Float32Array.from({ length: size }, () => random.normal()),
+    decoderIds: Array.from({ length: length - 4 }, () => random.below(rows)),
   }))
   return modelFeeds(model.graph.inputs, batchOf(examples), 0)
 }

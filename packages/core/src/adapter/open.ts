@@ -6,7 +6,7 @@ import { GraftError } from '../errors.js'
 import { methodOptions } from '../method/options.js'
 import type { PeftMethod } from '../method/method.js'
 import { Model } from '../model/model.js'
-import type { Objective } from '../objective/objective.js'
+import { type Objective, outputs } from '../objective/objective.js'
 import { type AdapterConfig, fillVariables, readAdapterConfig, readTensors, weightsFile } from './files.js'
 import { moduleKey } from './keys.js'
 import { baseFingerprint, hasManifest, readManifest } from './manifest.js'
@@ -29,25 +29,32 @@ export interface OpenedAdapter {
 export function openAdapter(folder: string, registry: Registry, model?: string): OpenedAdapter {
   const config = readAdapterConfig(folder)
   const manifest = hasManifest(folder) ? readManifest(folder) : undefined
-  const base = Model.open(model ?? manifest?.model ?? baseOf(folder, config))
   const method = methodFor(folder, config, registry)
   const objective = manifest ? registry.get('objective', manifest.objective) : objectiveFor(folder, config, registry)
+  const stored = readTensors(folder)
+  const path = model ?? manifest?.model ?? baseOf(folder, config)
+  const classes = manifest ? outputs(objective, manifest.labels) : headOutputs(stored)
+  const base = Model.open(path, { architectures: registry.all('architecture'), task: objective.task, labels: classes })
   if (manifest?.base && manifest.base !== baseFingerprint(base))
     throw new GraftError(
       'OTHER_BASE',
       `${folder}: the adapter was trained on ${manifest.model}, whose weights differ from those of ${base.file}. Give the model it was trained on.`,
     )
-  const stored = readTensors(folder)
   const labels = manifest?.labels ?? (objective.classifies ? labelsOf(stored, base) : [])
   const options = { ...supportedOptions(method, config), modules_to_save: config.modules_to_save ?? null }
   return {
     folder,
     model: base,
-    options: { method, config: options, objective, labels: labels.length, rows: 1, totalSteps: 1, stored, inference: true },
+    options: { method, config: options, objective, labels: outputs(objective, labels), rows: 1, totalSteps: 1, stored, inference: true },
     labels,
     max_length: manifest?.max_length ?? null,
     columns: manifest?.columns ?? {},
   }
+}
+/** How many classes the head that a file holds tells apart. */
+function headOutputs(tensors: ReadonlyMap<string, StoredTensor>): number | undefined {
+  const heads = ['score', 'classifier', 'classifier.out_proj'].map((name) => tensors.get(moduleKey(`${name}.weight`)))
+  return heads.findLast((t) => t !== undefined)?.shape[0]
 }
 /** An opened adapter's parameters, in the order its variables were declared. */
 export const parametersOf = ({ folder, options }: OpenedAdapter, adapted: Adapted): Float32Array => fillVariables(join(folder, weightsFile), options.stored ?? new Map(), adapted)
@@ -98,7 +105,7 @@ const bookkeeping = new Set([
 
 /** Labels of an adapter without a manifest: the model's own names where they fit, else numbers. */
 function labelsOf(tensors: ReadonlyMap<string, StoredTensor>, model: Model): string[] {
-  const count = tensors.get(moduleKey('score.weight'))?.shape[0] ?? model.logitsShape.at(-1)
+  const count = headOutputs(tensors) ?? model.logitsShape.at(-1)
   const names = Object.values((model.config.id2label ?? {}) as Record<string, string>)
   return names.length === count ? names : Array.from({ length: Number(count) }, (_, i) => `${i}`)
 }

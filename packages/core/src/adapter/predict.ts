@@ -1,37 +1,76 @@
+import { adapt } from '../compile/adapt.js'
+import { Coder, defaultMaxLength } from '../data/coder.js'
+import { inMemory } from '../data/dataset.js'
 import type { DataRecord } from '../data/records.js'
-import { encodeInputs } from '../data/encode.js'
 import { GraftError } from '../errors.js'
+import type { Example } from '../objective/objective.js'
 import type { SessionOptions } from '../runtime/session.js'
 import { Evaluator } from '../trainer/evaluator.js'
 import { type OpenedAdapter, parametersOf } from './open.js'
-import { adapt } from '../compile/adapt.js'
 
-export interface Prediction {
+export interface Classified {
   label: string
   /** probability of that label */
   score: number
 }
-const batchSize = 32
+/** What a model says of a record: a class, a class per token, a number, or an embedding, as its objective has it. */
+export type Prediction = { prediction: string; score: number } | { prediction: number } | { prediction: string[]; scores: number[] } | { embedding: number[] }
 
-/** Classifies records with an adapter, in order. Throws NOT_A_CLASSIFIER for an adapter that continues texts. */
-export async function* predict(opened: OpenedAdapter, records: readonly DataRecord[], session: SessionOptions = {}): AsyncGenerator<Prediction> {
-  const { model, options, labels, folder } = opened
-  if (!options.objective.classifies) throw new GraftError('NOT_A_CLASSIFIER', `${folder}: its objective is ${options.objective.name}; predict needs a classifier.`)
-  const { examples, pad } = encodeInputs(records, model, opened)
+const batchSize = 32
+/** How many records are looked at together, so that batches are of like length. */
+const window = batchSize * 8
+
+/** Predicts for records with an adapter, in order, a window at a time. Throws NOT_A_CLASSIFIER for an adapter that continues texts. */
+export async function* predict(
+  opened: OpenedAdapter,
+  records: AsyncIterable<DataRecord>,
+  session: SessionOptions = {},
+): AsyncGenerator<{ record: DataRecord; prediction: Prediction }> {
+  const { model, options, folder } = opened
+  if (!options.objective.input) throw new GraftError('NOT_A_CLASSIFIER', `${folder}: its objective is ${options.objective.name}, which writes texts; use graft generate.`)
+  const coder = new Coder(model, opened.labels, { columns: opened.columns, max_length: opened.max_length ?? defaultMaxLength(model), train_on_prompt: false })
   const parameters = parametersOf(opened, adapt(model, { ...options, training: false }))
-  const evaluator = await Evaluator.open(model, options, { ...session, pad, batchSize })
+  const evaluator = await Evaluator.open(model, options, { ...session, pad: coder.pad, batchSize })
   try {
-    for (let start = 0; start < examples.length; start += batchSize * 8) {
-      const logits = await evaluator.logits(examples.slice(start, start + batchSize * 8), parameters)
-      for (const row of logits) yield mostLikely(row.subarray(0, labels.length), labels)
-    }
+    for await (const group of windows(records)) yield* predictGroup(opened, coder, evaluator, parameters, group)
   } finally {
     await evaluator.close()
   }
 }
 
-function mostLikely(logits: Float32Array, labels: readonly string[]): Prediction {
+async function* predictGroup(opened: OpenedAdapter, coder: Coder, evaluator: Evaluator, parameters: Float32Array, group: readonly DataRecord[]) {
+  const { objective } = opened.options
+  const examples = await Promise.all(group.map((r) => coder.load(objective.input?.(r, coder) as Example)))
+  if (objective.task === 'features') {
+    const found = await evaluator.embeddings(inMemory(examples), parameters)
+    for (const [i, record] of group.entries()) yield { record, prediction: { embedding: Array.from(found[i]) } }
+    return
+  }
+  const logits = await evaluator.logits(inMemory(examples), parameters)
+  for (const [i, record] of group.entries()) yield { record, prediction: describe(logits[i], opened) }
+}
+
+function describe(rows: readonly Float32Array[], { labels, options: { objective } }: OpenedAdapter): Prediction {
+  if (!objective.classifies) return { prediction: rows[0][0] }
+  const classes = rows.map((row) => mostLikely(row.subarray(0, labels.length), labels))
+  if (objective.task === 'token-classification') return { prediction: classes.map((c) => c.label), scores: classes.map((c) => rounded(c.score)) }
+  return { prediction: classes[0].label, score: rounded(classes[0].score) }
+}
+const rounded = (score: number): number => Number(score.toFixed(6))
+
+function mostLikely(logits: Float32Array, labels: readonly string[]): Classified {
   const greatest = Math.max(...logits)
   const total = logits.reduce((sum, v) => sum + Math.exp(v - greatest), 0)
   return { label: labels[logits.indexOf(greatest)], score: 1 / total }
+}
+
+async function* windows(records: AsyncIterable<DataRecord>): AsyncGenerator<DataRecord[]> {
+  let group: DataRecord[] = []
+  for await (const record of records) {
+    group.push(record)
+    if (group.length < window) continue
+    yield group
+    group = []
+  }
+  if (group.length > 0) yield group
 }

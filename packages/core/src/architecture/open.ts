@@ -73,7 +73,10 @@ export function buildModel(folder: string, architectures: readonly Architecture[
   const checkpoint = Checkpoint.open(folder)
   const wanted = task ?? taskOf(config, architecture)
   if (!architecture.tasks.includes(wanted))
-    throw new GraftError('NO_TASK', `${folder}: a ${architecture.name} model can't be built for ${wanted}; it does ${architecture.tasks.join(', ')}. Choose another model, or another objective.`)
+    throw new GraftError(
+      'NO_TASK',
+      `${folder}: a ${architecture.name} model can't be built for ${wanted}; it does ${architecture.tasks.join(', ')}. Choose another model, or another objective.`,
+    )
   const g = new Builder(new Graph())
   const weights = new Weights(g, checkpoint, namesOf(architecture), seed)
   const settings = new Settings(config, join(folder, 'config.json'))

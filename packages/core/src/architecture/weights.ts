@@ -50,7 +50,10 @@ export class Weights {
     if (!found) return this.fresh(parameter, shape, init)
     const { dtype, file, offset, length } = found
     if (`${found.shape}` !== `${shape}`)
-      throw new GraftError('TENSOR_SHAPE', `${file}: ${parameter} is [${found.shape.join(', ')}]; config.json makes it [${shape.join(', ')}]. Config and weights belong to different models.`)
+      throw new GraftError(
+        'TENSOR_SHAPE',
+        `${file}: ${parameter} is [${found.shape.join(', ')}]; config.json makes it [${shape.join(', ')}]. Config and weights belong to different models.`,
+      )
     const type = dtypes[dtype]
     if (!type) throw new GraftError('UNSUPPORTED_TYPE', `${file}: ${parameter} is ${dtype}; weights can be ${Object.keys(dtypes).join(', ')}.`)
     return this.g.graph.addConstant(parameter, { dtype: type, shape, data: { file, offset, length } })

@@ -74,6 +74,7 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
   const adapter = guarded(options.method, () => options.method.attach(context, options.config))
   const own = variables.list.length
   const virtualTokens = options.method.virtualTokens?.(options.config) ?? noVirtualTokens
+  refuseForDecoders(model, options.method, virtualTokens)
   const param: AttachContext['param'] = virtualTokens.count > 0 ? (name, wanted) => variables.param(name, { key: `${promptPrefix}${name}`, ...wanted }) : variables.param
   trainBeside(options, { model, param })
   const objective = options.objective.build({ model, g, param, labels: options.labels, rows: options.rows })
@@ -81,6 +82,12 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
   variables.close()
   state?.close()
   return { model, variables, own, state, buffers, objective, adapter, dropoutSeed: dropout?.seed, virtualTokens }
+}
+
+/** HF PEFT gives encoder and decoder prompts of their own, which isn't built here. */
+function refuseForDecoders({ graph, file }: Model, { name }: PeftMethod, { count }: VirtualTokens): void {
+  if (count > 0 && graph.inputs.some((v) => v.name === 'decoder_input_ids'))
+    throw new GraftError('UNSUPPORTED_ADAPTER', `${file}: ${name} is not built for models with an encoder and a decoder. Choose a method that adapts weights, such as lora.`)
 }
 
 /** HF PEFT doesn't wrap the layers of a model that only gets prompts, so its modules have shorter keys. */

@@ -118,10 +118,11 @@ function rateScale(g: Builder, variables: readonly Variable[]): Value | undefine
   )
 }
 
-/** The forward pass alone: outputs `loss_sum`, `predictions` and, where rows have whole logits, `row_logits`. */
+/** The forward pass alone: outputs `loss_sum`, `predictions` and, where the objective has them, `row_logits` and `embeddings`. */
 export function compileEvaluation({ model, objective }: Adapted): Graph {
   const { g } = model
-  return finish(g, { loss_sum: objective.lossSum, predictions: objective.predictions, ...(objective.logits ? { row_logits: objective.logits } : {}) })
+  const { lossSum, predictions, logits, embeddings } = objective
+  return finish(g, { loss_sum: lossSum, predictions, ...(logits ? { row_logits: logits } : {}), ...(embeddings ? { embeddings } : {}) })
 }
 
 /** Makes these values the graph's only outputs and drops all that they don't need. */

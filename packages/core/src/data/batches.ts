@@ -4,50 +4,81 @@ import { Random } from '../method/random.js'
 import { noVirtualTokens, type VirtualTokens } from '../method/method.js'
 import type { Batch, Example } from '../objective/objective.js'
 import { float32, int64, type Tensors } from '../runtime/tensor.js'
+import type { Dataset } from './dataset.js'
+import { Permutation } from './order.js'
 
 /** How many batches are sorted by length together: large enough to cut padding, small enough to keep the order random. */
 const bucket = 50
 
-/** One epoch's batches: shuffled, examples of like length together, batches in random order. A function of seed and epoch alone. */
-export function epochBatches(examples: readonly Example[], size: number, seed: number, epoch: number): number[][] {
-  const random = new Random(seed, `epoch/${epoch}`)
-  const order = random.shuffle(examples.map((_, i) => i))
-  const batches: number[][] = []
-  for (let start = 0; start < order.length; start += size * bucket) {
-    const group = order.slice(start, start + size * bucket).sort((a, b) => examples[a].ids.length - examples[b].ids.length || a - b)
-    for (let i = 0; i < group.length; i += size) batches.push(group.slice(i, i + size))
+/**
+ * Batch k of an epoch: examples in random order, of like length together. A function of seed, epoch and k alone, computed from one
+ * bucket's sizes, so it needs no memory however many examples there are.
+ */
+export class EpochBatches {
+  private readonly order: Permutation
+  private group = { index: -1, batches: [] as number[][] }
+
+  constructor(
+    private readonly data: Dataset,
+    private readonly size: number,
+    private readonly seed: number,
+    readonly epoch: number,
+  ) {
+    this.order = new Permutation(data.length, seed, `epoch/${epoch}`)
   }
-  return random.shuffle(batches)
+  get count(): number {
+    return Math.ceil(this.data.length / this.size)
+  }
+  batch(k: number): readonly number[] {
+    const index = Math.floor(k / bucket)
+    if (this.group.index !== index) this.group = { index, batches: this.fill(index) }
+    return this.group.batches[k % bucket]
+  }
+  private fill(index: number): number[][] {
+    const first = index * this.size * bucket
+    const count = Math.min(this.size * bucket, this.data.length - first)
+    const group = Array.from({ length: count }, (_, i) => this.order.at(first + i)).map((i) => ({ i, size: this.data.size(i) }))
+    group.sort((a, b) => a.size - b.size || a.i - b.i)
+    const batches: number[][] = []
+    for (let i = 0; i < count; i += this.size) batches.push(group.slice(i, i + this.size).map((e) => e.i))
+    return new Random(this.seed, `epoch/${this.epoch}/${index}`).shuffle(batches)
+  }
 }
 
-/** Batches in the order of length, for evaluation, with the examples' places in the data. */
-export function sortedBatches(examples: readonly Example[], size: number): number[][] {
-  const order = examples.map((_, i) => i).sort((a, b) => examples[a].ids.length - examples[b].ids.length)
-  return Array.from({ length: Math.ceil(order.length / size) }, (_, i) => order.slice(i * size, (i + 1) * size))
+/** Batches for evaluation, with the examples' places in the data: a bucket at a time in the order of length. */
+export function* sortedBatches(data: Dataset, size: number): Generator<number[]> {
+  for (let first = 0; first < data.length; first += size * bucket) {
+    const count = Math.min(size * bucket, data.length - first)
+    const order = Array.from({ length: count }, (_, i) => ({ i: first + i, size: data.size(first + i) })).sort((a, b) => a.size - b.size)
+    for (let i = 0; i < count; i += size) yield order.slice(i, i + size).map((e) => e.i)
+  }
 }
 
 /** Pads on the right; at least two tokens long, since exporters treat a length of one as a case of its own. */
 export function batchOf(examples: readonly Example[], virtual: VirtualTokens = noVirtualTokens, pad = 0): Batch {
   const led = virtual.count === 0 ? examples : examples.map((e) => afterVirtual(e, virtual, pad))
-  return { examples: led, length: Math.max(2, ...led.map((e) => e.ids.length)) }
+  return { examples: led, length: Math.max(2, ...led.map((e) => e.ids.length)), decoderLength: Math.max(2, ...led.map((e) => e.decoderIds?.length ?? 0)) }
 }
 
 /**
  * Dummy tokens in front of every text, for methods that replace what the model makes of them: masks, positions and shapes come
  * out right in any graph. They differ from padding, since some models read the mask off the ids.
  */
-function afterVirtual({ ids, tokenLabels, ...rest }: Example, { count, predictive }: VirtualTokens, pad: number): Example {
+function afterVirtual({ ids, tokenLabels, types, ...rest }: Example, { count, predictive }: VirtualTokens, pad: number): Example {
   const fill = (value: number) => new Array<number>(count).fill(value)
   const labels = predictive ? tokenLabels : tokenLabels?.map((l, i) => (i === 0 ? -100 : l))
-  return { ...rest, ids: [...fill(pad === 0 ? 1 : 0), ...ids], ...(labels ? { tokenLabels: [...fill(-100), ...labels] } : {}) }
+  return { ...rest, ids: [...fill(pad === 0 ? 1 : 0), ...ids], ...(labels ? { tokenLabels: [...fill(-100), ...labels] } : {}), ...(types ? { types: [...fill(0), ...types] } : {}) }
 }
 
+type Filler = (batch: Batch, pad: number, shape: readonly (number | string)[]) => Tensors[string]
 /** How each input a model may ask for is made from a batch, [batch, length] unless said otherwise. */
-const fillers: Record<string, (batch: Batch, pad: number, shape: readonly (number | string)[]) => Tensors[string]> = {
-  input_ids: (b, pad) => padded(b, (ids, s) => ids[s] ?? pad),
-  attention_mask: (b) => padded(b, (ids, s) => Number(s < ids.length)),
-  position_ids: (b) => padded(b, (_, s) => s),
-  token_type_ids: (b) => padded(b, () => 0),
+const fillers: Record<string, Filler> = {
+  input_ids: (b, pad) => padded(b, ({ ids }, s) => ids[s] ?? pad),
+  // Texts packed into a row are numbered; a model built here reads that, any other sees one text a row.
+  attention_mask: (b) => padded(b, ({ ids, starts }, s) => (s < ids.length ? segment(starts, s) + 1 : 0)),
+  position_ids: (b) => padded(b, ({ starts }, s) => (starts ? s - starts[segment(starts, s)] : s)),
+  token_type_ids: (b) => padded(b, ({ types }, s) => types?.[s] ?? 0),
+  decoder_input_ids: (b, pad) => padded({ ...b, length: b.decoderLength }, ({ decoderIds }, s) => decoderIds?.[s] ?? pad),
   pixel_values: ({ examples }, _, shape) => {
     const each = (shape.slice(1) as number[]).reduce((a, n) => a * n, 1)
     const data = new Float32Array(examples.length * each)
@@ -55,11 +86,18 @@ const fillers: Record<string, (batch: Batch, pad: number, shape: readonly (numbe
     return float32(data, [examples.length, ...(shape.slice(1) as number[])])
   },
 }
+/** The last start that is not after s. */
+function segment(starts: readonly number[] | undefined, s: number): number {
+  if (!starts) return 0
+  let k = 0
+  while (k + 1 < starts.length && starts[k + 1] <= s) k++
+  return k
+}
 
-function padded({ examples, length }: Batch, at: (ids: readonly number[], s: number) => number): Tensors[string] {
+function padded({ examples, length }: Pick<Batch, 'examples' | 'length'>, at: (example: Example, s: number) => number): Tensors[string] {
   const values = new Array<number>(examples.length * length)
-  examples.forEach(({ ids }, b) => {
-    for (let s = 0; s < length; s++) values[b * length + s] = at(ids, s)
+  examples.forEach((example, b) => {
+    for (let s = 0; s < length; s++) values[b * length + s] = at(example, s)
   })
   return int64(values, [examples.length, length])
 }

@@ -2,27 +2,33 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers'
 import { GraftError } from '../errors.js'
+import { ChatTemplate, contentOf } from './chat-template.js'
 
 /** A model's own tokenizer, with the special tokens that training needs. */
 export class Tokenizer {
   private constructor(
     private readonly hf: HfTokenizer,
+    readonly folder: string,
     readonly pad: number,
     /** end of sequence, where the model has one */
     readonly end: number | undefined,
+    /** tokens that end what a model writes: of the config, of generation_config.json */
+    readonly ends: ReadonlySet<number>,
+    private readonly settings: Record<string, unknown>,
   ) {}
 
   /** Reads tokenizer.json and tokenizer_config.json from a model's folder. Throws NO_TOKENIZER or BAD_TOKENIZER. */
   static open(folder: string, config: Record<string, unknown>): Tokenizer {
     const path = join(folder, 'tokenizer.json')
     if (!existsSync(path)) throw new GraftError('NO_TOKENIZER', `${folder}: tokenizer.json is missing. Copy it from the model's repository.`)
-    const settings = existsSync(join(folder, 'tokenizer_config.json')) ? json(join(folder, 'tokenizer_config.json')) : {}
+    const settings = optional(join(folder, 'tokenizer_config.json'))
+    const generation = optional(join(folder, 'generation_config.json'))
     try {
       const hf = new HfTokenizer(json(path), settings)
-      const id = (token: unknown) => (typeof token === 'string' ? hf.encode(token, { add_special_tokens: false }).ids[0] : undefined)
-      const end = [config.eos_token_id].flat()[0] ?? id(settings.eos_token)
-      const pad = config.pad_token_id ?? id(settings.pad_token) ?? end ?? 0
-      return new Tokenizer(hf, Number(pad), typeof end === 'number' ? end : undefined)
+      const id = (token: unknown) => (contentOf(token) === undefined ? undefined : hf.token_to_id(contentOf(token) as string))
+      const ends = [config.eos_token_id, generation.eos_token_id, id(settings.eos_token)].flat().filter((e) => typeof e === 'number')
+      const pad = config.pad_token_id ?? id(settings.pad_token) ?? ends[0] ?? 0
+      return new Tokenizer(hf, folder, Number(pad), ends[0], new Set(ends), settings)
     } catch (cause) {
       if (cause instanceof GraftError) throw cause
       throw new GraftError('BAD_TOKENIZER', `${path}: can't be used (${(cause as Error).message}).`, { cause })
@@ -33,15 +39,39 @@ export class Tokenizer {
   encode(text: string, special = true): number[] {
     return this.hf.encode(text, { add_special_tokens: special }).ids
   }
-  decode(ids: readonly number[]): string {
-    return this.hf.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false })
+  /** Two texts as one input, and for each token whether it is of the first (0) or second (1). */
+  encodePair(first: string, second: string): { ids: number[]; types: number[] } {
+    const { ids, token_type_ids: types } = this.hf.encode(first, { text_pair: second, return_token_type_ids: true })
+    return { ids, types: types ?? ids.map(() => 0) }
+  }
+  /** The special tokens that go before and after a text. */
+  get around(): { before: number[]; after: number[] } {
+    const [whole, bare] = [this.encode('a'), this.encode('a', false)]
+    const start = whole.findIndex((_, i) => bare.every((id, j) => whole[i + j] === id))
+    return start < 0 ? { before: [], after: [] } : { before: whole.slice(0, start), after: whole.slice(start + bare.length) }
+  }
+  decode(ids: readonly number[], skipSpecial = true): string {
+    return this.hf.decode([...ids], { skip_special_tokens: skipSpecial, clean_up_tokenization_spaces: false })
+  }
+  idOf(token: string): number | undefined {
+    return this.hf.token_to_id(token)
+  }
+
+  /** The model's template for conversations, or undefined where it has none. Throws BAD_CHAT_TEMPLATE. */
+  get template(): ChatTemplate | undefined {
+    return ChatTemplate.open(this.folder, this.settings)
   }
 }
 
+const optional = (path: string): Record<string, unknown> => (existsSync(path) ? json(path) : {})
+
 function json(path: string): Record<string, unknown> {
+  let value: unknown
   try {
-    return JSON.parse(readFileSync(path, 'utf8'))
+    value = JSON.parse(readFileSync(path, 'utf8'))
   } catch (cause) {
     throw new GraftError('BAD_TOKENIZER', `${path}: not JSON (${(cause as Error).message}).`, { cause })
   }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  throw new GraftError('BAD_TOKENIZER', `${path}: not a JSON object.`)
 }

@@ -23,6 +23,7 @@ export const defaultTargets: Record<string, readonly string[]> = {
   llama: qv,
   mistral: qv,
   mixtral: qv,
+  modernbert: ['Wqkv', 'Wo'],
   mpt: ['Wqkv'],
   opt: qv,
   phi: ['q_proj', 'v_proj', 'fc1', 'fc2'],
@@ -32,7 +33,9 @@ export const defaultTargets: Record<string, readonly string[]> = {
   roberta: ['query', 'value'],
   stablelm: qv,
   t5: ['q', 'v'],
-  vit: ['query', 'value'],
+  vit: ['query', 'value', 'q_proj', 'v_proj'],
+  clip: qv,
+  clip_vision_model: qv,
   whisper: qv,
   'xlm-roberta': ['query', 'value'],
 }

@@ -36,7 +36,7 @@ export interface PrepareContext {
   /** The model's inputs for token sequences, padded. */
   feed(sequences: readonly (readonly number[])[]): Tensors
   /** The model's inputs for the first batches of the training data, an array entry each. */
-  batches(count: number): Tensors[]
+  batches(count: number): Promise<Tensors[]>
   /** Computes values of the graph. */
   run(values: Record<string, Value>, feeds: Tensors): Promise<Tensors>
   seed: number

@@ -37,7 +37,7 @@ export function targets<S extends Site = LinearSite>(model: Model, options: Targ
   const { among, defaults = defaultTargets } = kinds
   const wanted = options.target_modules ?? architectureDefault(model, among, defaults)
   const found = among.filter((s) => selects(model, wanted, s) && !excluded(options, s.path) && inLayers(options, s.path))
-  const unmatched = Array.isArray(wanted) ? wanted.filter((name) => !among.some((s) => endsWith(s.path, name))) : []
+  const unmatched = Array.isArray(options.target_modules) && Array.isArray(wanted) ? wanted.filter((name) => !among.some((s) => endsWith(s.path, name))) : []
   if (found.length === 0) throw notFound(model, among, [wanted].flat())
   if (unmatched.length > 0) model.notices.push(notFound(model, among, unmatched).message)
   return found

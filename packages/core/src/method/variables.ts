@@ -30,7 +30,8 @@ export function copyOf(slot: WeightSlot): Initialiser {
   const { constant, name, transposed } = slot
   return () => {
     const stored = constant && floatValues(constant)
-    if (!constant || !stored) throw new GraftError('NOT_TRAINABLE', `Parameter ${name} can't be trained: it is ${constant?.dtype ?? 'computed'}, floating-point numbers are needed.`)
+    if (!constant || !stored)
+      throw new GraftError('NOT_TRAINABLE', `Parameter ${name} can't be trained: it is ${constant?.dtype ?? 'computed'}, floating-point numbers are needed.`)
     return transposed ? transpose(stored, constant.shape[0], constant.shape[1]) : stored
   }
 }

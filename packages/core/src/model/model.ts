@@ -158,11 +158,14 @@ export const isCheckpoint = (path: string): boolean => statSync(path).isDirector
 function findOnnx(full: string): string {
   if (!statSync(full).isDirectory()) return full
   const found = ['model.onnx', 'onnx/model.onnx'].map((f) => join(full, f)).find(existsSync)
-  if (!found) throw new GraftError('MODEL_NOT_FOUND', `${full}: the folder holds no weights: neither model.safetensors (or its index) nor model.onnx nor onnx/model.onnx.${pickled(full)}`)
+  if (!found)
+    throw new GraftError('MODEL_NOT_FOUND', `${full}: the folder holds no weights: neither model.safetensors (or its index) nor model.onnx nor onnx/model.onnx.${pickled(full)}`)
   return found
 }
 const pickled = (folder: string): string =>
-  existsSync(join(folder, 'pytorch_model.bin')) ? ' pytorch_model.bin runs code when it is loaded, so Graft does not read it; convert it to safetensors (huggingface.co/spaces/safetensors/convert).' : ''
+  existsSync(join(folder, 'pytorch_model.bin'))
+    ? ' pytorch_model.bin runs code when it is loaded, so Graft does not read it; convert it to safetensors (huggingface.co/spaces/safetensors/convert).'
+    : ''
 
 function folderOf(file: string): string {
   const folder = dirname(file)

@@ -2,19 +2,22 @@ import { productOf, shapeOf, type Value } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { normal } from '../method/variables.js'
 import { int64 } from '../runtime/tensor.js'
-import { type BuiltObjective, defineObjective, type ObjectiveContext } from './objective.js'
+import { type Batch, type BuiltObjective, defineObjective, type ObjectiveContext, type Supervision } from './objective.js'
 import { wholeLoss } from './row-head.js'
 
 /** Logits that the graph itself makes: [batch, classes]. */
 function ownLogits({ model, g, labels }: ObjectiveContext): BuiltObjective {
   const classes = shapeOf(model.logits)[1]
   if (typeof classes === 'number' && classes < labels)
-    throw new GraftError('TOO_MANY_LABELS', `The data has ${labels} labels, the classifier of ${model.file} tells ${classes} apart. Export the model with num_labels=${labels}.`)
+    throw new GraftError(
+      'TOO_MANY_LABELS',
+      `The data has ${labels} labels, the classifier of ${model.file} tells ${classes} apart. Export the model with num_labels=${labels}, or give its Hugging Face folder.`,
+    )
   return wholeLoss(g, model.logits, g.graph.addInput('targets', 'int64', ['batch']))
 }
 
 /** A new `score` layer on one hidden state per text, as transformers' …ForSequenceClassification on a language model. */
-function score({ model, g, labels, param }: ObjectiveContext, rows: Value): Value {
+export function score({ model, g, labels, param }: ObjectiveContext, rows: Value): Value {
   const { head } = model
   if (!head)
     throw new GraftError(
@@ -33,39 +36,42 @@ function scoredLastToken(context: ObjectiveContext): BuiltObjective {
   return wholeLoss(context.g, logits, graph.addInput('targets', 'int64', ['batch']))
 }
 /** Row of each text's last real token, counted from the attention mask; texts are padded on the right. */
-function lastRows({ model, g }: ObjectiveContext): Value {
+export function lastRows({ model, g }: ObjectiveContext): Value {
   const [batch, length] = shapeOf(model.input('input_ids'))
   const mask = model.graph.inputs.find((v) => v.name === 'attention_mask')
   const starts = g.mul(g.range(g.squeeze(g.dim(batch), [0])), g.squeeze(g.dim(length), [0]))
   const lengths = mask ? g.reduceSum(g.cast(mask, 'int64'), [1], false) : g.squeeze(g.dim(length), [0])
   return g.sub(g.add(starts, lengths), g.int(1))
 }
-const hasOwnLogits = ({ model }: ObjectiveContext): boolean => model.logitsShape.length === 2
+export const hasOwnLogits = ({ model }: ObjectiveContext): boolean => model.logitsShape.length === 2
+/** Row of each text's last token among all rows of a padded batch. */
+export const lastTokens = ({ examples, length }: Batch): number[] => examples.map((e, b) => b * length + e.ids.length - 1)
 
-/** One class per text. */
+function superviseClasses(batch: Batch): Supervision {
+  const targets = batch.examples.map((e) => e.label ?? 0)
+  return { feeds: { rows: int64(lastTokens(batch)), targets: int64(targets) }, count: targets.length, targets }
+}
+
+/** One class per text, or pair of texts. */
 export const sequenceClassification = defineObjective({
   name: 'sequence-classification',
   taskType: 'SEQ_CLS',
   savedModules: ['classifier', 'score'],
   classifies: true,
+  metrics: ['accuracy', 'f1'],
   build: (context) => (hasOwnLogits(context) ? ownLogits(context) : scoredLastToken(context)),
   deploy: (context) => (hasOwnLogits(context) ? context.model.logits : score(context, lastRows(context))),
-  supervise({ examples, length }) {
-    const targets = examples.map((e) => e.label ?? 0)
-    const rows = examples.map((e, b) => b * length + e.ids.length - 1)
-    return { feeds: { rows: int64(rows), targets: int64(targets) }, count: targets.length, targets }
-  },
+  supervise: superviseClasses,
 })
 
 /** One class per image. */
 export const imageClassification = defineObjective({
   name: 'image-classification',
   taskType: null,
+  task: 'image-classification',
   savedModules: ['classifier'],
   classifies: true,
+  metrics: ['accuracy', 'f1'],
   build: ownLogits,
-  supervise({ examples }) {
-    const targets = examples.map((e) => e.label ?? 0)
-    return { feeds: { targets: int64(targets) }, count: targets.length, targets }
-  },
+  supervise: superviseClasses,
 })

@@ -1,4 +1,8 @@
 import type { Builder, Partials, Value } from '@graft/onnx'
+import type { Task } from '../architecture/architecture.js'
+import type { Coder } from '../data/coder.js'
+import type { ImageReference } from '../data/images.js'
+import { type Columns, type DataRecord, textField } from '../data/records.js'
 import type { AttachContext } from '../method/method.js'
 import type { Model } from '../model/model.js'
 import type { Tensors } from '../runtime/tensor.js'
@@ -18,28 +22,44 @@ export interface BuiltObjective {
   lossSum: Value
   /** derivatives that lossSum comes with */
   partials: Partials
-  /** most likely class or token per supervised row, int64 */
+  /** what is predicted per supervised row: most likely class or token (int64), or a number (float32) */
   predictions: Value
   /** per-row logits [rows, classes], where an objective computes them whole */
   logits?: Value
+  /** a vector per row of the batch [rows, width], for objectives that embed */
+  embeddings?: Value
 }
 
 /** One example as the model sees it. */
 export interface Example {
   /** token ids, without padding */
   ids: readonly number[]
-  /** per token, −100 where not supervised (language modelling) */
+  /** per token of ids (of what a decoder writes, where there is one), −100 where not supervised */
   tokenLabels?: readonly number[]
-  /** class (classification) */
+  /** class, or the number to predict */
   label?: number
+  /** per token, 0 for the first and 1 for the second text of a pair */
+  types?: readonly number[]
+  /** where the texts of a packed row start */
+  starts?: readonly number[]
+  /** what a decoder reads: the start token, then what it has written */
+  decoderIds?: readonly number[]
+  /** texts that are embedded beside this one */
+  others?: readonly (readonly number[])[]
   /** image, flattened channels × height × width */
   pixels?: Float32Array
+  /** an image not read yet */
+  image?: ImageReference
 }
 /** Examples padded on the right to a common length. */
 export interface Batch {
   examples: readonly Example[]
-  /** padded length in tokens; 0 for images */
+  /** padded length in tokens; 2 for images */
   length: number
+  /** padded length of what a decoder reads */
+  decoderLength: number
+  /** how many examples the rows were made from, where an objective makes several rows of one */
+  sources?: number
 }
 export interface Supervision {
   feeds: Tensors
@@ -47,9 +67,11 @@ export interface Supervision {
   count: number
   /** the right answers, one per row */
   targets: readonly number[]
+  /** supervised rows of each example, where a metric looks at examples whole */
+  lengths?: readonly number[]
 }
 
-/** What is learnt: how outputs become a loss, and how examples become its targets. */
+/** What is learnt: how records become examples, outputs a loss, and examples its targets. */
 export interface Objective {
   kind: 'objective'
   /** version of this interface */
@@ -57,15 +79,43 @@ export interface Objective {
   name: string
   /** HF PEFT's task_type */
   taskType: string | null
+  /** the head that a model is built with for it */
+  task: Task
   /** heads trained in full by default, where the model has them (HF PEFT's modules_to_save) */
   savedModules: readonly string[]
-  /** whether examples carry a class */
+  /** whether records carry classes: their names are collected from the data */
   classifies: boolean
+  /** metrics by name; the first decides which checkpoint is the best */
+  metrics: readonly string[]
+  /** label names of one record, where it classifies */
+  labelsOf(record: DataRecord, columns: Columns): readonly string[]
+  /** an example with its answer */
+  encode(record: DataRecord, coder: Coder): Example
+  /** an example without its answer, to predict for; as encode where left out */
+  input?(record: DataRecord, coder: Coder): Example
+  /** the rows of the model's batch that examples make; themselves where left out */
+  rows?(examples: readonly Example[]): readonly Example[]
   build(context: ObjectiveContext): BuiltObjective
   /** Logits from the model's own inputs alone, for a model that leaves Graft; the graph's own logits when left out. */
   deploy?(context: ObjectiveContext): Value
   supervise(batch: Batch, chunks: number): Supervision
 }
 
-/** Gives an objective its types and its kind; a package default-exports the result. */
-export const defineObjective = (objective: Omit<Objective, 'kind' | 'apiVersion'>): Objective => ({ kind: 'objective', apiVersion: 1, ...objective })
+/** Classes that a classifier is built for: one output for an objective without classes. */
+export const outputs = (objective: Objective, labels: readonly string[]): number => (objective.classifies ? labels.length : 1)
+
+type Given = Pick<Objective, 'name' | 'taskType' | 'savedModules' | 'classifies' | 'build' | 'supervise'> & Partial<Objective>
+
+/** Gives an objective its types and its kind; a package default-exports the result. What is left out is that of a text classifier or a language model. */
+export const defineObjective = (given: Given): Objective => ({
+  task: given.classifies ? 'sequence-classification' : 'causal-lm',
+  metrics: given.classifies ? ['accuracy'] : ['perplexity', 'accuracy'],
+  labelsOf: (record, columns) => (given.classifies ? [textField(record, columns, 'label')] : []),
+  input: given.classifies ? (record, coder) => coder.input(record) : undefined,
+  encode: given.classifies
+    ? (record, coder) => ({ ...coder.input(record), label: coder.labelIndex(coder.text(record, 'label'), record.where) })
+    : (record, coder) => coder.language(record),
+  ...given,
+  kind: 'objective',
+  apiVersion: 1,
+})

@@ -34,7 +34,7 @@ export interface BenchmarkResult {
 export async function benchmark(path: string, registry: Registry, options: BenchmarkOptions): Promise<BenchmarkResult> {
   const { batch, sequence, steps, supervised, ...session } = options
   const started = performance.now()
-  const model = Model.open(path)
+  const model = Model.open(path, { architectures: registry.all('architecture'), task: 'causal-lm' })
   const objective = registry.get('objective', 'causal-lm')
   const method = registry.get('method', options.method)
   const rows = Math.round(batch * sequence * supervised)

@@ -32,6 +32,8 @@ export interface DataOptions {
   columns: Record<string, string>
   max_length: number | null
   train_on_prompt: boolean
+  /** several texts in a row, for language modelling */
+  packing: boolean
 }
 export interface TrainConfig {
   model: string
@@ -39,6 +41,8 @@ export interface TrainConfig {
   plugins: readonly string[]
   data: DataOptions
   objective: string | null
+  /** decides which checkpoint is the best; the objective's own when left out */
+  metric: string | null
   method: PeftMethod
   methodOptions: Record<string, unknown>
   training: TrainingOptions
@@ -60,6 +64,7 @@ export const configSchema = object(
     plugins: { type: 'array', items: text, default: [] },
     method: { anyOf: [text, { type: 'object', properties: { name: text }, required: ['name'] }] },
     objective: nullable(text),
+    metric: nullable(text),
     data: object(
       {
         train: text,
@@ -68,6 +73,7 @@ export const configSchema = object(
         columns: { type: 'object', additionalProperties: text, default: {} },
         max_length: nullable({ type: 'integer', minimum: 2 }),
         train_on_prompt: { type: 'boolean', default: false },
+        packing: { type: 'boolean', default: false },
       },
       ['train'],
     ),

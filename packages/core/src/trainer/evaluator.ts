@@ -1,4 +1,6 @@
 import { batchOf, modelFeeds, sortedBatches } from '../data/batches.js'
+import { type Dataset, take } from '../data/dataset.js'
+import type { Metric } from '../metric/metric.js'
 import { adapt, type AdaptOptions } from '../compile/adapt.js'
 import { compileEvaluation } from '../compile/step.js'
 import type { VirtualTokens } from '../method/method.js'
@@ -8,11 +10,9 @@ import type { Example, Objective, Supervision } from '../objective/objective.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { float32, numbers, type Tensors } from '../runtime/tensor.js'
 
-export interface Evaluation {
+export interface Evaluation extends Record<string, number> {
   /** mean per supervised row */
   loss: number
-  /** share of rows whose most likely class or token is right */
-  accuracy: number
 }
 
 /** Chunks of the output layer for batches of about `rows` supervised rows. */
@@ -36,36 +36,50 @@ export class Evaluator {
     return new Evaluator(await Session.open(graph, session), base, options.objective, chunksOf(base, options.rows), pad, batchSize, adapted.virtualTokens)
   }
 
-  async evaluate(examples: readonly Example[], parameters: Float32Array, onProgress?: (done: number) => void): Promise<Evaluation> {
+  /** The mean loss, and each metric's value by its name. */
+  async evaluate(data: Dataset, parameters: Float32Array, metrics: readonly Metric[], labels: readonly string[], onProgress?: (done: number) => void): Promise<Evaluation> {
+    const tallies = metrics.map((m) => ({ name: m.name, tally: m.start() }))
     let done = 0
-    let [loss, right, rows] = [0, 0, 0]
-    for (const indices of sortedBatches(examples, this.batchSize)) {
-      const { outputs, supervision } = await this.forward(
-        indices.map((i) => examples[i]),
-        parameters,
-      )
-      const predictions = numbers(outputs.predictions)
-      loss += Number(outputs.loss_sum.data[0])
-      right += supervision.targets.filter((t, i) => t === predictions[i]).length
+    let [sum, rows] = [0, 0]
+    for (const indices of sortedBatches(data, this.batchSize)) {
+      const { outputs, supervision } = await this.forward(await take(data, indices), parameters)
+      const loss = Number(outputs.loss_sum.data[0])
+      const { targets, lengths } = supervision
+      for (const { tally } of tallies) tally.add({ predictions: numbers(outputs.predictions), targets, loss, labels, lengths })
+      sum += loss
       rows += supervision.count
       done += indices.length
       onProgress?.(done)
     }
-    return { loss: loss / rows, accuracy: right / rows }
+    return { loss: sum / rows, ...Object.fromEntries(tallies.map(({ name, tally }) => [name, tally.result()])) }
   }
 
-  /** Logits per example, in the order given; for classifiers. */
-  async logits(examples: readonly Example[], parameters: Float32Array): Promise<Float32Array[]> {
-    const found: Float32Array[] = []
-    for (const indices of sortedBatches(examples, this.batchSize)) {
-      const { outputs } = await this.forward(
-        indices.map((i) => examples[i]),
-        parameters,
-      )
+  /** Logits of each example's supervised rows, in the order given; for objectives that compute them whole. */
+  async logits(data: Dataset, parameters: Float32Array): Promise<Float32Array[][]> {
+    const found: Float32Array[][] = []
+    for (const indices of sortedBatches(data, this.batchSize)) {
+      const { outputs, supervision } = await this.forward(await take(data, indices), parameters)
       const all = outputs.row_logits.data as Float32Array
-      const classes = all.length / indices.length
+      const width = all.length / supervision.count
+      let row = 0
+      indices.forEach((example, i) => {
+        const count = supervision.lengths?.[i] ?? 1
+        found[example] = Array.from({ length: count }, (_, k) => all.slice((row + k) * width, (row + k + 1) * width))
+        row += count
+      })
+    }
+    return found
+  }
+
+  /** A vector per example, in the order given; for objectives that embed. */
+  async embeddings(data: Dataset, parameters: Float32Array): Promise<Float32Array[]> {
+    const found: Float32Array[] = []
+    for (const indices of sortedBatches(data, this.batchSize)) {
+      const { outputs } = await this.forward(await take(data, indices), parameters)
+      const all = outputs.embeddings.data as Float32Array
+      const width = all.length / indices.length
       indices.forEach((example, row) => {
-        found[example] = all.slice(row * classes, (row + 1) * classes)
+        found[example] = all.slice(row * width, (row + 1) * width)
       })
     }
     return found
@@ -76,7 +90,7 @@ export class Evaluator {
   }
 
   private async forward(examples: readonly Example[], parameters: Float32Array): Promise<{ outputs: Tensors; supervision: Supervision }> {
-    const batch = batchOf(examples, this.virtual, this.pad)
+    const batch = { ...batchOf(this.objective.rows?.(examples) ?? examples, this.virtual, this.pad), sources: examples.length }
     const supervision = this.objective.supervise(batch, this.chunks)
     const own = modelFeeds(this.model.graph.inputs, batch, this.pad)
     const outputs = await this.session.run({ ...own, ...supervision.feeds, parameters: float32(parameters) })

@@ -1,7 +1,8 @@
 import { Builder, type Value } from '@graft/onnx'
 import { pluginFailed } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'
-import { batchOf, epochBatches, modelFeeds } from '../data/batches.js'
+import { batchOf, EpochBatches, modelFeeds } from '../data/batches.js'
+import { take } from '../data/dataset.js'
 import { Tokenizer } from '../data/tokenizer.js'
 import { GraftError } from '../errors.js'
 import type { PrepareContext } from '../method/method.js'
@@ -12,12 +13,14 @@ import type { TrainConfig } from './config.js'
 import type { Prepared } from './prepare.js'
 
 /** Lets a method look at the base model before it is attached. Deterministic, so a resumed run prepares the same. */
-export async function prepareMethod({ method, methodOptions, seed, training }: TrainConfig, { model, train, pad }: Prepared): Promise<unknown> {
+export async function prepareMethod({ method, methodOptions, seed, training }: TrainConfig, { model, objective, train, pad }: Prepared): Promise<unknown> {
   if (!method.prepare) return undefined
-  const batches = (count: number) =>
-    epochBatches(train, training.batch_size, seed, 0)
-      .slice(0, count)
-      .map((batch) => modelFeeds(model.graph.inputs, batchOf(batch.map((i) => train[i])), pad))
+  const epoch = new EpochBatches(train, training.batch_size, seed, 0)
+  const feeds = async (k: number) => {
+    const examples = await take(train, epoch.batch(k))
+    return modelFeeds(model.graph.inputs, batchOf(objective.rows?.(examples) ?? examples, undefined, pad), pad)
+  }
+  const batches = (count: number) => Promise.all(Array.from({ length: Math.min(count, epoch.count) }, (_, k) => feeds(k)))
   try {
     return await method.prepare({ ...prepareContext(model, pad, seed), batches }, methodOptions)
   } catch (cause) {

@@ -1,95 +1,112 @@
 import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs'
 import type { Registry } from '../container.js'
 import { checkInputs } from '../data/batches.js'
-import { defaultMaxLength, type Encoded, encodeClassification, encodeImages, encodeLanguage, type EncodeReport, imageSize, labelNames, positions } from '../data/encode.js'
+import { Coder, defaultMaxLength, positions } from '../data/coder.js'
+import { type Dataset, inMemory, Spool } from '../data/dataset.js'
+import { Permutation } from '../data/order.js'
+import { packed } from '../data/packing.js'
 import { type DataRecord, hasField, readRecords } from '../data/records.js'
-import { Tokenizer } from '../data/tokenizer.js'
 import { GraftError } from '../errors.js'
-import { Random } from '../method/random.js'
+import type { Metric } from '../metric/metric.js'
 import { Model } from '../model/model.js'
-import type { Example, Objective } from '../objective/objective.js'
+import { type Example, type Objective, outputs } from '../objective/objective.js'
 import type { TrainConfig } from './config.js'
+
+/** What encoding did to a part of the data, for the user to read. */
+export interface EncodeReport {
+  examples: number
+  truncated: number
+  /** examples left without a supervised token, dropped */
+  unsupervised: number
+  tokens: number
+  supervised: number
+  /** rows that examples were packed into */
+  rows: number
+  /** tokens of the longest row */
+  longest: number
+}
+export type Part = 'train' | 'validation' | 'test'
 
 /** Everything a run needs, read and checked before anything is compiled. */
 export interface Prepared {
   model: Model
   objective: Objective
+  metrics: readonly Metric[]
   labels: string[]
   pad: number
   max_length: number
-  train: Example[]
-  validation: Example[]
-  test: Example[]
+  train: Dataset
+  validation: Dataset
+  test: Dataset
   /** what encoding did, per part of the data */
-  reports: Record<string, EncodeReport>
+  reports: Partial<Record<Part, EncodeReport>>
   stepsPerEpoch: number
   totalSteps: number
   fingerprint: string
+  /** removes what preparing wrote to disk */
+  close(): void
 }
 
 /** Opens the model and encodes the data. Throws what opening, reading and encoding throw. */
-export function prepare(config: TrainConfig, registry: Registry): Prepared {
-  const model = Model.open(config.model)
+export async function prepare(config: TrainConfig, registry: Registry): Promise<Prepared> {
+  const survey = await surveyData(config, registry)
+  const { objective, labels } = survey
+  const model = Model.open(config.model, { architectures: registry.all('architecture'), task: objective.task, labels: outputs(objective, labels), seed: config.seed })
   checkInputs(model.graph.inputs)
-  const read = (path: string | null) => (path ? readRecords(path) : [])
-  const { validation: held, columns } = config.data
-  const [train, validation] = typeof held === 'string' ? [readRecords(config.data.train), read(held)] : holdOut(readRecords(config.data.train), held, config.seed)
-  const parts = { train, validation, test: read(config.data.test) }
-  const objective = chooseObjective(config, registry, model, train[0])
-  const labels = objective.classifies ? labelNames(train, columns) : []
-  const coder = encoder(config, model, objective, labels)
-  const encoded = Object.fromEntries(Object.entries(parts).map(([name, records]) => [name, records.length > 0 ? coder.encode(records) : undefined]))
-  const examples = (name: keyof typeof parts): Example[] => encoded[name]?.examples ?? []
-  checkVocabulary(model, examples('train'))
-  const { batch_size, gradient_accumulation, epochs, max_steps } = config.training
-  const stepsPerEpoch = Math.ceil(Math.ceil(examples('train').length / batch_size) / gradient_accumulation)
-  return {
-    model,
-    objective,
-    labels,
-    pad: coder.pad,
-    max_length: coder.max_length,
-    train: examples('train'),
-    validation: examples('validation'),
-    test: examples('test'),
-    reports: Object.fromEntries(Object.entries(encoded).flatMap(([name, e]) => (e ? [[name, e.report]] : []))),
-    stepsPerEpoch,
-    totalSteps: max_steps ?? epochs * stepsPerEpoch,
-    fingerprint: fingerprint(config, labels, examples('train')),
+  checkPacking(config, model, objective)
+  const coder = new Coder(model, labels, { ...config.data, max_length: maxLength(config, model) })
+  const preparing = new Preparing(config, objective, coder, survey.count)
+  try {
+    const { train, validation, test } = await preparing.parts()
+    const { batch_size, gradient_accumulation, epochs, max_steps } = config.training
+    const stepsPerEpoch = Math.ceil(Math.ceil(train.length / batch_size) / gradient_accumulation)
+    return {
+      model, objective, labels, train, validation, test,
+      metrics: chooseMetrics(config, objective).map((name) => registry.get('metric', name)),
+      pad: coder.pad, max_length: coder.options.max_length, reports: preparing.reports,
+      stepsPerEpoch, totalSteps: max_steps ?? epochs * stepsPerEpoch, fingerprint: preparing.fingerprint(), close: () => preparing.close(),
+    } // biome-ignore format: one thing
+  } catch (error) {
+    preparing.close()
+    throw error
   }
 }
 
-/** Holds a share of the records out, chosen by the seed; both parts keep the file's order. */
-function holdOut(records: DataRecord[], share: number, seed: number): [DataRecord[], DataRecord[]] {
-  const count = Math.floor(records.length * share)
-  const order = new Random(seed, 'validation').shuffle(records.map((_, i) => i))
-  const held = new Set(order.slice(0, count))
-  return [records.filter((_, i) => !held.has(i)), records.filter((_, i) => held.has(i))]
+/** The metrics of the objective, the config's first where it names one. */
+const chooseMetrics = ({ metric }: TrainConfig, { metrics }: Objective): string[] => [...new Set([...(metric ? [metric] : []), ...metrics])]
+
+interface Survey {
+  objective: Objective
+  /** label names in alphabetical order, so that a label's number doesn't depend on the data's order */
+  labels: string[]
+  /** records of the training file */
+  count: number
+}
+/** A first reading of the training data: how many records, which labels. */
+async function surveyData(config: TrainConfig, registry: Registry): Promise<Survey> {
+  const names = new Set<string>()
+  let objective: Objective | undefined
+  let count = 0
+  for await (const record of readRecords(config.data.train)) {
+    objective ??= chooseObjective(config, registry, record)
+    for (const name of objective.classifies ? objective.labelsOf(record, config.data.columns) : []) names.add(name)
+    count++
+  }
+  return { objective: objective as Objective, labels: [...names].sort(), count }
 }
 
 /** The objective the config names, or the one the data's fields call for. */
-function chooseObjective(config: TrainConfig, registry: Registry, model: Model, first: DataRecord): Objective {
-  if (config.objective) return registry.get('objective', config.objective)
-  if (!hasField(first, config.data.columns, 'label')) return registry.get('objective', 'causal-lm')
-  return registry.get('objective', model.graph.inputs.some((v) => v.name === 'pixel_values') ? 'image-classification' : 'sequence-classification')
-}
-
-interface Encoder {
-  encode: (records: readonly DataRecord[]) => Encoded
-  pad: number
-  max_length: number
-}
-function encoder(config: TrainConfig, model: Model, objective: Objective, labels: readonly string[]): Encoder {
-  const max_length = maxLength(config, model)
-  const options = { ...config.data, max_length }
-  const size = imageSize(model)
-  if (size !== undefined) return { encode: (records) => encodeImages(records, labels, size, options), pad: 0, max_length: 0 }
-  const tokenizer = Tokenizer.open(model.folder, model.config)
-  return {
-    encode: (records) => (objective.classifies ? encodeClassification(records, tokenizer, labels, options) : encodeLanguage(records, tokenizer, options)),
-    pad: tokenizer.pad,
-    max_length,
-  }
+function chooseObjective({ objective, data: { columns } }: TrainConfig, registry: Registry, first: DataRecord): Objective {
+  if (objective) return registry.get('objective', objective)
+  const has = (name: string) => hasField(first, columns, name)
+  const name =
+    has('label') && (has('image') || has('pixel_values')) ? 'image-classification'
+    : has('tokens') && has('labels') ? 'token-classification'
+    : has('anchor') && has('positive') ? 'sentence-embedding'
+    : has('label') ? 'sequence-classification'
+    : 'causal-lm' // biome-ignore format: a table
+  return registry.get('objective', name)
 }
 
 function maxLength({ data }: TrainConfig, model: Model): number {
@@ -99,22 +116,121 @@ function maxLength({ data }: TrainConfig, model: Model): number {
   return data.max_length ?? defaultMaxLength(model)
 }
 
-/** A tokenizer of another model gives ids that the embedding doesn't have; ONNX Runtime would only say "index out of range". */
-function checkVocabulary(model: Model, examples: readonly Example[]): void {
-  const tokens = model.graph.inputs.find((v) => v.name === 'input_ids')
-  const table = model.embeddings.find((e) => tokens?.users.has(e.node))
-  const greatest = examples.reduce((m, e) => e.ids.reduce((a, b) => Math.max(a, b), m), 0)
-  if (table && greatest >= table.rows)
-    throw new GraftError(
-      'VOCABULARY_MISMATCH',
-      `${model.folder}/tokenizer.json gives token ${greatest}, the model's embedding has ${table.rows} rows. The tokenizer belongs to another model.`,
-    )
+function checkPacking({ data, method, methodOptions }: TrainConfig, model: Model, objective: Objective): void {
+  if (!data.packing) return
+  const why =
+    objective.name !== 'causal-lm' ? `is for language modelling, not for ${objective.name}`
+    : model.task === undefined ? 'needs a Hugging Face folder: an exported graph takes one text per row'
+    : (method.virtualTokens?.(methodOptions).count ?? 0) > 0 ? `does not go with ${method.name}, whose virtual tokens stand before each text`
+    : undefined // biome-ignore format: a table
+  if (why) throw new GraftError('NO_PACKING', `data.packing ${why}. Leave it out; batches are then made of texts of like length.`)
 }
 
-/** What a checkpoint's numbers depend on. */
-function fingerprint(config: TrainConfig, labels: readonly string[], train: readonly Example[]): string {
-  const { save_every: _, ...training } = config.training
-  const hash = createHash('sha256').update(JSON.stringify([config.method.name, config.methodOptions, training, config.seed, labels, config.objective, train.length]))
-  for (const e of train) hash.update(`${e.ids.join()}|${e.tokenLabels?.join()}|${e.label}\n`)
-  return hash.digest('hex')
+/** Encodes the parts of a run's data, and remembers what it did. */
+class Preparing {
+  readonly reports: Partial<Record<Part, EncodeReport>> = {}
+  private readonly spools: Spool[] = []
+  private readonly hash = createHash('sha256')
+
+  constructor(
+    private readonly config: TrainConfig,
+    private readonly objective: Objective,
+    private readonly coder: Coder,
+    private readonly count: number,
+  ) {
+    mkdirSync(config.output, { recursive: true })
+    const { save_every: _, ...training } = config.training
+    this.hash.update(JSON.stringify([config.method.name, config.methodOptions, training, config.seed, coder.labels, config.objective, config.data.packing]))
+  }
+
+  async parts(): Promise<Record<Part, Dataset>> {
+    const { train, validation, test } = this.config.data
+    if (typeof validation === 'string')
+      return { train: await this.part('train', readRecords(train)), validation: await this.part('validation', readRecords(validation)), test: await this.file('test', test) }
+    const held = new Permutation(this.count, this.config.seed, 'validation')
+    const limit = Math.floor(this.count * validation)
+    const chosen = (wanted: boolean) => select(readRecords(train), (i) => held.at(i) < limit === wanted)
+    return {
+      train: await this.part('train', chosen(false)),
+      validation: limit > 0 ? await this.part('validation', chosen(true)) : inMemory([]),
+      test: await this.file('test', test),
+    }
+  }
+  private async file(name: Part, path: string | null): Promise<Dataset> {
+    return path ? this.part(name, readRecords(path)) : inMemory([])
+  }
+
+  private async part(name: Part, records: AsyncIterable<DataRecord>): Promise<Dataset> {
+    const report: EncodeReport = { examples: 0, truncated: 0, unsupervised: 0, tokens: 0, supervised: 0, rows: 0, longest: 0 }
+    this.reports[name] = report
+    const { packing, max_length } = { ...this.config.data, ...this.coder.options }
+    const examples = this.encode(records, report, name === 'train')
+    const rows = packing ? packed(examples, max_length) : examples
+    const spool = await Spool.fill(this.config.output, counted(rows, report), (e) => this.coder.load(e))
+    this.spools.push(spool)
+    if (spool.length === 0)
+      throw new GraftError(
+        'NO_SUPERVISED_TOKENS',
+        `${this.config.data[name] ?? name}: none of the ${report.examples} examples has a token to learn from: after cutting to max_length ${max_length} only prompts are left, or completions are empty. Raise data.max_length, or look at the data with graft preview.`,
+      )
+    return spool
+  }
+
+  private async *encode(records: AsyncIterable<DataRecord>, report: EncodeReport, isTraining: boolean): AsyncGenerator<Example> {
+    this.coder.truncated = 0
+    for await (const record of records) {
+      const example = this.objective.encode(record, this.coder)
+      checkVocabulary(this.coder.model, example)
+      const supervised = supervisedRows(example)
+      report.examples++
+      report.truncated = this.coder.truncated
+      report.tokens += example.ids.length
+      report.supervised += supervised
+      if (supervised === 0) report.unsupervised++
+      else {
+        if (isTraining) this.hash.update(`${example.ids.join()}|${example.tokenLabels?.join()}|${example.label}|${example.image?.file ?? ''}\n`)
+        yield example
+      }
+    }
+  }
+
+  /** What a checkpoint's numbers depend on. */
+  fingerprint(): string {
+    return this.hash.digest('hex')
+  }
+  close(): void {
+    for (const spool of this.spools.splice(0)) spool.close()
+    // A run that fails here leaves no empty folder behind.
+    if (existsSync(this.config.output) && readdirSync(this.config.output).length === 0) rmdirSync(this.config.output)
+  }
+}
+
+async function* select(records: AsyncIterable<DataRecord>, wanted: (i: number) => boolean): AsyncGenerator<DataRecord> {
+  let i = 0
+  for await (const record of records) if (wanted(i++)) yield record
+}
+async function* counted(rows: AsyncIterable<Example>, report: EncodeReport): AsyncGenerator<Example> {
+  for await (const row of rows) {
+    report.rows++
+    report.longest = Math.max(report.longest, row.ids.length, row.decoderIds?.length ?? 0)
+    yield row
+  }
+}
+/** In a text to continue the first token has no position before it that could predict it. */
+export function supervisedRows({ tokenLabels, decoderIds, label }: Example): number {
+  if (!tokenLabels) return 1
+  const skipped = decoderIds || label !== undefined ? 0 : 1
+  return tokenLabels.slice(skipped).filter((l) => l !== -100).length
+}
+
+/** A tokenizer of another model gives ids that the embedding doesn't have; ONNX Runtime would only say "index out of range". */
+function checkVocabulary(model: Model, { ids }: Example): void {
+  const { tokenEmbedding } = model
+  if (!tokenEmbedding) return
+  const greatest = ids.reduce((a, b) => Math.max(a, b), 0)
+  if (greatest >= tokenEmbedding.rows)
+    throw new GraftError(
+      'VOCABULARY_MISMATCH',
+      `${model.folder}/tokenizer.json gives token ${greatest}, the model's embedding has ${tokenEmbedding.rows} rows. The tokenizer belongs to another model.`,
+    )
 }

@@ -58,7 +58,7 @@ export class Stepper {
     const { objective, optimizer, accumulate, base, pad, seed, totalSteps } = this.o
     const { virtualTokens, adapter, variables } = this.adapted
     const parts = batches.map((examples) => {
-      const batch = batchOf(examples, virtualTokens, pad)
+      const batch = { ...batchOf(objective.rows?.(examples) ?? examples, virtualTokens, pad), sources: examples.length }
       return { examples, batch, supervision: objective.supervise(batch, this.chunks) }
     })
     const count = parts.reduce((sum, p) => sum + p.supervision.count, 0)
@@ -79,7 +79,7 @@ export class Stepper {
       result.loss += Number(outputs.loss.data[0])
       if (outputs.penalty) result.penalty = (result.penalty ?? 0) + Number(outputs.penalty.data[0])
       result.gradientNorm = Number(outputs.gradient_norm.data[0])
-      result.tokens += examples.reduce((n, e) => n + e.ids.length, 0)
+      result.tokens += examples.reduce((n, e) => n + e.ids.length + (e.decoderIds?.length ?? 0), 0)
     }
     if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) throw notFinite(t, result)
     return result

@@ -5,9 +5,10 @@ import { savedForm } from '../adapter/saved.js'
 import { baseFingerprint, writeManifest } from '../adapter/manifest.js'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
 import type { Registry } from '../container.js'
-import { epochBatches } from '../data/batches.js'
+import { EpochBatches } from '../data/batches.js'
+import { type Dataset, take } from '../data/dataset.js'
 import { GraftError } from '../errors.js'
-import type { Example } from '../objective/objective.js'
+import { type Example, outputs } from '../objective/objective.js'
 import { adamw } from '../optimizer/adamw.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
 import { learningRate } from '../optimizer/schedule.js'
@@ -27,7 +28,7 @@ export type Phase = 'before' | 'during' | 'after'
 export interface TrainHooks {
   onStart?(info: { prepared: Prepared; trainable: number; resumedAt: number; compileSeconds: number }): void
   onStep?(info: StepResult & { ranks?: Record<string, number>; step: number; total: number; learningRate: number; seconds: number }): void
-  onEvaluation?(info: Evaluation & { phase: Phase; step: number; part: string; improved: boolean }): void
+  onEvaluation?(info: { values: Evaluation; phase: Phase; step: number; part: string; improved: boolean }): void
   /** examples evaluated so far, when an evaluation takes long */
   onEvaluating?(info: { part: string; done: number; total: number }): void
   onNotice?(text: string): void
@@ -50,13 +51,17 @@ const optimizers: Record<string, (options: TrainConfig['training'] & { name: 'ad
 
 /** Trains an adapter as a config says. Throws what preparing throws, OUTPUT_EXISTS, NOT_FINITE, DISK_FULL. */
 export async function train(config: TrainConfig, registry: Registry, hooks: TrainHooks = {}, flags: TrainFlags = {}): Promise<TrainResult> {
-  const prepared = prepare(config, registry)
-  claimOutput(config, flags)
-  const trainer = await Trainer.open(config, prepared, hooks, flags)
+  const prepared = await prepare(config, registry)
   try {
-    return await trainer.run()
+    claimOutput(config, flags)
+    const trainer = await Trainer.open(config, prepared, hooks, flags)
+    try {
+      return await trainer.run()
+    } finally {
+      await trainer.close()
+    }
   } finally {
-    await trainer.close()
+    prepared.close()
   }
 }
 
@@ -72,7 +77,7 @@ function claimOutput(config: TrainConfig, { resume, overwrite }: TrainFlags): vo
 class Trainer {
   private readonly log: RunLog
   private progress: Progress = { step: 0, best: null, stale: 0, stopped: false }
-  private epoch = { index: -1, batches: [] as number[][] }
+  private epoch?: EpochBatches
 
   private constructor(
     private readonly config: TrainConfig,
@@ -90,12 +95,12 @@ class Trainer {
     const started = performance.now()
     const { model, objective, pad, totalSteps, labels } = prepared
     const { batch_size, gradient_accumulation, max_grad_norm, optimizer } = config.training
-    const rows = objective.classifies ? batch_size : batch_size * longest(prepared.train)
+    const rows = batch_size * (objective.task === 'causal-lm' || objective.task === 'sequence-to-sequence' ? (prepared.reports.train?.longest ?? 1) : 1)
     const options: Omit<AdaptOptions, 'training'> = {
       method: config.method,
       config: config.methodOptions,
       objective,
-      labels: labels.length,
+      labels: outputs(objective, labels),
       rows,
       totalSteps,
       seed: config.seed,
@@ -144,7 +149,7 @@ class Trainer {
     const { totalSteps, stepsPerEpoch } = this.prepared
     const { training } = this.config
     const rate = learningRate(training, t, totalSteps)
-    const result = await this.stepper.step(t, rate, this.batches(t))
+    const result = await this.stepper.step(t, rate, await this.batches(t))
     this.progress.step = t
     const seconds = (performance.now() - started) / 1000
     const ranks = this.ranks()
@@ -170,20 +175,23 @@ class Trainer {
   }
 
   /** The batches of step t: a function of the seed and t, so a resumed run sees what an uninterrupted one does. */
-  private batches(t: number): Example[][] {
+  private batches(t: number): Promise<Example[][]> {
     const { stepsPerEpoch, train } = this.prepared
     const { batch_size, gradient_accumulation } = this.config.training
     const index = Math.floor((t - 1) / stepsPerEpoch)
-    if (this.epoch.index !== index) this.epoch = { index, batches: epochBatches(train, batch_size, this.config.seed, index) }
+    if (this.epoch?.epoch !== index) this.epoch = new EpochBatches(train, batch_size, this.config.seed, index)
+    const epoch = this.epoch
     const first = ((t - 1) % stepsPerEpoch) * gradient_accumulation
-    return this.epoch.batches.slice(first, first + gradient_accumulation).map((b) => b.map((i) => train[i]))
+    const numbers = Array.from({ length: Math.min(gradient_accumulation, epoch.count - first) }, (_, k) => first + k)
+    return Promise.all(numbers.map((k) => take(train, epoch.batch(k))))
   }
 
   private async validate(): Promise<void> {
-    const { validation, objective } = this.prepared
+    const { validation, metrics } = this.prepared
     if (validation.length === 0) return
     const found = await this.evaluate('validation', validation)
-    const metric = objective.classifies ? found.accuracy : -found.loss
+    const [first] = metrics
+    const metric = first.better === 'higher' ? found[first.name] : -found[first.name]
     const settled = this.adapted.adapter.settled?.(this.progress.step, this.prepared.totalSteps) ?? true
     const improved = settled && (this.progress.best === null || metric > this.progress.best)
     this.progress = { ...this.progress, best: improved ? metric : this.progress.best, stale: improved || !settled ? 0 : this.progress.stale + 1 }
@@ -193,7 +201,7 @@ class Trainer {
     if (improved) this.save('best')
   }
 
-  private async evaluateParts(phase: Phase, parts: Record<string, readonly Example[]>): Promise<Record<string, Evaluation>> {
+  private async evaluateParts(phase: Phase, parts: Record<string, Dataset>): Promise<Record<string, Evaluation>> {
     const found: Record<string, Evaluation> = {}
     for (const [part, examples] of Object.entries(parts)) {
       if (examples.length === 0) continue
@@ -202,13 +210,14 @@ class Trainer {
     }
     return found
   }
-  private evaluate(part: string, examples: readonly Example[]): Promise<Evaluation> {
-    const onProgress = (done: number) => this.hooks.onEvaluating?.({ part, done, total: examples.length })
-    return this.evaluator.evaluate(examples, new Float32Array(this.stepper.vectors.parameters), onProgress)
+  private evaluate(part: string, data: Dataset): Promise<Evaluation> {
+    const { metrics, labels } = this.prepared
+    const onProgress = (done: number) => this.hooks.onEvaluating?.({ part, done, total: data.length })
+    return this.evaluator.evaluate(data, new Float32Array(this.stepper.vectors.parameters), metrics, labels, onProgress)
   }
   private report(phase: Phase, part: string, found: Evaluation, improved: boolean): void {
     this.log.write({ step: this.progress.step, phase, part, ...found })
-    this.hooks.onEvaluation?.({ ...found, phase, step: this.progress.step, part, improved })
+    this.hooks.onEvaluation?.({ values: found, phase, step: this.progress.step, part, improved })
   }
 
   /** Writes the adapter from the best checkpoint where there was validation, else from the last, and evaluates it. */
@@ -249,6 +258,5 @@ class Trainer {
 }
 
 const checkpointFile = ({ output }: TrainConfig, name: 'last' | 'best'): string => join(output, 'checkpoints', `${name}.safetensors`)
-const longest = (examples: readonly Example[]): number => examples.reduce((m, e) => Math.max(m, e.ids.length), 0)
 /** Below this many parameters (64 MB) a packed copy of the weights costs nothing worth saving and makes small batches faster. */
 const smallModel = 16e6

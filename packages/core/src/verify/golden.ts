@@ -53,7 +53,7 @@ export function openGolden(folder: string): Golden {
     cases: entries.filter((name) => existsSync(join(folder, name, 'start', configFile))),
     feeds: Object.fromEntries([...batch].filter(([name]) => name !== 'labels').map(([name, t]) => [name, tensorOf(name, t)])),
     logits: floatsOf(required(forward, 'logits', folder), 'logits'),
-    examples: examplesOf(batch, folder),
+    examples: examplesOf(batch, folder, decoderStart(folder)),
     pad: padOf(batch),
     pixels: Object.fromEntries([...batch].filter(([name]) => name === 'pixel_values').map(([name, t]) => [name, tensorOf(name, t)])),
   }
@@ -67,13 +67,20 @@ function required(tensors: Map<string, StoredTensor>, name: string, folder: stri
 const integers = ({ data }: StoredTensor): number[] => Array.from(new BigInt64Array(new Uint8Array(data).buffer), Number)
 const tensorOf = (name: string, t: StoredTensor): Tensor => (t.dtype === 'I64' ? int64(integers(t), t.shape) : float32(floatsOf(t, name), t.shape))
 
+/** The token that a decoder starts from, or −1 for a model without one. */
+function decoderStart(folder: string): number {
+  const path = join(folder, 'model/config.json')
+  const config = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
+  return config.is_encoder_decoder ? Number(config.decoder_start_token_id ?? 0) : -1
+}
+
 /** The id that stands where the attention mask is zero. */
 function padOf(tensors: Map<string, StoredTensor>): number {
   const [ids, mask] = ['input_ids', 'attention_mask'].map((name) => tensors.get(name))
   return ids && mask ? (integers(ids)[integers(mask).indexOf(0)] ?? 0) : 0
 }
 
-function examplesOf(tensors: Map<string, StoredTensor>, folder: string): Example[] {
+function examplesOf(tensors: Map<string, StoredTensor>, folder: string, start: number): Example[] {
   const labels = required(tensors, 'labels', folder)
   const values = integers(labels)
   const ids = tensors.get('input_ids')
@@ -83,7 +90,10 @@ function examplesOf(tensors: Map<string, StoredTensor>, folder: string): Example
   const row = (list: number[], b: number) => list.slice(b * length, (b + 1) * length)
   return Array.from({ length: count }, (_, b): Example => {
     const real = row(all, b).slice(0, row(mask, b).filter(Boolean).length)
-    return labels.shape.length === 2 ? { ids: real, tokenLabels: row(values, b) } : { ids: real, label: values[b] }
+    if (labels.shape.length === 1) return { ids: real, label: values[b] }
+    const tokenLabels = values.slice(b * labels.shape[1], (b + 1) * labels.shape[1])
+    // What a decoder reads is what it should write, shifted by one, padding where nothing is to be written.
+    return { ids: real, tokenLabels, ...(start >= 0 ? { decoderIds: [start, ...tokenLabels.slice(0, -1).map((l) => (l === -100 ? padOf(tensors) : l))] } : {}) }
   })
 }
 

@@ -97,6 +97,35 @@ export function writeAtomically(path: string, bytes: Uint8Array | string, before
     closeSync(fd)
   }
 }
+/** A file written piece by piece that appears whole, when finished, or not at all. */
+export class AtomicFile {
+  private readonly partial: string
+  private fd?: number
+  constructor(private readonly path: string) {
+    this.partial = join(dirname(path), `.${basename(path)}.partial`)
+    this.fd = openSync(this.partial, 'w')
+  }
+  write(bytes: Uint8Array | string): void {
+    const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
+    try {
+      for (let done = 0; done < buffer.length; ) done += writeSync(this.fd as number, buffer, done, Math.min(buffer.length - done, 2 ** 30))
+    } catch (error) {
+      throw diskError(error, this.path)
+    }
+  }
+  finish(): void {
+    fsyncSync(this.fd as number)
+    renameSync(this.partial, this.path)
+    this.discard()
+  }
+  /** Closes the file and removes what is unfinished; nothing once it is finished. */
+  discard(): void {
+    if (this.fd === undefined) return
+    closeSync(this.fd)
+    this.fd = undefined
+    rmSync(this.partial, { force: true })
+  }
+}
 function diskError(cause: unknown, path: string): unknown {
   const { code } = cause as { code?: string }
   if (code !== 'ENOSPC' && code !== 'EDQUOT' && code !== 'EFBIG') return cause
