@@ -1,4 +1,4 @@
-import { type Builder, differentiate, type Graph, type Value } from '@graft/onnx'
+import { type Builder, castPerUse, differentiate, type Graph, type Value } from '@graft/onnx'
 import type { Variable, Variables } from '../method/variables.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
 import type { Adapted } from './adapt.js'
@@ -130,6 +130,7 @@ export function finish(g: Builder, outputs: Record<string, Value>): Graph {
   g.graph.outputs.splice(0, g.graph.outputs.length, ...Object.entries(outputs).map(([name, v]) => output(g, name, v)))
   g.graph.prune()
   dropUnusedInputs(g.graph)
+  castPerUse(g.graph)
   return g.graph
 }
 /** A classifier on hidden states needs no vocabulary; whatever the outputs don't depend on is no input either. */

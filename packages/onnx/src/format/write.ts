@@ -10,6 +10,7 @@ import {
   StringStringEntryProtoSchema, type TensorProto, TensorProto_DataLocation, TensorProtoSchema, TensorShapeProto_DimensionSchema, TensorShapeProtoSchema,
   TypeProto_TensorSchema, TypeProtoSchema, type ValueInfoProto, ValueInfoProtoSchema,
 } from './gen/onnx-ml_pb.js' // biome-ignore format: a list
+import { weightOnly } from '../passes/cast-per-use.js'
 import { targetIr, targetOpset } from './opset.js'
 import { scopesKey } from './scopes.js'
 import { readBytes } from './tensors.js'
@@ -133,7 +134,7 @@ function diskError(cause: unknown, path: string): unknown {
 }
 
 function encode(graph: Graph, place: Place): Uint8Array {
-  const nodes = graph.sorted().filter((n) => n.op !== 'graft::StopGradient')
+  const nodes = weightsFirst(graph.sorted().filter((n) => n.op !== 'graft::StopGradient'))
   const proto = create(GraphProtoSchema, {
     name: 'graft',
     input: graph.inputs.map(valueInfo),
@@ -154,6 +155,9 @@ function encode(graph: Graph, place: Place): Uint8Array {
     }),
   )
 }
+
+/** Casts of stored weights go to the file's start: there, ONNX Runtime runs each just before its use; elsewhere, all of them before anything else. */
+const weightsFirst = (nodes: readonly Node[]): Node[] => [...nodes.filter(weightOnly), ...nodes.filter((n) => !weightOnly(n))]
 
 /** An output that is an input, a constant or a lowered value still needs a node of its own name. */
 function passedThrough(graph: Graph): NodeProto[] {
