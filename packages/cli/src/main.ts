@@ -1,7 +1,9 @@
 import { Command, CommanderError } from 'commander'
 import { GraftError } from '@graft/core'
 import { benchCommand } from './commands/bench.js'
+import { chatCommand } from './commands/chat.js'
 import { doctorCommand } from './commands/doctor.js'
+import { generateCommand } from './commands/generate.js'
 import { inspectCommand } from './commands/inspect.js'
 import { mergeCommand } from './commands/merge.js'
 import { methodsCommand } from './commands/methods.js'
@@ -11,7 +13,7 @@ import { trainCommand } from './commands/train.js'
 import { verifyCommand } from './commands/verify.js'
 import { version } from './version.js'
 
-const commands = [trainCommand, predictCommand, mergeCommand, inspectCommand, methodsCommand, newCommand, verifyCommand, benchCommand, doctorCommand]
+const commands = [trainCommand, predictCommand, generateCommand, chatCommand, mergeCommand, inspectCommand, methodsCommand, newCommand, verifyCommand, benchCommand, doctorCommand]
 
 /** Runs one command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 export async function main(argv: readonly string[]): Promise<number> {

@@ -7,7 +7,7 @@ import type { Model } from '../model/model.js'
 
 /** What Graft needs besides HF PEFT's two files to use an adapter again: kept beside them as graft.json. */
 export interface Manifest {
-  /** the base model's .onnx file */
+  /** the base model: an .onnx file, or a Hugging Face folder */
   model: string
   method: string
   options: Record<string, unknown>

@@ -1,24 +1,27 @@
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { readOnnx, type Value, writeAtomically, writeOnnx } from '@graft/onnx'
-import { adapt, type Adapted } from '../compile/adapt.js'
+import { type Value, writeOnnx } from '@graft/onnx'
+import { adapt } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'
+import type { Registry } from '../container.js'
 import { batchOf, modelFeeds } from '../data/batches.js'
 import { GraftError } from '../errors.js'
 import type { AttachContext } from '../method/method.js'
-import { outputs } from '../objective/objective.js'
 import { Random } from '../method/random.js'
-import { biasOf } from '../method/train-fully.js'
 import type { Variables } from '../method/variables.js'
-import type { Model } from '../model/model.js'
-import type { WeightSlot } from '../model/site.js'
-import { float32, type Tensors } from '../runtime/tensor.js'
-import { runOnce, Session } from '../runtime/session.js'
+import { Model, type OpenOptions } from '../model/model.js'
+import { outputs } from '../objective/objective.js'
+import type { Tensors } from '../runtime/tensor.js'
+import { runOnce } from '../runtime/session.js'
+import { fold, withWeights } from './fold.js'
 import { type OpenedAdapter, parametersOf } from './open.js'
+import { copyBesides, writeCheckpoint, writeConfig } from './write-checkpoint.js'
 
+export type MergeFormat = 'safetensors' | 'onnx'
 export interface MergeReport {
-  /** the merged .onnx file */
+  /** the merged model's weights */
   file: string
+  format: MergeFormat
   /** parameters that changed */
   weights: number
   /** greatest difference of logits between the merged file and base with adapter, on random inputs */
@@ -26,66 +29,40 @@ export interface MergeReport {
 }
 
 /**
- * Folds an adapter into its base: writes a folder with a plain ONNX model, its config and its tokenizer.
+ * Folds an adapter into its base and writes a plain model: a Hugging Face folder where the base is one, else ONNX; a language model's
+ * ONNX has a key-value cache, in the layout that transformers.js loads. The result is read back and compared.
  * Throws NOT_MERGEABLE for a method without a weight form, OUTPUT_EXISTS, and what opening throws.
  */
-export async function merge(opened: OpenedAdapter, output: string): Promise<MergeReport> {
-  const file = join(output, 'model.onnx')
-  if (existsSync(file)) throw new GraftError('OUTPUT_EXISTS', `${file} exists already. Choose another output, or remove it.`)
+export async function merge(opened: OpenedAdapter, output: string, registry: Registry, wanted?: MergeFormat): Promise<MergeReport> {
   const { model: base, options } = opened
+  const format = wanted ?? (base.task ? 'safetensors' : 'onnx')
+  if (format === 'safetensors' && !base.task)
+    throw new GraftError('NO_CHECKPOINT_BASE', `${base.file} is an ONNX file, which can be merged to ONNX only. For safetensors give the Hugging Face folder with --model.`)
+  const file = join(output, format === 'safetensors' ? 'model.safetensors' : base.task ? 'onnx/model.onnx' : 'model.onnx')
+  if (existsSync(file)) throw new GraftError('OUTPUT_EXISTS', `${file} exists already. Choose another output, or remove it.`)
   const adapted = adapt(base, { ...options, training: false })
   const parameters = parametersOf(opened, adapted)
   const feeds = randomFeeds(base)
-  const { weights, logits: expected } = await fold(adapted, opened.folder, (a) => deployedLogits(a.model, opened, a.variables.param), parameters, feeds)
-  const merged = withWeights(base, weights)
-  finish(merged.g, { logits: deployedLogits(merged, opened, asConstants(merged, adapted.variables, parameters)) })
-  writeModel(merged, file, output, opened)
-  const { logits: found } = await runOnce(readOnnx(file), feeds)
-  return { file, weights: weights.size, difference: greatestDifference(found.data as Float32Array, expected) }
+  const { weights, logits } = await fold(adapted, opened.folder, (a) => deployedLogits(a.model, opened, a.variables.param), parameters, feeds)
+  const open: OpenOptions = { architectures: registry.all('architecture'), task: base.task, labels: outputs(options.objective, opened.labels) }
+  if (format === 'safetensors') writeCheckpoint(base, weights, output, opened.labels)
+  else writeGraph(opened, weights, file, output, open, asConstants(adapted.variables, parameters))
+  const found = await runOnce(Model.open(format === 'safetensors' ? output : file, open).graph, withEmptyCache(Model.open(format === 'safetensors' ? output : file, open), feeds))
+  return { file, format, weights: weights.size, difference: greatestDifference((found.logits ?? found.hidden).data as Float32Array, logits) }
 }
 
-export interface Folded {
-  /** changed parameters by slot, as the file stores them */
-  weights: Map<string, Float32Array>
-  /** what the adapted model makes of the feeds */
-  logits: Float32Array
-}
-/** Computes what an adapter makes of the base's parameters. Throws NOT_MERGEABLE. `adapted` is used up. */
-export async function fold(adapted: Adapted, where: string, logitsOf: (adapted: Adapted) => Value, parameters: Float32Array, feeds: Tensors): Promise<Folded> {
-  const slots = changedSlots(adapted, where)
-  const session = await Session.open(finish(adapted.model.g, { logits: logitsOf(adapted), ...slots }))
-  try {
-    const run = (own: Tensors, name: string) => session.run({ ...own, parameters: float32(parameters) }, { fetches: [name] }).then((o) => o[name].data as Float32Array)
-    const logits = await run(feeds, 'logits')
-    const weights = new Map<string, Float32Array>()
-    for (const key of Object.keys(slots)) weights.set(key, await run(feeds, key))
-    return { weights, logits }
-  } finally {
-    await session.close()
-  }
-}
-/** A fork of the base with parameters replaced. */
-export function withWeights(base: Model, weights: ReadonlyMap<string, Float32Array>): Model {
-  const merged = base.fork()
-  const byKey = new Map(slotsOf(merged).map((slot) => [slot.key, slot]))
-  for (const [key, values] of weights) byKey.get(key)?.set(values)
-  return merged
-}
+type Constants = (model: Model) => AttachContext['param']
 
-const slotsOf = (model: Model): WeightSlot[] => model.sites.flatMap((site) => [site.weight, biasOf(site)].filter((s) => s !== undefined))
-
-/** Every parameter that adaptation changed, as stored in the file: what the method merges, and what is trained in full. */
-function changedSlots({ model, adapter }: Adapted, where: string): Record<string, Value> {
-  if (!adapter.merge)
-    throw new GraftError(
-      'NOT_MERGEABLE',
-      `${where}: its method has no form in the weights (tokens or activations are inputs, not weights), so it can't be merged. Use the adapter beside its base.`,
-    )
-  const merged = adapter.merge().map(([slot, form]) => [slot.key, slot.asStored(form(slot.value))] as const)
-  const trained = slotsOf(model)
-    .filter((s) => !s.constant)
-    .map((s) => [s.key, s.stored] as const)
-  return Object.fromEntries([...trained, ...merged])
+/** Writes the merged graph with its config and tokenizer; a language model built here is built again with a cache. */
+function writeGraph(opened: OpenedAdapter, weights: ReadonlyMap<string, Float32Array>, file: string, output: string, open: OpenOptions, constants: Constants): void {
+  const { model: base, labels } = opened
+  const cached = base.task === 'causal-lm'
+  const merged = withWeights(cached ? Model.open(base.folder, { ...open, cache: true }) : base, weights)
+  if (!cached) finish(merged.g, { [base.task === 'features' ? 'hidden' : 'logits']: deployedLogits(merged, opened, constants(merged)) })
+  mkdirSync(join(file, '..'), { recursive: true })
+  copyBesides(base.folder, output)
+  writeConfig(base, output, labels)
+  writeOnnx(merged.graph, file)
 }
 
 const deployedLogits = (model: Model, { options, labels }: OpenedAdapter, param: AttachContext['param']): Value =>
@@ -93,7 +70,8 @@ const deployedLogits = (model: Model, { options, labels }: OpenedAdapter, param:
 
 /** Declared variables as constants with the values they were trained to. */
 const asConstants =
-  ({ graph }: Model, variables: Variables, flat: Float32Array): AttachContext['param'] =>
+  (variables: Variables, flat: Float32Array): Constants =>
+  ({ graph }) =>
   (name, { shape }) => {
     const variable = variables.list.find((v) => v.name === name)
     if (!variable) throw new GraftError('VARIABLE_MISSING', `Variable ${name} is not among the adapter's.`)
@@ -102,7 +80,7 @@ const asConstants =
   }
 
 /** Two inputs of unequal length, or two images. */
-function randomFeeds(model: Model): Tensors {
+export function randomFeeds(model: Model): Tensors {
   const random = new Random(0, 'merge')
   const rows = model.embeddings[0]?.rows ?? 1
   const pixels = model.graph.inputs.find((v) => v.name === 'pixel_values')?.shape?.slice(1) as number[] | undefined
@@ -115,16 +93,15 @@ function randomFeeds(model: Model): Tensors {
   return modelFeeds(model.graph.inputs, batchOf(examples), 0)
 }
 
-const besides = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json', 'preprocessor_config.json']
-
-function writeModel(merged: Model, file: string, output: string, { labels }: OpenedAdapter): void {
-  mkdirSync(output, { recursive: true })
-  for (const name of besides) if (existsSync(join(merged.folder, name))) copyFileSync(join(merged.folder, name), join(output, name))
-  const names = labels.length > 0 ? { num_labels: labels.length, id2label: { ...labels }, label2id: Object.fromEntries(labels.map((l, i) => [l, i])) } : {}
-  writeAtomically(join(output, 'config.json'), `${JSON.stringify({ ...merged.config, ...names }, null, 2)}\n`)
-  writeOnnx(merged.graph, file)
+/** Feeds for a model that wants past keys and values: none. */
+export function withEmptyCache({ graph }: Model, feeds: Tensors): Tensors {
+  const batch = Object.values(feeds)[0].shape[0]
+  const past = graph.inputs.filter((v) => v.name.startsWith('past_key_values.'))
+  const empty = past.map(({ name, shape }) => [name, { dtype: 'float32' as const, shape: [batch, Number(shape?.[1]), 0, Number(shape?.[3])], data: new Float32Array(0) }])
+  return { ...feeds, ...Object.fromEntries(empty) }
 }
 
-function greatestDifference(a: Float32Array, b: Float32Array): number {
-  return a.reduce((greatest, v, i) => Math.max(greatest, Math.abs(v - b[i])), 0)
+export function greatestDifference(a: Float32Array, b: Float32Array): number {
+  if (a.length !== b.length) return Number.POSITIVE_INFINITY
+  return a.reduce((greatest, v, i) => Math.max(greatest, Number.isNaN(v - b[i]) ? Number.POSITIVE_INFINITY : Math.abs(v - b[i])), 0)
 }

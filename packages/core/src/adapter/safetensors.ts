@@ -101,19 +101,31 @@ function requireApart(path: string, tensors: ReadonlyMap<string, LocatedTensor>)
   })
 }
 
-/** Writes a file atomically; tensors in the order given, the header padded to 8 bytes as HF's writer does. */
+/** Writes a file atomically; tensors in the order given. */
 export function writeSafetensors(path: string, { tensors, metadata }: SafetensorsFile): void {
+  const header = safetensorsHeader(
+    [...tensors].map(([name, { dtype, shape, data }]) => ({ name, dtype, shape, length: data.byteLength })),
+    metadata,
+  )
+  writeAtomically(path, Buffer.concat([header, ...[...tensors.values()].map((t) => t.data)]))
+}
+
+/** What stands before the tensors' bytes, which follow in this order; padded to 8 bytes as HF's writer does. */
+export function safetensorsHeader(
+  tensors: readonly { name: string; dtype: StoredTensor['dtype']; shape: readonly number[]; length: number }[],
+  metadata: Record<string, string>,
+): Uint8Array {
   let offset = 0
   const header: Record<string, unknown> = { __metadata__: metadata }
-  for (const [name, { dtype, shape, data }] of tensors) {
-    header[name] = { dtype, shape, data_offsets: [offset, offset + data.byteLength] }
-    offset += data.byteLength
+  for (const { name, dtype, shape, length } of tensors) {
+    header[name] = { dtype, shape, data_offsets: [offset, offset + length] }
+    offset += length
   }
-  const json = JSON.stringify(header)
-  const text = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8, ' '))
+  const json = Buffer.from(JSON.stringify(header))
+  const text = Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, ' ')])
   const length = Buffer.alloc(8)
   length.writeBigUInt64LE(BigInt(text.length))
-  writeAtomically(path, Buffer.concat([length, text, ...[...tensors.values()].map((t) => t.data)]))
+  return Buffer.concat([length, text])
 }
 
 export const storedFloats = (data: Float32Array, shape: readonly number[]): StoredTensor => ({

@@ -71,7 +71,9 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
       return dropout.apply(x, p, name)
     },
   }
-  const adapter = guarded(options.method, () => options.method.attach(context, options.config))
+  // What is trained in full is not adapted as well, whatever the method's own targets say.
+  const modules_to_save = (options.config.modules_to_save as readonly string[] | null | undefined) ?? options.objective.savedModules
+  const adapter = guarded(options.method, () => options.method.attach(context, { ...options.config, modules_to_save }))
   const own = variables.list.length
   const virtualTokens = options.method.virtualTokens?.(options.config) ?? noVirtualTokens
   refuseForDecoders(model, options.method, virtualTokens)
@@ -142,6 +144,7 @@ function trainBeside({ config, objective }: AdaptOptions, { model, param }: Pick
 /** Training feeds batches of changing size; a graph traced with fixed sizes can't take them. */
 function requireDynamicShapes(model: Model): void {
   for (const { name, shape } of model.graph.inputs) {
+    if (name.startsWith('past_key_values.')) continue
     const free = name === 'pixel_values' ? 1 : 2
     const fixed = shape?.slice(0, free).filter((d) => typeof d === 'number') ?? []
     if (fixed.length > 0)

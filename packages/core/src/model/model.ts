@@ -54,6 +54,11 @@ export class Model {
     return new Model(this.graph.clone().graph, this.file, this.folder, this.task)
   }
 
+  /** what `open` takes to open it again */
+  get path(): string {
+    return this.task ? this.folder : this.file
+  }
+
   private of<K extends Site['kind']>(kind: K): Extract<Site, { kind: K }>[] {
     return this.sites.filter((s): s is Extract<Site, { kind: K }> => s.kind === kind)
   }

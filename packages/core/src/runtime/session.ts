@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads'
 import { encodeOnnx, type Graph } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import type { Tensors } from './tensor.js'
-import type { Reply, Request } from './worker.js'
+import type { Carry, Reply, Request } from './worker.js'
 
 export const devices = ['auto', 'cpu', 'cuda', 'webgpu'] as const
 export type Device = (typeof devices)[number]
@@ -74,11 +74,20 @@ export class Session {
   }
 
   /** Runs the graph once; feeds that it has no input for are left out. The feeds' buffers listed in `give` are moved to the thread, not copied, and are gone here afterwards. */
-  run(feeds: Tensors, { give = [], fetches }: { give?: string[]; fetches?: string[] } = {}): Promise<Tensors> {
+  run(feeds: Tensors, { give = [], fetches, carry }: { give?: string[]; fetches?: string[]; carry?: Carry } = {}): Promise<Tensors> {
     return this.send(
-      { kind: 'run', feeds: Object.fromEntries(Object.entries(feeds).filter(([name]) => this.inputs.has(name))), fetches },
+      { kind: 'run', feeds: Object.fromEntries(Object.entries(feeds).filter(([name]) => this.inputs.has(name))), fetches, carry },
       give.map((name) => feeds[name].data.buffer as ArrayBuffer),
     )
+  }
+
+  /** Gives the next run of a key its inputs. */
+  async seed(key: string, tensors: Tensors): Promise<void> {
+    await this.send({ kind: 'seed', key, tensors })
+  }
+  /** Drops what runs of a key have carried. */
+  async forget(key: string): Promise<void> {
+    await this.send({ kind: 'forget', key })
   }
 
   async close(): Promise<void> {

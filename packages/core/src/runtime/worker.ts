@@ -5,24 +5,49 @@ import type { NumericArray, Tensor, Tensors } from './tensor.js'
 /** The thread that holds a session: `run` blocks its thread, and here that is nobody else's. */
 export type Request =
   | { id: number; kind: 'create'; bytes: Uint8Array; options: ort.InferenceSession.SessionOptions }
-  | { id: number; kind: 'run'; feeds: Tensors; fetches?: string[] }
+  | { id: number; kind: 'run'; feeds: Tensors; fetches?: string[]; carry?: Carry }
+  | { id: number; kind: 'seed'; key: string; tensors: Tensors }
+  | { id: number; kind: 'forget'; key: string }
   | { id: number; kind: 'release' }
+/** Outputs that stay here and are the inputs of the next run of the same key. */
+export interface Carry {
+  key: string
+  /** output name → the input it becomes */
+  inputs: Record<string, string>
+}
 export type Reply = { id: number; outputs?: Tensors; error?: string }
 
 let session: ort.InferenceSession | undefined
+const carried = new Map<string, Record<string, ort.Tensor>>()
 
 async function handle(request: Request): Promise<Tensors | undefined> {
   if (request.kind === 'create') session = await ort.InferenceSession.create(request.bytes, request.options)
   else if (request.kind === 'release') await session?.release()
-  else return run(request.feeds, request.fetches)
+  else if (request.kind === 'seed') carried.set(request.key, toOrt(request.tensors))
+  else if (request.kind === 'forget') carried.delete(request.key)
+  else return run(request.feeds, request.fetches, request.carry)
   return undefined
 }
 
-async function run(feeds: Tensors, fetches?: string[]): Promise<Tensors> {
+async function run(feeds: Tensors, fetches?: string[], carry?: Carry): Promise<Tensors> {
   if (!session) throw new Error('the session is not open')
-  const inputs = Object.fromEntries(Object.entries(feeds).map(([name, t]) => [name, new ort.Tensor(t.dtype as 'float32', t.data as Float32Array, t.shape)]))
-  const results = fetches ? await session.run(inputs, fetches) : await session.run(inputs)
+  const given = toOrt(feeds)
+  const inputs = { ...given, ...(carry ? carried.get(carry.key) : {}) }
+  const results: Record<string, ort.Tensor> = { ...(fetches ? await session.run(inputs, fetches) : await session.run(inputs)) }
+  if (carry) keep(results, carry)
   return Object.fromEntries(Object.entries(results).map(([name, t]) => [name, { dtype: t.type as Tensor['dtype'], shape: t.dims, data: t.data as NumericArray }]))
+}
+
+const toOrt = (tensors: Tensors): Record<string, ort.Tensor> =>
+  Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, new ort.Tensor(t.dtype as 'float32', t.data as Float32Array, t.shape)]))
+
+function keep(results: Record<string, ort.Tensor>, { key, inputs }: Carry): void {
+  const kept: Record<string, ort.Tensor> = {}
+  for (const [output, input] of Object.entries(inputs)) {
+    kept[input] = results[output]
+    delete results[output]
+  }
+  carried.set(key, kept)
 }
 
 parentPort?.on('message', async (request: Request) => {

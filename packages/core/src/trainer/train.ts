@@ -233,7 +233,7 @@ class Trainer {
       ...methodOptions, ...options, modules_to_save: saved, peft_type: method.peftType, task_type: objective.taskType, inference_mode: true, base_model_name_or_path: this.prepared.model.folder,
     }) // biome-ignore format: one thing
     writeManifest(adapter, {
-      model: this.prepared.model.file,
+      model: this.prepared.model.path,
       method: method.name,
       options: { ...methodOptions, ...options },
       base: baseFingerprint(this.prepared.model),

@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs'
 import { dirname, isAbsolute, resolve, sep } from 'node:path'
 import { fromBinary } from '@bufbuild/protobuf'
 import { Builder } from '../graph/builder.js'
-import { type Dim, formula } from '../graph/dim.js'
+import { addDims, type Dim, formula } from '../graph/dim.js'
 import { GraftError } from '../graph/errors.js'
 import { Graph } from '../graph/graph.js'
 import { ops } from '../graph/ops/index.js'
@@ -208,4 +208,9 @@ function typeOf(info: ValueInfoProto): Typed | undefined {
   })
   return dtype && { dtype, shape: dims ?? null }
 }
-const symbol = (name: string): Dim => (/^[\w.]+$/.test(name) ? name : formula(name))
+/** A name, a sum of names and numbers ("past_sequence + sequence"), or a text of its own. */
+function symbol(name: string): Dim {
+  const terms = name.split('+').map((t) => t.trim())
+  if (!terms.every((t) => /^[\w.]+$/.test(t))) return formula(name)
+  return terms.map((t): Dim => (/^\d+$/.test(t) ? Number(t) : t)).reduce(addDims)
+}

@@ -1,0 +1,63 @@
+import { GraftError, Model, openAdapter, type Registry, Writer, type WritingOptions } from '@graft/core'
+import { type Command, InvalidArgumentError } from 'commander'
+
+export interface WritingFlags {
+  adapter?: string[]
+  maxTokens: number
+  temperature: number
+  topP: number
+  topK: number
+  seed: number
+  stop?: string[]
+  threads?: number
+  plugins?: string
+}
+
+const number = (text: string): number => {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('expected a number.')
+  return value
+}
+const gather = (text: string, all: string[] = []): string[] => [...all, text]
+
+/** Options that generate and chat share. */
+export const writingOptions = (command: Command): Command =>
+  command
+    .option('--adapter <[name=]folder>', 'an adapter to write with; may be given several times', gather)
+    .option('--max-tokens <n>', 'tokens to write at most', number, 256)
+    .option('--temperature <t>', '0: always the most likely token', number, 0)
+    .option('--top-p <p>', 'draw from the most likely tokens that together have this probability', number, 1)
+    .option('--top-k <k>', 'draw from the k most likely tokens', number, 0)
+    .option('--seed <n>', 'of the drawing', number, 0)
+    .option('--stop <text>', 'end before this text; may be given several times', gather)
+    .option('--threads <n>', 'threads (default: one per core)', number)
+
+export const samplingOf = ({ maxTokens, temperature, topP, topK, seed, stop = [] }: WritingFlags): Omit<WritingOptions, 'adapter'> => ({
+  maxTokens,
+  temperature,
+  topP,
+  topK,
+  seed,
+  stop,
+})
+
+/** Opens a model for writing, with the adapters that the flags name loaded side by side. */
+export async function openWriter(path: string, { adapter = [], threads }: WritingFlags, registry: Registry): Promise<Writer> {
+  const model = Model.open(path, { architectures: registry.all('architecture'), task: 'causal-lm', cache: true })
+  const writer = new Writer(model, { threads })
+  try {
+    for (const entry of adapter) {
+      const { name, folder } = named(entry)
+      if (writer.names.includes(name)) throw new GraftError('DUPLICATE_ADAPTER', `Two adapters are named ${name}. Name them: --adapter one=${folder}`)
+      await writer.load(name, openAdapter(folder, registry, path))
+    }
+    return writer
+  } catch (error) {
+    await writer.close()
+    throw error
+  }
+}
+function named(entry: string): { name: string; folder: string } {
+  const [, name, folder] = entry.match(/^([\w.-]+)=(.+)$/) ?? []
+  return folder ? { name, folder } : { name: entry.replace(/\/+$/, '').split('/').at(-1) as string, folder: entry }
+}

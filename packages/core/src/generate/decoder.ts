@@ -1,0 +1,135 @@
+import { type Graph, shapeOf, type Value } from '@graft/onnx'
+import { adapt } from '../compile/adapt.js'
+import { finish } from '../compile/step.js'
+import { noVirtualTokens } from '../method/method.js'
+import type { Model } from '../model/model.js'
+import { type OpenedAdapter, parametersOf } from '../adapter/open.js'
+import { Session, type SessionOptions } from '../runtime/session.js'
+import { float32, int64, type Tensors } from '../runtime/tensor.js'
+
+/** A language model ready to write, under one adapter or none: the text so far goes in, logits of the next token come out. */
+export class Decoder {
+  private serial = 0
+
+  private constructor(
+    private readonly prompt: Session,
+    /** for the tokens after the prompt; the same session unless the adapter stands before the text */
+    private readonly step: Session,
+    private readonly shape: CacheShape,
+    /** dummy tokens that every text starts with */
+    private readonly virtual: number,
+    private readonly pad: number,
+    /** fed to the adapted graph; none for the bare model */
+    private parameters: Float32Array | undefined,
+  ) {}
+
+  /** Opens a model that was built or exported with a cache; one without reads the whole text again for each token. Throws what attaching throws. */
+  static async open(model: Model, adapter: OpenedAdapter | undefined, { pad, ...options }: SessionOptions & { pad: number }): Promise<Decoder> {
+    const shape = cacheShape(model)
+    const bare = () => Session.open(withLastLogits(model.fork()), options)
+    if (!adapter) {
+      const session = await bare()
+      return new Decoder(session, session, shape, 0, pad, undefined)
+    }
+    const adapted = adapt(model, { ...adapter.options, training: false })
+    const parameters = parametersOf(adapter, adapted)
+    const prompt = await Session.open(withLastLogits(adapted.model), options)
+    const { count } = adapter.options.method.virtualTokens?.(adapter.options.config) ?? noVirtualTokens
+    // Prompts and prefixes are part of the past once the first tokens are read; what follows is the bare model's work.
+    return new Decoder(prompt, count > 0 && shape.past.length > 0 ? await bare() : prompt, shape, count, pad, parameters)
+  }
+
+  /** The same graph under another adapter of the same kind. */
+  use(parameters: Float32Array): void {
+    this.parameters = parameters
+  }
+
+  /** Starts a text. The returned function takes the next tokens and gives the logits that follow them. */
+  begin(): Sequence {
+    return new Sequence(this.prompt, this.step, this.shape, this.virtual, this.pad, this.parameters, `${++this.serial}`)
+  }
+
+  async close(): Promise<void> {
+    await this.prompt.close()
+    if (this.step !== this.prompt) await this.step.close()
+  }
+}
+
+/** One text being read and written. */
+export class Sequence {
+  /** tokens in the cache */
+  private length = 0
+  /** the text so far, for a model without a cache */
+  private readonly ids: number[] = []
+
+  constructor(
+    private readonly prompt: Session,
+    private readonly step: Session,
+    private readonly shape: CacheShape,
+    private readonly virtual: number,
+    private readonly pad: number,
+    private readonly parameters: Float32Array | undefined,
+    private readonly key: string,
+  ) {}
+
+  /** Reads tokens and gives the logits of the one after them. */
+  async read(ids: readonly number[]): Promise<Float32Array> {
+    const first = this.length === 0
+    const all = first && this.virtual > 0 ? [...new Array<number>(this.virtual).fill(this.pad === 0 ? 1 : 0), ...ids] : ids
+    if (this.shape.past.length === 0) return this.readAgain(all)
+    const total = this.length + all.length
+    const feeds: Tensors = {
+      input_ids: int64(all, [1, all.length]),
+      attention_mask: int64(new Array<number>(total).fill(1), [1, total]),
+      position_ids: int64(Array.from(all, (_, i) => this.length + i), [1, all.length]),
+      ...(first ? emptyCache(this.shape) : {}),
+      ...(this.parameters && (first || this.virtual === 0) ? { parameters: float32(this.parameters) } : {}),
+    } // biome-ignore format: a table
+    this.length = total
+    if (first && this.step !== this.prompt) return this.handOver(feeds)
+    const { logits } = await (first ? this.prompt : this.step).run(feeds, { carry: { key: this.key, inputs: this.shape.carried } })
+    return logits.data as Float32Array
+  }
+  private async readAgain(ids: readonly number[]): Promise<Float32Array> {
+    this.ids.push(...ids)
+    this.length = this.ids.length
+    const shape = [1, this.length]
+    const feeds = { input_ids: int64(this.ids, shape), attention_mask: int64(this.ids.map(() => 1), shape), position_ids: int64([...this.ids.keys()], shape), token_type_ids: int64(this.ids.map(() => 0), shape) } // biome-ignore format: a table
+    const { logits } = await this.prompt.run({ ...feeds, ...(this.parameters ? { parameters: float32(this.parameters) } : {}) })
+    return logits.data as Float32Array
+  }
+  /** The cache that one session made goes to another. */
+  private async handOver(feeds: Tensors): Promise<Float32Array> {
+    const outputs = await this.prompt.run(feeds)
+    const past = Object.fromEntries(Object.entries(this.shape.carried).map(([output, input]) => [input, outputs[output]]))
+    await this.step.seed(this.key, past)
+    return outputs.logits.data as Float32Array
+  }
+
+  end(): Promise<void> {
+    return this.step.forget(this.key)
+  }
+}
+
+interface CacheShape {
+  /** present output → past input */
+  carried: Record<string, string>
+  past: readonly { name: string; heads: number; width: number }[]
+}
+function cacheShape({ graph }: Model): CacheShape {
+  const past = graph.inputs.filter((v) => v.name.startsWith('past_key_values.'))
+  const carried = Object.fromEntries(past.map(({ name }) => [name.replace('past_key_values.', 'present.'), name]))
+  return { carried, past: past.map((v) => ({ name: v.name, heads: Number(shapeOf(v)[1]), width: Number(shapeOf(v)[3]) })) }
+}
+const emptyCache = ({ past }: CacheShape): Tensors => Object.fromEntries(past.map(({ name, heads, width }) => [name, float32(new Float32Array(0), [1, heads, 0, width])]))
+
+/** The graph with logits of the last position alone: [vocabulary]. */
+function withLastLogits(model: Model): Graph {
+  const { g, graph } = model
+  const last = (v: Value) => g.slice(v, -1, Number.MAX_SAFE_INTEGER, 1)
+  const { head } = model
+  if (head && shapeOf(head.input.value).length === 3) head.input.map(last)
+  const logits = g.reshape(head ? model.logits : last(model.logits), [-1])
+  const present = graph.outputs.filter((v) => v.name.startsWith('present.'))
+  return finish(g, { ...Object.fromEntries(present.map((v) => [v.name, v])), logits })
+}

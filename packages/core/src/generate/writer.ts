@@ -1,0 +1,172 @@
+import { parametersOf, type OpenedAdapter } from '../adapter/open.js'
+import { adapt } from '../compile/adapt.js'
+import type { Message } from '../data/chat-template.js'
+import { positions } from '../data/coder.js'
+import { Tokenizer } from '../data/tokenizer.js'
+import { GraftError, suggestion } from '../errors.js'
+import type { Model } from '../model/model.js'
+import type { SessionOptions } from '../runtime/session.js'
+import { Decoder, type Sequence } from './decoder.js'
+import { Sampler, type SamplingOptions } from './sampler.js'
+
+export interface WritingOptions extends SamplingOptions {
+  maxTokens: number
+  /** texts that end the writing, not part of it */
+  stop: readonly string[]
+  /** the adapter to write with, by its name; the bare model when left out */
+  adapter?: string
+  signal?: AbortSignal
+}
+export interface Written {
+  text: string
+  tokens: number
+  /** tokens of the prompt */
+  prompt: number
+  /** why it ended */
+  ended: 'end' | 'stop' | 'length' | 'aborted'
+  /** seconds for the prompt, and for the rest */
+  seconds: { prompt: number; writing: number }
+}
+
+/** A language model that continues texts, with any number of adapters of the same base loaded side by side. */
+export class Writer {
+  readonly tokenizer: Tokenizer
+  private readonly decoders = new Map<string, Decoder>()
+  private readonly adapters = new Map<string, { decoder: Decoder; parameters?: Float32Array }>()
+
+  constructor(
+    private readonly model: Model,
+    private readonly session: SessionOptions = {},
+  ) {
+    this.tokenizer = Tokenizer.open(model.folder, model.config)
+  }
+
+  get names(): string[] {
+    return [...this.adapters.keys()]
+  }
+
+  /** Loads an adapter under a name. Adapters of the same method, options and modules share one graph and differ in what is fed. */
+  async load(name: string, adapter: OpenedAdapter): Promise<void> {
+    const { method, config } = adapter.options
+    const shared = !method.virtualTokens && ownsNoBuffers(this.model, adapter)
+    const key = shared ? JSON.stringify([method.name, config]) : name
+    const decoder = this.decoders.get(key) ?? (await Decoder.open(this.model, adapter, { ...this.session, pad: this.tokenizer.pad }))
+    this.decoders.set(key, decoder)
+    this.adapters.set(name, { decoder, parameters: shared ? parametersOf(adapter, adapt(this.model, { ...adapter.options, training: false })) : undefined })
+  }
+
+  /** Continues token ids; yields pieces of text as they come and returns the whole. Throws UNKNOWN_ADAPTER, TOO_LONG. */
+  async *write(prompt: readonly number[], { adapter, maxTokens, stop, signal, ...sampling }: WritingOptions): AsyncGenerator<string, Written> {
+    const sampler = new Sampler(sampling)
+    const sequence = (await this.decoder(adapter)).begin()
+    const limit = Math.min(maxTokens, this.room(prompt.length))
+    const text = new StreamedText(this.tokenizer, stop)
+    const started = performance.now()
+    let ended: Written['ended'] = 'length'
+    let first = started
+    let count = 0
+    try {
+      let next = sampler.next(await sequence.read(prompt))
+      first = performance.now()
+      for (; count < limit; count++) {
+        if (this.tokenizer.ends.has(next)) ended = 'end'
+        else if (signal?.aborted) ended = 'aborted'
+        else {
+          const piece = text.add(next)
+          if (piece !== '') yield piece
+          if (text.stopped) ended = 'stop'
+        }
+        if (ended !== 'length' || count + 1 === limit) break
+        next = sampler.next(await sequence.read([next]))
+      }
+      const rest = text.flush()
+      if (rest !== '') yield rest
+    } finally {
+      await close(sequence)
+    }
+    const seconds = { prompt: (first - started) / 1000, writing: (performance.now() - first) / 1000 }
+    return { text: text.whole, tokens: count + Number(ended === 'length' && limit > 0), prompt: prompt.length, ended, seconds }
+  }
+
+  /** A conversation as the model's template writes it, ending where the model is to answer. Throws NO_CHAT_TEMPLATE. */
+  chatPrompt(messages: readonly Message[]): number[] {
+    const { template } = this.tokenizer
+    if (!template)
+      throw new GraftError(
+        'NO_CHAT_TEMPLATE',
+        `${this.model.folder}: the model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json). Use graft generate with --prompt.`,
+      )
+    return this.tokenizer.encode(template.render(messages, true), false)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.decoders.values()].map((d) => d.close()))
+  }
+
+  private async decoder(name: string | undefined): Promise<Decoder> {
+    if (name === undefined) {
+      const bare = this.decoders.get('') ?? (await Decoder.open(this.model, undefined, { ...this.session, pad: this.tokenizer.pad }))
+      this.decoders.set('', bare)
+      return bare
+    }
+    const found = this.adapters.get(name)
+    if (!found) throw new GraftError('UNKNOWN_ADAPTER', `No adapter named ${name} is loaded. ${suggestion(name, this.names)}`)
+    if (found.parameters) found.decoder.use(found.parameters)
+    return found.decoder
+  }
+  private room(prompt: number): number {
+    const room = positions(this.model) - prompt
+    if (room <= 0) throw new GraftError('TOO_LONG', `The prompt has ${prompt} tokens, the model positions for ${positions(this.model)}. Shorten it.`)
+    return room
+  }
+}
+
+const close = (sequence: Sequence): Promise<void> => sequence.end()
+
+/** Buffers (VeRA's projections, SHiRA's places) are constants of the graph, so adapters that hold some can't share one. */
+function ownsNoBuffers(model: Model, { options }: OpenedAdapter): boolean {
+  return adapt(model, { ...options, training: false }).buffers.every((b) => !b.stored)
+}
+
+/** Tokens to text, given out as soon as it is sure: not in the middle of a character, nor of what may become a stop text. */
+class StreamedText {
+  whole = ''
+  stopped = false
+  private readonly ids: number[] = []
+  private given = 0
+
+  constructor(
+    private readonly tokenizer: Tokenizer,
+    private readonly stop: readonly string[],
+  ) {}
+
+  add(id: number): string {
+    this.ids.push(id)
+    const text = this.tokenizer.decode(this.ids)
+    if (text.endsWith('\uFFFD')) return ''
+    this.whole = text
+    const at = Math.min(...this.stop.map((s) => text.indexOf(s)).filter((i) => i >= 0))
+    if (Number.isFinite(at)) {
+      this.stopped = true
+      this.whole = text.slice(0, at)
+      return this.upTo(at)
+    }
+    return this.upTo(text.length - this.held(text))
+  }
+  flush(): string {
+    return this.upTo(this.whole.length)
+  }
+  private upTo(end: number): string {
+    const piece = this.whole.slice(this.given, end)
+    this.given = Math.max(this.given, end)
+    return piece
+  }
+  /** How much of the text's end may be the beginning of a stop text. */
+  private held(text: string): number {
+    const lengths = this.stop.map((s) => {
+      for (let n = Math.min(s.length - 1, text.length); n > 0; n--) if (text.endsWith(s.slice(0, n))) return n
+      return 0
+    })
+    return Math.max(0, ...lengths)
+  }
+}
