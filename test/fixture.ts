@@ -33,14 +33,16 @@ export interface Finished {
 }
 interface Running {
   input?: string
+  /** variables beside those of this process */
+  env?: Record<string, string>
   /** called once the process runs */
   onStart?: (child: ChildProcess) => void
   onOutput?: (text: string, child: ChildProcess) => void
 }
 /** Runs the command line as a user does. */
-export function graft(args: readonly string[], { input, onStart, onOutput }: Running = {}): Promise<Finished> {
+export function graft(args: readonly string[], { input, env, onStart, onOutput }: Running = {}): Promise<Finished> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [join(root, 'packages/cli/bin/graft.js'), ...args])
+    const child = spawn(process.execPath, [join(root, 'packages/cli/bin/graft.js'), ...args], { env: { ...process.env, ...env } })
     let [stdout, stderr] = ['', '']
     child.stdout.on('data', (d) => {
       stdout += d

@@ -9,11 +9,29 @@ import { mergeCommand } from './commands/merge.js'
 import { methodsCommand } from './commands/methods.js'
 import { newCommand } from './commands/new.js'
 import { predictCommand } from './commands/predict.js'
+import { previewCommand } from './commands/preview.js'
+import { pullCommand } from './commands/pull.js'
+import { pushCommand } from './commands/push.js'
 import { trainCommand } from './commands/train.js'
 import { verifyCommand } from './commands/verify.js'
 import { version } from './version.js'
 
-const commands = [trainCommand, predictCommand, generateCommand, chatCommand, mergeCommand, inspectCommand, methodsCommand, newCommand, verifyCommand, benchCommand, doctorCommand]
+const commands = [
+  previewCommand,
+  trainCommand,
+  predictCommand,
+  generateCommand,
+  chatCommand,
+  mergeCommand,
+  pullCommand,
+  pushCommand,
+  inspectCommand,
+  methodsCommand,
+  newCommand,
+  verifyCommand,
+  benchCommand,
+  doctorCommand,
+]
 
 /** Runs one command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 export async function main(argv: readonly string[]): Promise<number> {

@@ -1,5 +1,6 @@
 import { Presets, SingleBar } from 'cli-progress'
-import { duration } from './output.js'
+import type { PullOptions } from '@graft/core'
+import { duration, note } from './output.js'
 
 /** A progress line on the error stream: redrawn on a terminal, one line every few seconds in a pipe. */
 export class Progress {
@@ -77,5 +78,24 @@ export class Counter {
   }
   stop(): void {
     if (!this.silent && process.stderr.isTTY) process.stderr.write('\r\x1b[K')
+  }
+}
+
+/** Shows on the error stream how a pull goes. */
+export function pulling(): Pick<PullOptions, 'onProgress' | 'onNotice'> {
+  const started = performance.now()
+  let shown = performance.now()
+  const megabytes = (bytes: number) => (bytes / 2 ** 20).toFixed(1)
+  return {
+    onNotice: note,
+    onProgress({ file, done, total }) {
+      const now = performance.now()
+      const whole = done >= total
+      if (!whole && now - shown < (process.stderr.isTTY ? 200 : 5000)) return
+      shown = now
+      const rate = done / Math.max(1e-3, (now - started) / 1000)
+      const text = `pulling ${file} · ${megabytes(done)}/${megabytes(total)} MB · ${megabytes(rate)} MB/s · ${duration((total - done) / Math.max(1, rate))} left`
+      process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}${whole ? '\n' : ''}` : `${text}\n`)
+    },
   }
 }

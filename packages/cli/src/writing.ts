@@ -1,5 +1,6 @@
-import { GraftError, Model, openAdapter, type Registry, Writer, type WritingOptions } from '@graft/core'
+import { GraftError, Model, openAdapter, type Registry, resolveModel, Writer, type WritingOptions } from '@graft/core'
 import { type Command, InvalidArgumentError } from 'commander'
+import { pulling } from './progress.js'
 
 export interface WritingFlags {
   adapter?: string[]
@@ -43,13 +44,14 @@ export const samplingOf = ({ maxTokens, temperature, topP, topK, seed, stop = []
 
 /** Opens a model for writing, with the adapters that the flags name loaded side by side. */
 export async function openWriter(path: string, { adapter = [], threads }: WritingFlags, registry: Registry): Promise<Writer> {
-  const model = Model.open(path, { architectures: registry.all('architecture'), task: 'causal-lm', cache: true })
+  const local = await resolveModel(path, pulling())
+  const model = Model.open(local, { architectures: registry.all('architecture'), task: 'causal-lm', cache: true })
   const writer = new Writer(model, { threads })
   try {
     for (const entry of adapter) {
       const { name, folder } = named(entry)
       if (writer.names.includes(name)) throw new GraftError('DUPLICATE_ADAPTER', `Two adapters are named ${name}. Name them: --adapter one=${folder}`)
-      await writer.load(name, openAdapter(folder, registry, path))
+      await writer.load(name, await openAdapter(folder, registry, local))
     }
     return writer
   } catch (error) {

@@ -57,3 +57,7 @@ export { addDims, AtomicFile, type Builder, shapeOf, type Value, writeAtomically
 export { Writer, type WritingOptions, type Written } from './generate/writer.js'
 export { greedy, Sampler, type SamplingOptions } from './generate/sampler.js'
 export type { Message } from './data/chat-template.js'
+export { pull, type Pulled, type PullOptions, resolveModel } from './hub/pull.js'
+export { push, type Pushed, type PushOptions } from './hub/push.js'
+export { hubSettings, parseRepository } from './hub/settings.js'
+export { type Preview, preview, type PreviewedExample } from './trainer/preview.js'

@@ -1,7 +1,8 @@
 import { Command } from 'commander'
-import { benchmark } from '@graft/core'
+import { benchmark, resolveModel } from '@graft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
+import { pulling } from '../progress.js'
 import { printJson, printTable, thousands } from '../output.js'
 
 interface Flags {
@@ -33,7 +34,7 @@ export const benchCommand: CommandMaker = () =>
     .addOption(pluginOption())
     .addHelpText('after', examples('graft bench model/onnx/model.onnx --method lora --rank 8 --targets q_proj,v_proj --batch 4 --seq 128 --steps 8 --json'))
     .action(async (path: string, flags: Flags) => {
-      const result = await benchmark(path, await registryWith(flags.plugins), {
+      const result = await benchmark(await resolveModel(path, pulling()), await registryWith(flags.plugins), {
         method: flags.method,
         methodOptions: { r: Number(flags.rank), ...(flags.targets ? { target_modules: flags.targets.split(',') } : {}) },
         batch: Number(flags.batch),

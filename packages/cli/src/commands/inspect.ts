@@ -1,7 +1,8 @@
 import { Command } from 'commander'
-import { biasOf, Model, type Site } from '@graft/core'
+import { biasOf, Model, resolveModel, type Site } from '@graft/core'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
+import { pulling } from '../progress.js'
 import { printJson, printLine, printTable, thousands } from '../output.js'
 
 export const inspectCommand: CommandMaker = () =>
@@ -10,7 +11,8 @@ export const inspectCommand: CommandMaker = () =>
     .argument('<model>', 'ONNX file, or a folder that holds one')
     .option('--json', 'print everything as one JSON object')
     .addHelpText('after', examples('graft inspect model/onnx/model.onnx', 'graft inspect model --json | jq .sites'))
-    .action((path: string, flags: { json?: boolean }) => {
+    .action(async (given: string, flags: { json?: boolean }) => {
+      const path = await resolveModel(given, pulling())
       const model = Model.open(path, { architectures: defaultRegistry().all('architecture') })
       const value = ({ name, dtype, shape }: Model['logits']) => ({ name, dtype, shape })
       const report = {

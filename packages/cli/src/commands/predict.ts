@@ -21,7 +21,7 @@ export const predictCommand: CommandMaker = () =>
     .addOption(pluginOption())
     .addHelpText('after', examples('graft predict out/adapter questions.jsonl', `echo '{"text": "where is my card?"}' | graft predict out/adapter -`))
     .action(async (folder: string, data: string, { output, model, plugins }: Flags) => {
-      const opened = openAdapter(folder, await registryWith(plugins), model)
+      const opened = await openAdapter(folder, await registryWith(plugins), model)
       const progress = new Counter(output === undefined, 'records')
       const file = output === undefined ? undefined : new AtomicFile(output)
       try {

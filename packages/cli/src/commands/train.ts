@@ -3,7 +3,7 @@ import { type Evaluation, loadConfig, train, type TrainConfig, type TrainHooks, 
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { percent, printJson, printLine, thousands } from '../output.js'
-import { Progress } from '../progress.js'
+import { Progress, pulling } from '../progress.js'
 
 interface Flags {
   resume?: boolean
@@ -22,7 +22,7 @@ export const trainCommand: CommandMaker = (exit) =>
     .addHelpText('after', examples('graft train config.yaml', 'graft train config.yaml training.epochs=5 method.r=16 output=out/r16', 'graft train config.yaml --resume'))
     .action(async (path: string, overrides: string[], flags: Flags) => {
       const registry = defaultRegistry()
-      const config = await loadConfig(path, registry, overrides)
+      const config = await loadConfig(path, registry, overrides, pulling())
       const report = flags.json ? new JsonReport() : new Report(config)
       const controller = new AbortController()
       const interrupt = () => {

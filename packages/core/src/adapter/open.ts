@@ -5,11 +5,15 @@ import type { Registry } from '../container.js'
 import { GraftError } from '../errors.js'
 import { methodOptions } from '../method/options.js'
 import type { PeftMethod } from '../method/method.js'
-import { Model } from '../model/model.js'
+import type { Task } from '../architecture/architecture.js'
+import { architectureOf, readModelConfig, taskOf } from '../architecture/open.js'
+import { resolveModel } from '../hub/pull.js'
+import { parseRepository } from '../hub/settings.js'
+import { isCheckpoint, Model } from '../model/model.js'
 import { type Objective, outputs } from '../objective/objective.js'
 import { type AdapterConfig, fillVariables, readAdapterConfig, readTensors, weightsFile } from './files.js'
 import { moduleKey } from './keys.js'
-import { baseFingerprint, hasManifest, readManifest } from './manifest.js'
+import { baseFingerprint, hasManifest, type Manifest, readManifest } from './manifest.js'
 import type { StoredTensor } from './safetensors.js'
 
 /** An adapter folder with its base model, ready to be attached. */
@@ -23,16 +27,18 @@ export interface OpenedAdapter {
 }
 
 /**
- * Opens an adapter that Graft or HF PEFT wrote. `model` names the base model's ONNX file; an adapter of Graft's knows its own.
- * Throws NO_ADAPTER, NO_BASE_MODEL, UNSUPPORTED_ADAPTER, and what opening the model throws.
+ * Opens an adapter that Graft or HF PEFT wrote: a folder, or a repository's name. `model` says which base model it belongs to, a path or
+ * a name; an adapter of Graft's knows its own, as does one whose base is named by its name on the Hub.
+ * Throws NO_ADAPTER, NO_BASE_MODEL, UNSUPPORTED_ADAPTER, and what pulling and opening the model throw.
  */
-export function openAdapter(folder: string, registry: Registry, model?: string): OpenedAdapter {
+export async function openAdapter(given: string, registry: Registry, model?: string): Promise<OpenedAdapter> {
+  const folder = await resolveModel(given)
   const config = readAdapterConfig(folder)
   const manifest = hasManifest(folder) ? readManifest(folder) : undefined
   const method = methodFor(folder, config, registry)
-  const objective = manifest ? registry.get('objective', manifest.objective) : objectiveFor(folder, config, registry)
+  const path = model ? await resolveModel(model) : await baseOf(folder, config, manifest)
+  const objective = manifest ? registry.get('objective', manifest.objective) : objectiveFor(folder, config, registry, ownTask(path, registry))
   const stored = readTensors(folder)
-  const path = model ?? manifest?.model ?? baseOf(folder, config)
   const classes = manifest ? outputs(objective, manifest.labels) : headOutputs(stored)
   const base = Model.open(path, { architectures: registry.all('architecture'), task: objective.task, labels: classes })
   if (manifest?.base && manifest.base !== baseFingerprint(base))
@@ -59,10 +65,20 @@ function headOutputs(tensors: ReadonlyMap<string, StoredTensor>): number | undef
 /** An opened adapter's parameters, in the order its variables were declared. */
 export const parametersOf = ({ folder, options }: OpenedAdapter, adapted: Adapted): Float32Array => fillVariables(join(folder, weightsFile), options.stored ?? new Map(), adapted)
 
-/** HF PEFT records a folder or a repository of the base model; only a folder with an ONNX file in it is of use here. */
-function baseOf(folder: string, { base_model_name_or_path: base }: AdapterConfig): string {
-  if (base && existsSync(base)) return base
-  throw new GraftError('NO_BASE_MODEL', `${folder}: its base model ${base ? `${base} is not a folder here` : 'is not recorded'}. Name the ONNX file with --model.`)
+/** The base model that an adapter records: where it lay when it was trained, else a folder or a repository. */
+async function baseOf(folder: string, { base_model_name_or_path: base }: AdapterConfig, manifest: Manifest | undefined): Promise<string> {
+  if (manifest && existsSync(manifest.model)) return manifest.model
+  if (base && (existsSync(base) || parseRepository(base))) return resolveModel(base)
+  throw new GraftError(
+    'NO_BASE_MODEL',
+    `${folder}: its base model ${(manifest?.model ?? base) ? `${manifest?.model ?? base} is not here` : 'is not recorded'}. Name it with --model.`,
+  )
+}
+/** What a Hugging Face folder's own head is for. */
+function ownTask(path: string, registry: Registry): Task | undefined {
+  if (!existsSync(path) || !isCheckpoint(path)) return undefined
+  const config = readModelConfig(path)
+  return taskOf(config, architectureOf(path, config, registry.all('architecture')))
 }
 
 export function methodFor(folder: string, { peft_type }: AdapterConfig, registry: Registry): PeftMethod {
@@ -74,8 +90,10 @@ export function methodFor(folder: string, { peft_type }: AdapterConfig, registry
     `${folder}: no installed method has peft_type ${peft_type}. Installed: ${known.join(', ')}. Name the package that brings it with --plugins.`,
   )
 }
-export function objectiveFor(folder: string, { task_type = null }: AdapterConfig, registry: Registry): Objective {
-  const objective = registry.all('objective').find((o) => o.taskType === task_type)
+/** The objective of an adapter by its task_type; one without is for what its base model is for. */
+export function objectiveFor(folder: string, { task_type = null }: AdapterConfig, registry: Registry, baseTask?: Task): Objective {
+  const all = registry.all('objective')
+  const objective = (task_type === null && baseTask && all.find((o) => o.task === baseTask)) || all.find((o) => o.taskType === task_type)
   if (objective) return objective
   throw new GraftError('UNSUPPORTED_ADAPTER', `${folder}: no installed objective has task_type ${task_type}.`)
 }

@@ -4,6 +4,7 @@ import { LineCounter, isMap, isNode, isScalar, parse, parseDocument, type Docume
 import type { Registry } from '../container.js'
 import { GraftError } from '../errors.js'
 import { loadPlugins } from '../plugins/load.js'
+import { type PullOptions, resolveModel } from '../hub/pull.js'
 import type { PeftMethod } from '../method/method.js'
 import { type Complaint, validate } from '../method/options.js'
 import type { OptimizerOptions } from '../optimizer/optimizer.js'
@@ -105,7 +106,7 @@ export const configSchema = object(
 
 /** Reads a YAML training config and imports the plugins it names; `overrides` are key=value pairs with dotted keys.
  *  Throws CONFIG_NOT_FOUND, BAD_YAML or BAD_CONFIG with file, line and column of each fault, and what loading plugins throws. */
-export async function loadConfig(path: string, registry: Registry, overrides: readonly string[] = []): Promise<TrainConfig> {
+export async function loadConfig(path: string, registry: Registry, overrides: readonly string[] = [], hub: PullOptions = {}): Promise<TrainConfig> {
   if (!existsSync(path)) throw new GraftError('CONFIG_NOT_FOUND', `${path}: no such config file.`)
   const source = new Source(path)
   for (const override of overrides) source.override(override)
@@ -120,7 +121,7 @@ export async function loadConfig(path: string, registry: Registry, overrides: re
     ...raw,
     method,
     methodOptions,
-    model: near(raw.model),
+    model: existsSync(near(raw.model)) ? near(raw.model) : await resolveModel(raw.model, hub),
     output: near(raw.output),
     data: { ...data, train: near(data.train), validation: typeof data.validation === 'string' ? near(data.validation) : data.validation, test: data.test && near(data.test) },
   }

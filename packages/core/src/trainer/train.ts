@@ -8,6 +8,7 @@ import type { Registry } from '../container.js'
 import { EpochBatches } from '../data/batches.js'
 import { type Dataset, take } from '../data/dataset.js'
 import { GraftError } from '../errors.js'
+import { hubName } from '../hub/card.js'
 import { type Example, outputs } from '../objective/objective.js'
 import { adamw } from '../optimizer/adamw.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
@@ -230,7 +231,7 @@ class Trainer {
     const saved = methodOptions.modules_to_save ?? (objective.savedModules.length > 0 ? objective.savedModules : null)
     const { tensors, options } = await savedForm(adapt(this.prepared.model, { ...this.options, training: false }), this.stepper.vectors.parameters)
     saveAdapter(adapter, tensors, {
-      ...methodOptions, ...options, modules_to_save: saved, peft_type: method.peftType, task_type: objective.taskType, inference_mode: true, base_model_name_or_path: this.prepared.model.folder,
+      ...methodOptions, ...options, modules_to_save: saved, peft_type: method.peftType, task_type: objective.taskType, inference_mode: true, base_model_name_or_path: hubName(this.prepared.model.folder) ?? this.prepared.model.folder,
     }) // biome-ignore format: one thing
     writeManifest(adapter, {
       model: this.prepared.model.path,

@@ -1,0 +1,171 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync, symlinkSync } from 'node:fs'
+import { copyFile } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
+import { listFiles, modelInfo } from '@huggingface/hub'
+import { writeAtomically } from '@graft/onnx'
+import { GraftError } from '../errors.js'
+import { download, type RemoteFile } from './download.js'
+import { hubError } from './errors.js'
+import { type HubSettings, hubSettings, parseRepository, type Repository } from './settings.js'
+
+export interface PullOptions {
+  /** glob patterns of the files wanted; what Graft can use when left out */
+  include?: readonly string[]
+  settings?: HubSettings
+  signal?: AbortSignal
+  onProgress?(state: { file: string; done: number; total: number }): void
+  onNotice?(text: string): void
+}
+export interface Pulled {
+  /** the snapshot's folder in the cache */
+  folder: string
+  commit: string
+  files: number
+  /** bytes that had to be fetched */
+  fetched: number
+}
+
+/**
+ * Fetches a model or an adapter into the cache that huggingface_hub uses, in its layout; what is there already is not fetched again, and
+ * what was fetched in part goes on. Without a network, or with HF_HUB_OFFLINE=1, a snapshot from the cache is taken.
+ * Throws HUB_NOT_FOUND, HUB_UNAUTHORISED, HUB_FORBIDDEN, HUB_BUSY, NO_NETWORK, NOT_IN_CACHE, CHECKSUM, ESCAPING_PATH, DISK_FULL.
+ */
+export async function pull(name: string, options: PullOptions = {}): Promise<Pulled> {
+  const repository = parseRepository(name)
+  if (!repository) throw new GraftError('BAD_REPOSITORY', `${name} is not a repository's name; expected owner/name, or owner/name@revision.`)
+  const settings = options.settings ?? hubSettings()
+  const store = join(settings.cache, `models--${repository.name.replace('/', '--')}`)
+  if (settings.offline) return cached(store, repository, 'HF_HUB_OFFLINE is set')
+  let listed: Listing
+  try {
+    listed = await list(repository, settings)
+  } catch (cause) {
+    const error = hubError(name, cause, settings)
+    if (error.code !== 'NO_NETWORK' || !existsSync(refPath(store, repository))) throw error
+    options.onNotice?.(`${settings.endpoint} can't be reached; using the snapshot in the cache.`)
+    return cached(store, repository, 'the Hub can not be reached')
+  }
+  return fetchAll(store, repository, listed, settings, options)
+}
+
+/** The newest snapshot of a revision that the cache holds. */
+function cached(store: string, { name, revision }: Repository, why: string): Pulled {
+  const ref = refPath(store, { name, revision })
+  const commit = existsSync(ref) ? readFileSync(ref, 'utf8').trim() : revision
+  const folder = join(store, 'snapshots', commit)
+  if (!/^[\w.-]+$/.test(commit) || !existsSync(folder))
+    throw new GraftError('NOT_IN_CACHE', `${name}@${revision}: not in the cache (${dirname(store)}), and ${why}. Pull it once with a network.`)
+  return { folder, commit, files: 0, fetched: 0 }
+}
+const refPath = (store: string, { revision }: Repository): string => join(store, 'refs', revision)
+
+interface Listing {
+  commit: string
+  files: Listed[]
+}
+interface Listed {
+  path: string
+  size: number
+  oid: string
+  sha256?: string
+}
+async function list({ name, revision }: Repository, { endpoint, token }: HubSettings): Promise<Listing> {
+  const access = { hubUrl: endpoint, ...(token ? { accessToken: token } : {}) }
+  const { sha } = (await modelInfo({ name, revision, additionalFields: ['sha'], ...access })) as { sha: string }
+  const files: Listed[] = []
+  for await (const { type, path, size, oid = '', lfs } of listFiles({ repo: { type: 'model', name }, revision: sha, recursive: true, ...access }))
+    if (type === 'file') files.push({ path: safe(path), size: lfs?.size ?? size, oid, sha256: lfs?.oid })
+  if (!/^[0-9a-f]{40,64}$/.test(sha)) throw new GraftError('HUB_FAILED', `${name}: the Hub names the commit ${sha}, which is none.`)
+  for (const { path, oid, sha256 } of files) if (!/^[0-9a-f]{40,64}$/.test(sha256 ?? oid)) throw new GraftError('HUB_FAILED', `${name}: the Hub lists ${path} without a checksum.`)
+  return { commit: sha, files }
+}
+
+/** A repository's file names come from outside: none may lead out of its folder, by the rules of any system. Throws ESCAPING_PATH. */
+function safe(path: string): string {
+  const parts = path.split(/[/\\]/)
+  if (path === '' || path.includes('\\') || path.includes('\0') || /^[A-Za-z]:/.test(path) || parts.some((p) => p === '' || p === '.' || p === '..'))
+    throw new GraftError('ESCAPING_PATH', `The repository has a file named ${JSON.stringify(path)}, which leads out of its folder. Refused.`)
+  return path
+}
+
+/** What Graft reads of a model or an adapter; other frameworks' weights are left where they are. */
+const useful = ['*.json', '*.safetensors', '*.txt', '*.model', '*.jinja', '*.md', 'LICENSE*', '*.onnx_adapter']
+const graphs = ['*.onnx', '*.onnx_data*', '*.onnx.data', 'onnx/model.onnx*', 'onnx/*.json']
+
+/** Whether a glob (* stays within a folder's name unless the pattern has no slash) names a path. */
+export function matches(pattern: string, path: string): boolean {
+  const expression = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*\*\/?/g, '\u0000').replace(/\*/g, '[^/]*').replace(/\?/g, '[^/]').replaceAll('\u0000', '.*') // biome-ignore format: one thing
+  return new RegExp(`^${expression}$`).test(path)
+}
+function wanted(files: readonly Listed[], include: readonly string[] | undefined): Listed[] {
+  const any = (patterns: readonly string[]) => files.filter(({ path }) => patterns.some((p) => matches(p, path)))
+  if (include) return any(include)
+  const plain = any(useful)
+  return plain.some(({ path }) => path.endsWith('.safetensors')) ? plain : [...new Set([...plain, ...any(graphs)])]
+}
+
+async function fetchAll(store: string, repository: Repository, { commit, files }: Listing, settings: HubSettings, options: PullOptions): Promise<Pulled> {
+  const chosen = wanted(files, options.include)
+  if (chosen.length === 0) throw new GraftError('NOTHING_TO_PULL', `${repository.name}: none of its ${files.length} files is one that Graft reads${options.include ? ` and ${options.include.join(', ')} names` : ''}. It has ${files.slice(0, 8).map((f) => f.path).join(', ')}.`) // biome-ignore format: one thing
+  const folder = join(store, 'snapshots', commit)
+  const missing = chosen.filter(({ path }) => !existsSync(join(folder, path)))
+  const total = missing.reduce((sum, f) => sum + f.size, 0)
+  requireRoom(settings.cache, total, repository.name)
+  let done = 0
+  for (const file of missing) {
+    const etag = file.sha256 ?? file.oid
+    const blob = join(store, 'blobs', etag)
+    const remote: RemoteFile = {
+      path: file.path,
+      url: `${settings.endpoint}/${repository.name}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`,
+      size: file.size,
+      checksum: file.sha256 ? { kind: 'sha256', value: file.sha256 } : { kind: 'git', value: file.oid },
+    } // biome-ignore format: one thing
+    const onBytes = (count: number) => options.onProgress?.({ file: file.path, done: (done += count), total })
+    const onWait = (seconds: number, why: string) => options.onNotice?.(`${why}; trying again in ${seconds} s`)
+    try {
+      if (!existsSync(blob)) await download(remote, blob, { token: settings.token, signal: options.signal, onBytes, onWait })
+    } catch (cause) {
+      throw hubError(`${repository.name}/${file.path}`, cause, settings)
+    }
+    await link(blob, join(folder, file.path))
+  }
+  if (repository.revision !== commit) {
+    mkdirSync(dirname(refPath(store, repository)), { recursive: true })
+    writeAtomically(refPath(store, repository), commit)
+  }
+  return { folder, commit, files: chosen.length, fetched: total }
+}
+
+/** A snapshot's files are links to blobs, as huggingface_hub makes them; copies where links can't be had. */
+async function link(blob: string, path: string): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true })
+  rmSync(path, { force: true })
+  try {
+    symlinkSync(relative(dirname(path), blob), path)
+  } catch {
+    await copyFile(blob, path)
+  }
+}
+
+function requireRoom(cache: string, bytes: number, name: string): void {
+  mkdirSync(cache, { recursive: true })
+  const { bavail, bsize } = statfsSync(cache)
+  if (bytes > bavail * bsize)
+    throw new GraftError(
+      'DISK_FULL',
+      `${name}: needs ${megabytes(bytes)}, ${cache} has room for ${megabytes(bavail * bsize)}. Free some space, or set HF_HUB_CACHE to another disk.`,
+    )
+}
+const megabytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MB`
+
+/** A path as it is, or the snapshot of a repository named owner/name[@revision], pulled where it isn't in the cache. */
+export async function resolveModel(path: string, options: PullOptions = {}): Promise<string> {
+  if (existsSync(path) || isFile.test(path) || !parseRepository(path)) return path
+  try {
+    return (await pull(path, options)).folder
+  } catch (cause) {
+    throw cause instanceof GraftError ? new GraftError(cause.code, `${path} is no folder here, so it is taken for a repository's name. ${cause.message}`, { cause }) : cause
+  }
+}
+const isFile = /\.(onnx|safetensors|json|ya?ml)$/
