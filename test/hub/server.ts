@@ -79,9 +79,10 @@ export class Hub {
     if (cut === undefined) return void response.end(rest)
     response.write(rest.subarray(0, cut), () => response.destroy())
   }
-  store(oid: string, bytes: Buffer): void {
+  store(oid: string, bytes: Buffer): object {
     if (sha256(bytes) !== oid) throw new Error('an upload with another checksum')
     this.large.set(oid, bytes)
+    return {}
   }
   apply(name: string, lines: readonly { key: string; value: Record<string, string> }[]): void {
     const files = this.files(name) ?? new Map<string, Buffer>()
@@ -121,7 +122,7 @@ const routes: readonly Route[] = [
     /^\/([^/]+\/[^/]+)\.git\/info\/lfs\/objects\/batch$/,
     (hub, { body }) => ({ transfer: 'basic', objects: JSON.parse(`${body}`).objects.map((o: { oid: string; size: number }) => ({ ...o, actions: { upload: { href: `${hub.url}/lfs/${o.oid}`, header: {} } } })) }),
   ],
-  ['PUT', /^\/lfs\/(\w+)$/, (hub, { name, body }) => (hub.store(name, body), {})],
+  ['PUT', /^\/lfs\/(\w+)$/, (hub, { name, body }) => hub.store(name, body)],
   [
     'POST',
     /^\/api\/models\/([^/]+\/[^/]+)\/commit\/(.+)$/,

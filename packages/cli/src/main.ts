@@ -2,7 +2,10 @@ import { Command, CommanderError } from 'commander'
 import { GraftError } from '@graft/core'
 import { benchCommand } from './commands/bench.js'
 import { chatCommand } from './commands/chat.js'
+import { combineCommand } from './commands/combine.js'
+import { convertCommand } from './commands/convert.js'
 import { doctorCommand } from './commands/doctor.js'
+import { exportCommand } from './commands/export.js'
 import { generateCommand } from './commands/generate.js'
 import { inspectCommand } from './commands/inspect.js'
 import { mergeCommand } from './commands/merge.js'
@@ -13,25 +16,14 @@ import { previewCommand } from './commands/preview.js'
 import { pullCommand } from './commands/pull.js'
 import { pushCommand } from './commands/push.js'
 import { trainCommand } from './commands/train.js'
+import { unmergeCommand } from './commands/unmerge.js'
 import { verifyCommand } from './commands/verify.js'
 import { version } from './version.js'
 
 const commands = [
-  previewCommand,
-  trainCommand,
-  predictCommand,
-  generateCommand,
-  chatCommand,
-  mergeCommand,
-  pullCommand,
-  pushCommand,
-  inspectCommand,
-  methodsCommand,
-  newCommand,
-  verifyCommand,
-  benchCommand,
-  doctorCommand,
-]
+  trainCommand, previewCommand, predictCommand, generateCommand, chatCommand, mergeCommand, unmergeCommand, combineCommand, convertCommand, exportCommand, pullCommand, pushCommand,
+  inspectCommand, methodsCommand, newCommand, verifyCommand, benchCommand, doctorCommand,
+] // biome-ignore format: a list
 
 /** Runs one command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 export async function main(argv: readonly string[]): Promise<number> {

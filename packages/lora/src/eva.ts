@@ -1,6 +1,5 @@
-import { GraftError, type LinearSite, type PrepareContext, type Tensors } from '@graft/core'
+import { GraftError, type LinearSite, type PrepareContext, type Tensors, principal } from '@graft/core'
 import { Matrix } from 'ml-matrix'
-import { principal } from './start.js'
 
 /** What EVA finds for one layer: how many components of its inputs to adapt, and which. */
 export interface Explained {

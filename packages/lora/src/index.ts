@@ -15,7 +15,9 @@ import {
 import { attachDora } from './dora.js'
 import { eva, type Explained } from './eva.js'
 import { adaptConvolution, adaptEmbedding } from './layers.js'
+import { lowRank } from './low-rank.js'
 import { type LoraOptions, schema } from './options.js'
+import { type Rank, rankAndScale } from './rank.js'
 import { start } from './start.js'
 
 /** y + s·B·A·x on frozen layers (Hu et al., 2021, arXiv 2106.09685); names and defaults as HF PEFT's LoraConfig. */
@@ -62,6 +64,7 @@ export default definePeftMethod<LoraOptions>({
       ...(finish && !context.inference ? { save: () => ({ tensors: Object.fromEntries(linears.flatMap((l) => l.saved())), finish }) } : {}),
     }
   },
+  lowRank,
 })
 
 interface Adapted {
@@ -70,17 +73,6 @@ interface Adapted {
   merged(): MergedWeight[]
   saved(): [string, Value][]
 }
-interface Rank {
-  r: number
-  scale: number
-}
-
-function rankAndScale(path: string, { r, lora_alpha, rank_pattern, alpha_pattern, use_rslora }: LoraOptions): Rank {
-  const rank = byPattern(path, rank_pattern, r)
-  const alpha = byPattern(path, alpha_pattern, lora_alpha)
-  return { r: rank, scale: alpha / (use_rslora ? Math.sqrt(rank) : rank) }
-}
-
 function adaptLinear(context: AttachContext, site: LinearSite, { r: given, scale }: Rank, options: LoraOptions, explained?: Explained): Adapted {
   const { g, param, buffer, dropout } = context
   const { path, inFeatures, outFeatures } = site

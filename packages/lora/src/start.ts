@@ -1,5 +1,5 @@
-import { copyOf, type Initialiser, kaimingUniform, normal, Random, type WeightSlot, zeros } from '@graft/core'
-import { Matrix, QrDecomposition, SingularValueDecomposition } from 'ml-matrix'
+import { copyOf, exactRounds, type Initialiser, kaimingUniform, normal, principal, Random, type WeightSlot, zeros } from '@graft/core'
+import { Matrix, QrDecomposition } from 'ml-matrix'
 
 /** What A [r, in] and B [out, r] start from. */
 export interface Start {
@@ -53,34 +53,6 @@ function pissa(w: Matrix, r: number, scale: number, rounds: number): Pair {
 }
 /** Singular vectors are free up to a sign: ours makes the greatest entry positive, so that a decomposition is always the same. */
 const sign = (v: readonly number[]): number => Math.sign(v.reduce((greatest, x) => (Math.abs(x) > Math.abs(greatest) ? x : greatest), 0)) || 1
-/** Up to this size a full decomposition is quick; beyond, subspace iteration finds what is needed of it. */
-const small = 256
-const exactRounds = 24
-
-/** The first r singular values and vectors, at least. */
-export const principal = (w: Matrix, r: number, rounds = exactRounds): Svd => (Math.min(w.rows, w.columns) <= small ? exact(w) : dominant(w, r, rounds))
-
-interface Svd {
-  U: Matrix
-  s: number[]
-  V: Matrix
-}
-function exact(w: Matrix): Svd {
-  const svd = new SingularValueDecomposition(w, { autoTranspose: true })
-  return { U: svd.leftSingularVectors, s: svd.diagonal, V: svd.rightSingularVectors }
-}
-/** Subspace iteration with a few columns to spare (Halko, Martinsson and Tropp, 2011, algorithm 4.4). */
-function dominant(w: Matrix, r: number, rounds: number): Svd {
-  const random = new Random(0, 'pissa')
-  const width = Math.min(r + 8, w.rows, w.columns)
-  const wT = w.transpose()
-  const basis = (m: Matrix) => new QrDecomposition(m).orthogonalMatrix
-  let q = basis(w.mmul(gaussian(w.columns, width, random)))
-  for (let i = 0; i < rounds; i++) q = basis(w.mmul(basis(wT.mmul(q))))
-  const inner = exact(q.transpose().mmul(w))
-  return { ...inner, U: q.mmul(inner.U) }
-}
-
 /** The first r columns of Q and rows of R of W = Q·R (Büyükakyüz, 2024, arXiv 2406.01775). */
 function olora(w: Matrix, r: number): Pair {
   const Q = new QrDecomposition(w.subMatrix(0, w.rows - 1, 0, Math.min(r, w.columns) - 1)).orthogonalMatrix

@@ -121,7 +121,10 @@ async function fetchAll(store: string, repository: Repository, { commit, files }
       size: file.size,
       checksum: file.sha256 ? { kind: 'sha256', value: file.sha256 } : { kind: 'git', value: file.oid },
     } // biome-ignore format: one thing
-    const onBytes = (count: number) => options.onProgress?.({ file: file.path, done: (done += count), total })
+    const onBytes = (count: number) => {
+      done += count
+      options.onProgress?.({ file: file.path, done, total })
+    }
     const onWait = (seconds: number, why: string) => options.onNotice?.(`${why}; trying again in ${seconds} s`)
     try {
       if (!existsSync(blob)) await download(remote, blob, { token: settings.token, signal: options.signal, onBytes, onWait })

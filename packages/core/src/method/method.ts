@@ -1,4 +1,5 @@
 import type { Builder, Value } from '@graft/onnx'
+import type { Matrix } from 'ml-matrix'
 import type { StoredTensor } from '../adapter/safetensors.js'
 import type { Model } from '../model/model.js'
 import type { WeightSlot } from '../model/site.js'
@@ -90,6 +91,23 @@ export interface VirtualTokens {
 
 export const noVirtualTokens: VirtualTokens = { count: 0, predictive: false }
 
+/** What an adapter adds to one linear layer's weight, as a product: ΔW = up·down, in torch's orientation, scales included. */
+export interface LowRankUpdate {
+  /** the layer's module path */
+  path: string
+  /** [rank, in] */
+  down: Matrix
+  /** [out, rank] */
+  up: Matrix
+}
+/** A method whose files say low-rank updates as they are: adapters of others can be turned into it, and its own be added up exactly. */
+export interface LowRankForm {
+  /** A file's updates under its options; undefined where it holds more than those (a magnitude, a bias). */
+  read(tensors: ReadonlyMap<string, StoredTensor>, options: Record<string, unknown>): LowRankUpdate[] | undefined
+  /** The file that says these updates: its tensors, and the options under which they mean that. */
+  write(updates: readonly LowRankUpdate[]): { tensors: Map<string, StoredTensor>; options: Record<string, unknown> }
+}
+
 /** A parameter-efficient fine-tuning method: edits a forward graph and declares variables. All else is the core's. */
 export interface PeftMethod<Config = Record<string, unknown>> {
   kind: 'method'
@@ -114,6 +132,8 @@ export interface PeftMethod<Config = Record<string, unknown>> {
   /** Looks at the base model before training. Not called for an adapter read from its file. */
   prepare?(context: PrepareContext, config: Config): Promise<unknown>
   attach(context: AttachContext, config: Config): Adapter
+  /** how its files say low-rank updates, if they do */
+  lowRank?: LowRankForm
 }
 
 /** Gives a method its types and its kind; a method package default-exports the result. */

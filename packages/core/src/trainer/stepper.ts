@@ -4,7 +4,7 @@ import { batchOf, modelFeeds } from '../data/batches.js'
 import { GraftError } from '../errors.js'
 import { Random } from '../method/random.js'
 import type { Model } from '../model/model.js'
-import type { Example, Objective } from '../objective/objective.js'
+import type { Batch, Example, Objective, Supervision } from '../objective/objective.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { float32, scalar, type Tensors } from '../runtime/tensor.js'
@@ -30,11 +30,52 @@ export interface StepResult {
   tokens: number
 }
 
+/** One batch of a step, padded, with its targets. */
+export interface Part {
+  examples: readonly Example[]
+  batch: Batch
+  supervision: Supervision
+}
+export function partOf({ virtualTokens }: Adapted, { objective, pad, base, rows }: StepperOptions, examples: readonly Example[]): Part {
+  const batch = { ...batchOf(objective.rows?.(examples) ?? examples, virtualTokens, pad), sources: examples.length }
+  return { examples, batch, supervision: objective.supervise(batch, chunksOf(base, rows)) }
+}
+
+/** Where a batch stands: step t, batch k of `parts`, `count` supervised rows in all of them. */
+export interface StepPlace {
+  t: number
+  rate: number
+  k: number
+  parts: number
+  count: number
+}
+/** All that a run of the step is fed, but for the state vectors. */
+export function feedsOf(
+  { adapter }: Adapted,
+  { base, pad, optimizer, totalSteps, seed }: StepperOptions,
+  { batch, supervision }: Part,
+  { t, rate, k, parts, count }: StepPlace,
+): Tensors {
+  return {
+    ...modelFeeds(base.graph.inputs, batch, pad),
+    ...supervision.feeds,
+    inverse_count: scalar(1 / count),
+    penalty_share: scalar(1 / parts),
+    ...(adapter.afterStep ? { method_scalars: float32(adapter.afterStep.scalars(t, totalSteps)) } : {}),
+    scalars: float32(optimizer.scalars(t, rate)),
+    dropout_seed: dropoutSeed(seed, t, k),
+  }
+}
+/** The vectors that a run starts from. */
+export function initialState({ variables, state }: Adapted, { optimizer, seed }: StepperOptions, start: Float32Array): Record<string, Float32Array> {
+  const own = Object.fromEntries(optimizer.state.map((name) => [name, new Float32Array(variables.total)]))
+  return { parameters: start, ...own, ...(state ? { [state.vector]: state.initial(seed) } : {}) }
+}
+
 /** Holds the compiled step and the flat state vectors it updates. */
 export class Stepper {
   /** parameters and optimiser state by name */
   vectors: Record<string, Float32Array>
-  private readonly chunks: number
 
   private constructor(
     private readonly session: Session,
@@ -42,10 +83,7 @@ export class Stepper {
     private readonly o: StepperOptions,
     start: Float32Array,
   ) {
-    const { variables, state } = adapted
-    const optimizer = Object.fromEntries(o.optimizer.state.map((name) => [name, new Float32Array(variables.total)]))
-    this.vectors = { parameters: start, ...optimizer, ...(state ? { [state.vector]: state.initial(o.seed) } : {}) }
-    this.chunks = chunksOf(o.base, o.rows)
+    this.vectors = initialState(adapted, o, start)
   }
 
   static async open(adapted: Adapted, start: Float32Array, options: StepperOptions): Promise<Stepper> {
@@ -55,31 +93,20 @@ export class Stepper {
 
   /** One optimiser step t = 1, 2, … over one or more batches. The mean is over all their supervised rows together. */
   async step(t: number, rate: number, batches: readonly (readonly Example[])[]): Promise<StepResult> {
-    const { objective, optimizer, accumulate, base, pad, seed, totalSteps } = this.o
-    const { virtualTokens, adapter, variables } = this.adapted
-    const parts = batches.map((examples) => {
-      const batch = { ...batchOf(objective.rows?.(examples) ?? examples, virtualTokens, pad), sources: examples.length }
-      return { examples, batch, supervision: objective.supervise(batch, this.chunks) }
-    })
+    const parts = batches.map((examples) => partOf(this.adapted, this.o, examples))
     const count = parts.reduce((sum, p) => sum + p.supervision.count, 0)
     const result: StepResult = { loss: 0, gradientNorm: 0, tokens: 0 }
-    let sum: Float32Array | undefined = accumulate ? new Float32Array(variables.total) : undefined
-    for (const [k, { examples, batch, supervision }] of parts.entries()) {
+    let sum: Float32Array | undefined = this.o.accumulate ? new Float32Array(this.adapted.variables.total) : undefined
+    for (const [k, part] of parts.entries()) {
       const outputs = await this.run({
-        ...modelFeeds(base.graph.inputs, batch, pad),
-        ...supervision.feeds,
-        inverse_count: scalar(1 / count),
-        penalty_share: scalar(1 / parts.length),
-        ...(adapter.afterStep ? { method_scalars: float32(adapter.afterStep.scalars(t, totalSteps)) } : {}),
-        scalars: float32(optimizer.scalars(t, rate)),
-        dropout_seed: dropoutSeed(seed, t, k),
+        ...feedsOf(this.adapted, this.o, part, { t, rate, k, parts: parts.length, count }),
         ...(sum ? { gradient_sum: float32(sum), apply: { dtype: 'bool' as const, shape: [], data: Uint8Array.of(Number(k === parts.length - 1)) } } : {}),
       })
       sum = sum && (outputs[next('gradient_sum')].data as Float32Array)
       result.loss += Number(outputs.loss.data[0])
       if (outputs.penalty) result.penalty = (result.penalty ?? 0) + Number(outputs.penalty.data[0])
       result.gradientNorm = Number(outputs.gradient_norm.data[0])
-      result.tokens += examples.reduce((n, e) => n + e.ids.length + (e.decoderIds?.length ?? 0), 0)
+      result.tokens += part.examples.reduce((n, e) => n + e.ids.length + (e.decoderIds?.length ?? 0), 0)
     }
     if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) throw notFinite(t, result)
     return result

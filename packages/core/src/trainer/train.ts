@@ -9,17 +9,14 @@ import { EpochBatches } from '../data/batches.js'
 import { type Dataset, take } from '../data/dataset.js'
 import { GraftError } from '../errors.js'
 import { hubName } from '../hub/card.js'
-import { type Example, outputs } from '../objective/objective.js'
-import { adamw } from '../optimizer/adamw.js'
-import type { Optimizer } from '../optimizer/optimizer.js'
+import type { Example } from '../objective/objective.js'
 import { learningRate } from '../optimizer/schedule.js'
-import { sgd } from '../optimizer/sgd.js'
 import { type Checkpoint, loadCheckpoint, type Progress, saveCheckpoint } from './checkpoint.js'
 import type { TrainConfig } from './config.js'
 import { type Evaluation, Evaluator } from './evaluator.js'
 import { RunLog } from './log.js'
 import { type Prepared, prepare } from './prepare.js'
-import { prepareMethod } from './prepare-method.js'
+import { planRun } from './run.js'
 import { Stepper, type StepResult } from './stepper.js'
 
 /** When an evaluation happens: on the untrained adapter, between steps, or on the adapter that is kept. */
@@ -47,8 +44,6 @@ export interface TrainFlags {
   resume?: boolean
   overwrite?: boolean
 }
-
-const optimizers: Record<string, (options: TrainConfig['training'] & { name: 'adamw' | 'sgd' }) => Optimizer> = { adamw, sgd }
 
 /** Trains an adapter as a config says. Throws what preparing throws, OUTPUT_EXISTS, NOT_FINITE, DISK_FULL. */
 export async function train(config: TrainConfig, registry: Registry, hooks: TrainHooks = {}, flags: TrainFlags = {}): Promise<TrainResult> {
@@ -94,27 +89,11 @@ class Trainer {
 
   static async open(config: TrainConfig, prepared: Prepared, hooks: TrainHooks, flags: TrainFlags): Promise<Trainer> {
     const started = performance.now()
-    const { model, objective, pad, totalSteps, labels } = prepared
-    const { batch_size, gradient_accumulation, max_grad_norm, optimizer } = config.training
-    const rows = batch_size * (objective.task === 'causal-lm' || objective.task === 'sequence-to-sequence' ? (prepared.reports.train?.longest ?? 1) : 1)
-    const options: Omit<AdaptOptions, 'training'> = {
-      method: config.method,
-      config: config.methodOptions,
-      objective,
-      labels: outputs(objective, labels),
-      rows,
-      totalSteps,
-      seed: config.seed,
-      prepared: await prepareMethod(config, prepared),
-    }
-    const adapted = adapt(model, { ...options, training: true })
+    const { model, pad } = prepared
     const resumed = flags.resume ? loadCheckpoint(checkpointFile(config, 'last'), prepared.fingerprint) : undefined
-    const session = { device: config.device, threads: config.threads ?? undefined, prepack: model.parameterCount < smallModel }
-    const stepper = await Stepper.open(adapted, adapted.variables.initial(config.seed), {
-      ...session, base: model, objective, rows, pad, seed: config.seed, totalSteps,
-      optimizer: optimizers[optimizer]({ ...config.training, name: optimizer }), clip: max_grad_norm, accumulate: gradient_accumulation > 1,
-    }) // biome-ignore format: one thing
-    const evaluator = await Evaluator.open(model, options, { ...session, pad, batchSize: Math.max(batch_size, 32) }).catch(async (error) => {
+    const { options, adapted, stepping, session } = await planRun(config, prepared)
+    const stepper = await Stepper.open(adapted, adapted.variables.initial(config.seed), stepping)
+    const evaluator = await Evaluator.open(model, options, { ...session, pad, batchSize: Math.max(config.training.batch_size, 32) }).catch(async (error) => {
       await stepper.close()
       throw error
     })
@@ -259,5 +238,3 @@ class Trainer {
 }
 
 const checkpointFile = ({ output }: TrainConfig, name: 'last' | 'best'): string => join(output, 'checkpoints', `${name}.safetensors`)
-/** Below this many parameters (64 MB) a packed copy of the weights costs nothing worth saving and makes small batches faster. */
-const smallModel = 16e6

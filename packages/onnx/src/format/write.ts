@@ -137,8 +137,8 @@ function encode(graph: Graph, place: Place): Uint8Array {
   const nodes = weightsFirst(graph.sorted().filter((n) => n.op !== 'graft::StopGradient'))
   const proto = create(GraphProtoSchema, {
     name: 'graft',
-    input: graph.inputs.map(valueInfo),
-    output: graph.outputs.map(valueInfo),
+    input: graph.inputs.map((v) => valueInfo(v, v.name)),
+    output: graph.outputs.map((v) => valueInfo(v, v.data ? outputName(v) : v.name)),
     initializer: graph.constants().map((v) => tensorProto(v, place)),
     node: [...nodes.map(nodeProto), ...passedThrough(graph)],
   })
@@ -213,9 +213,9 @@ function tensorOf(name: string, dtype: Value['dtype'], shape: readonly number[],
   return create(TensorProtoSchema, { name, dataType: dtypes[dtype].code, dims: shape.map(BigInt), rawData: readBytes(data) })
 }
 
-function valueInfo(value: Value): ValueInfoProto {
+function valueInfo(value: Value, name: string): ValueInfoProto {
   const tensor = create(TypeProto_TensorSchema, { elemType: dtypes[value.dtype].code, shape: value.shape ? shapeProto(value.shape) : undefined })
-  return create(ValueInfoProtoSchema, { name: value.data ? outputName(value) : value.name, type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }) })
+  return create(ValueInfoProtoSchema, { name, type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }) })
 }
 const shapeProto = (shape: Shape) =>
   create(TensorShapeProtoSchema, {

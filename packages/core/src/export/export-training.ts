@@ -1,0 +1,61 @@
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { writeAtomically, writeOnnx } from '@graft/onnx'
+import { storedFloats, type StoredTensor, writeSafetensors } from '../adapter/safetensors.js'
+import { next } from '../compile/step.js'
+import type { Registry } from '../container.js'
+import { EpochBatches } from '../data/batches.js'
+import { take } from '../data/dataset.js'
+import { GraftError } from '../errors.js'
+import { learningRate } from '../optimizer/schedule.js'
+import type { Tensors } from '../runtime/tensor.js'
+import type { TrainConfig } from '../trainer/config.js'
+import { prepare } from '../trainer/prepare.js'
+import { compileRun } from '../trainer/run.js'
+
+export interface TrainingExport {
+  folder: string
+  parameters: number
+  steps: number
+}
+
+/**
+ * Writes a compiled training step and all it starts from, for any ONNX Runtime to run: step.onnx with its weights, state.safetensors
+ * (the vectors that each step takes and returns), batches.safetensors (feeds of the first steps), step.json (what feeds what), and an
+ * example each for Python and the browser. Throws OUTPUT_EXISTS, and what preparing throws.
+ */
+export async function exportTraining(config: TrainConfig, registry: Registry, folder: string, batches = 8): Promise<TrainingExport> {
+  if (existsSync(join(folder, 'step.onnx'))) throw new GraftError('OUTPUT_EXISTS', `${folder} already holds a training step. Choose another output, or remove it.`)
+  if (config.training.gradient_accumulation > 1) throw new GraftError('NO_ACCUMULATION', 'An exported step takes one batch: set training.gradient_accumulation=1.')
+  mkdirSync(folder, { recursive: true })
+  const prepared = await prepare({ ...config, output: folder }, registry)
+  try {
+    const { graph, state, feedsOf } = await compileRun(config, prepared)
+    const epoch = new EpochBatches(prepared.train, config.training.batch_size, config.seed, 0)
+    const count = Math.min(batches, epoch.count, prepared.totalSteps)
+    const tensors = new Map<string, StoredTensor>()
+    for (let t = 1; t <= count; t++) {
+      const feeds = feedsOf(t, learningRate(config.training, t, prepared.totalSteps), await take(prepared.train, epoch.batch(t - 1)))
+      for (const [name, tensor] of stored(feeds)) if (graph.inputs.some((v) => v.name === name)) tensors.set(`${t}/${name}`, tensor)
+    }
+    writeOnnx(graph, join(folder, 'step.onnx'))
+    writeSafetensors(join(folder, 'state.safetensors'), { tensors: new Map(Object.entries(state).map(([name, v]) => [name, storedFloats(v, [v.length])])), metadata: {} })
+    writeSafetensors(join(folder, 'batches.safetensors'), { tensors, metadata: {} })
+    const described = {
+      state: Object.keys(state).map((name) => ({ input: name, output: next(name) })),
+      batches: count,
+      inputs: graph.inputs.map(describe),
+      outputs: graph.outputs.map(describe),
+    }
+    writeAtomically(join(folder, 'step.json'), `${JSON.stringify(described, null, 2)}\n`)
+    for (const name of ['run.py', 'browser.html']) writeAtomically(join(folder, name), readFileSync(new URL(`../../templates/${name}`, import.meta.url)))
+    return { folder, parameters: state.parameters.length, steps: count }
+  } finally {
+    prepared.close()
+  }
+}
+
+const describe = ({ name, dtype, shape }: { name: string; dtype: string; shape: readonly (number | string)[] | null }) => ({ name, dtype, shape })
+const types = { float32: 'F32', int64: 'I64', int32: 'I32', bool: 'BOOL', float64: 'F64' } as const
+const stored = (feeds: Tensors): [string, StoredTensor][] =>
+  Object.entries(feeds).map(([name, { dtype, shape, data }]) => [name, { dtype: types[dtype], shape, data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) }])

@@ -1,0 +1,68 @@
+import type { Graph } from '@graft/onnx'
+import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
+import { compileStep } from '../compile/step.js'
+import { type Example, outputs } from '../objective/objective.js'
+import { adamw } from '../optimizer/adamw.js'
+import type { Optimizer } from '../optimizer/optimizer.js'
+import { sgd } from '../optimizer/sgd.js'
+import type { SessionOptions } from '../runtime/session.js'
+import type { Tensors } from '../runtime/tensor.js'
+import type { TrainConfig } from './config.js'
+import type { Prepared } from './prepare.js'
+import { prepareMethod } from './prepare-method.js'
+import { feedsOf, initialState, partOf, type StepperOptions } from './stepper.js'
+
+const optimizers: Record<string, (options: TrainConfig['training'] & { name: 'adamw' | 'sgd' }) => Optimizer> = { adamw, sgd }
+
+/** What follows from a config and its data: the adapted model, and how its step is compiled and run. */
+export interface RunPlan {
+  options: Omit<AdaptOptions, 'training'>
+  adapted: Adapted
+  stepping: StepperOptions
+  session: SessionOptions
+}
+
+export async function planRun(config: TrainConfig, prepared: Prepared): Promise<RunPlan> {
+  const { model, objective, pad, totalSteps, labels, reports } = prepared
+  const { batch_size, gradient_accumulation, max_grad_norm, optimizer } = config.training
+  const perExample = objective.task === 'causal-lm' || objective.task === 'sequence-to-sequence' ? (reports.train?.longest ?? 1) : 1
+  const rows = batch_size * perExample
+  const options: Omit<AdaptOptions, 'training'> = {
+    method: config.method,
+    config: config.methodOptions,
+    objective,
+    labels: outputs(objective, labels),
+    rows,
+    totalSteps,
+    seed: config.seed,
+    prepared: await prepareMethod(config, prepared),
+  }
+  const adapted = adapt(model, { ...options, training: true })
+  const session = { device: config.device, threads: config.threads ?? undefined, prepack: model.parameterCount < smallModel }
+  const stepping: StepperOptions = {
+    ...session, base: model, objective, rows, pad, seed: config.seed, totalSteps,
+    optimizer: optimizers[optimizer]({ ...config.training, name: optimizer }), clip: max_grad_norm, accumulate: gradient_accumulation > 1,
+  } // biome-ignore format: one thing
+  return { options, adapted, stepping, session }
+}
+
+export interface CompiledRun {
+  graph: Graph
+  /** vectors that the first step takes */
+  state: Record<string, Float32Array>
+  /** what step t is fed for one batch, but for the state */
+  feedsOf(t: number, rate: number, examples: readonly Example[]): Tensors
+}
+/** A run's compiled step without a session, for others to run. */
+export async function compileRun(config: TrainConfig, prepared: Prepared): Promise<CompiledRun> {
+  const { adapted, stepping } = await planRun(config, prepared)
+  const state = initialState(adapted, stepping, adapted.variables.initial(config.seed))
+  const feeds = (t: number, rate: number, examples: readonly Example[]) => {
+    const part = partOf(adapted, stepping, examples)
+    return feedsOf(adapted, stepping, part, { t, rate, k: 0, parts: 1, count: part.supervision.count })
+  }
+  return { graph: compileStep(adapted, stepping), state, feedsOf: feeds }
+}
+
+/** Below this many parameters (64 MB) a packed copy of the weights costs nothing worth saving and makes small batches faster. */
+const smallModel = 16e6
