@@ -41,7 +41,7 @@ export class Model {
       return new Model(graph, file, full, task)
     }
     const file = findOnnx(full)
-    const graph = readOnnx(file)
+    const graph = readOnnx(file, { withoutCache: !options.cache })
     simplify(graph)
     const model = new Model(graph, file, folderOf(file))
     shareTiedOutput(model.g, model.outputEmbedding, model.embeddings)

@@ -18,14 +18,23 @@ import {
   type NodeProto,
   type ValueInfoProto,
 } from './gen/onnx-ml_pb.js'
+import { type Expansion, expansionOf } from './expand.js'
 import { conversions, newestIr, newestOpset, oldestOpset, type RawNode } from './opset.js'
 import { selfLocation, skim } from './skim.js'
 import { constantOf, knownContents, type Locate, numbersOf } from './tensors.js'
 import { scopeOf } from './scopes.js'
 
+export interface ReadOptions {
+  /** take a decoder's inputs for past keys and values away: what it does with none */
+  withoutCache?: boolean
+}
+/** The input by which Optimum's merged decoders choose whether to read the cache. */
+const cacheSwitch = 'use_cache_branch'
+const isPast = (name: string): boolean => /^past_key_values?[._]/.test(name) || /^past_\d+$/.test(name)
+
 /** Opens an ONNX file as a graph of one opset. Weights stay where they are; only small constants are read.
  *  Throws FILE_NOT_FOUND, TRUNCATED_MODEL, NOT_ONNX, UNSUPPORTED_OPSET, TRUNCATED_WEIGHTS, ESCAPING_PATH, ILLEGAL_NODE. */
-export function readOnnx(path: string): Graph {
+export function readOnnx(path: string, { withoutCache = false }: ReadOptions = {}): Graph {
   if (!existsSync(path)) throw new GraftError('FILE_NOT_FOUND', `${path}: no such file.`)
   let model: ModelProto
   try {
@@ -35,7 +44,7 @@ export function readOnnx(path: string): Graph {
     throw new GraftError('NOT_ONNX', `${path}: not an ONNX model (${(cause as Error).message}).`, { cause })
   }
   checkVersions(model, path)
-  return new Import(model, locator(path)).graph
+  return new Import(model, locator(path), withoutCache).graph
 }
 
 function checkVersions(model: ModelProto, path: string): void {
@@ -73,13 +82,15 @@ class Import {
   constructor(
     model: ModelProto,
     private readonly locate: Locate,
+    private readonly withoutCache: boolean,
   ) {
     const source = model.graph as GraphProto
     const nodes = inlineFunctions(model)
     for (const node of nodes) for (const name of outerNames(node)) this.captured.add(name)
     for (const info of [...source.valueInfo, ...source.output]) this.declare(info)
     for (const tensor of source.initializer) this.values.set(tensor.name, this.constant(tensor.name, constantOf(tensor, this.checked)))
-    for (const info of source.input) if (!this.values.has(info.name)) this.input(info)
+    const inputs = source.input.filter((info) => !this.values.has(info.name))
+    for (const info of [...inputs].sort((a, b) => Number(isPast(a.name)) - Number(isPast(b.name)))) this.input(info)
     for (const node of nodes) this.node(node)
     this.graph.outputs.push(...source.output.map((o) => this.get(o.name, 'the outputs') as Value))
     // An Identity in front of an output is dropped on the way in; its name is what the world knows.
@@ -114,7 +125,12 @@ class Import {
   private input(info: ValueInfoProto): void {
     const type = typeOf(info)
     if (!type?.shape) throw new GraftError('UNTYPED_INPUT', `Input ${info.name} has no tensor type and shape. Export the model with typed inputs.`)
-    this.values.set(info.name, this.graph.addInput(info.name, type.dtype, type.shape))
+    if (!this.withoutCache) return void this.values.set(info.name, this.graph.addInput(info.name, type.dtype, type.shape))
+    if (info.name === cacheSwitch) return void this.values.set(info.name, this.builder.constant('bool', [0], [...type.shape] as number[]))
+    // Without a past all tokens are new: what an exporter calls the total is the sequence.
+    const total = info.name === 'attention_mask' ? this.graph.inputs.find((v) => v.name === 'input_ids')?.shape?.[1] : undefined
+    if (isPast(info.name)) this.values.set(info.name, this.builder.constant(type.dtype, [], [1, ...(type.shape.slice(1).map((d, i) => (i === 1 ? 0 : d)) as number[])]))
+    else this.values.set(info.name, this.graph.addInput(info.name, type.dtype, total === undefined ? type.shape : [type.shape[0], total]))
   }
   private get(name: string, where: string): Value | null {
     if (name === '') return null
@@ -134,11 +150,40 @@ class Import {
       outputs: trimmed(proto.output.map((name) => name || null)),
     }
     this.graph.scope = scopeOf(proto)
+    const branch = this.branchOf(proto, raw)
+    if (branch) return this.inline(branch, proto)
+    const expansion = expansionOf(raw)
+    if (expansion) return this.expand(raw, proto, expansion)
     const conversion = proto.output.some((o) => this.captured.has(o)) && op === 'Identity' ? undefined : conversions[op]
     const converted = conversion ? conversion(raw, this.builder, this.graph) : raw
     if ('users' in converted) this.values.set(proto.output[0], converted)
     else this.add(converted, proto)
     this.graph.scope = ''
+  }
+  /** Puts a fused operator's plain form in its place. Throws UNSUPPORTED_OPERATOR for a variant that has none. */
+  private expand(raw: RawNode, proto: NodeProto, expansion: Expansion): void {
+    try {
+      expansion(raw, this.builder).forEach((value, i) => {
+        if (value && proto.output[i]) this.values.set(proto.output[i], value)
+      })
+    } catch (cause) {
+      if (cause instanceof GraftError) throw cause
+      throw new GraftError('UNSUPPORTED_OPERATOR', `Node ${proto.name || proto.output[0]}: ${(cause as Error).message}.`, { cause })
+    }
+    this.graph.scope = ''
+  }
+  /** The branch of an If whose condition is known: merged decoders choose by an input between reading a cache and none. */
+  private branchOf(proto: NodeProto, { op, inputs }: RawNode): GraphProto | undefined {
+    const condition = op === 'If' ? inputs[0]?.known?.[0] : undefined
+    if (condition === undefined) return undefined
+    return proto.attribute.find((a) => a.name === (condition ? 'then_branch' : 'else_branch'))?.g
+  }
+  private inline(branch: GraphProto, proto: NodeProto): void {
+    for (const tensor of branch.initializer) this.values.set(tensor.name, this.constant(tensor.name, constantOf(tensor, this.checked)))
+    for (const node of branch.node) this.node(node)
+    branch.output.forEach((o, i) => {
+      this.values.set(proto.output[i], this.get(o.name, 'a branch') as Value)
+    })
   }
   private add(raw: RawNode, proto: NodeProto): void {
     const captures = outerNames(proto).flatMap((name) => this.values.get(name) ?? [])
