@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { biasOf, copyOf, Model, Random, storedFloats, type StoredTensor, writeSafetensors } from '@graft/core'
 import { stringify } from 'yaml'
 import { afterAll } from 'vitest'
 
@@ -24,6 +25,26 @@ export function temporaryFolder(): string {
 afterAll(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
 })
+
+/** The embedded model as a Hugging Face folder: config.json, model.safetensors, tokenizer. */
+export function sproutFolder(folder: string, changes: Record<string, unknown> = {}): string {
+  const model = Model.open(sprout)
+  const tensors = new Map<string, StoredTensor>()
+  for (const site of model.sites) {
+    if (site.path === model.outputEmbedding?.path) continue
+    for (const [name, slot] of [
+      ['weight', site.weight],
+      ['bias', biasOf(site)],
+    ] as const)
+      if (slot) tensors.set(`${site.path}.${name}`, storedFloats(copyOf(slot)(slot.shape, new Random(0)), slot.shape))
+  }
+  mkdirSync(folder, { recursive: true })
+  writeSafetensors(join(folder, 'model.safetensors'), { tensors, metadata: { format: 'pt' } })
+  for (const name of ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json']) copyFileSync(join(example, 'model', name), join(folder, name))
+  const config = JSON.parse(readFileSync(join(example, 'model/config.json'), 'utf8'))
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...changes }))
+  return folder
+}
 
 export interface Finished {
   code: number | null

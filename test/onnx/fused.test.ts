@@ -65,7 +65,12 @@ const kv = (n: number) => x(2, n, 32)
 const noPast: Input = { shape: [2, 2, 0, 16], values: [] }
 
 const cases: Record<string, Case> = {
-  'SkipLayerNormalization with bias': { op: 'com.microsoft::SkipLayerNormalization', inputs: [x(2, 3, 8), x(2, 3, 8), x(8), x(8), x(8)], attributes: { epsilon: 1e-3 }, outputs: [0, 3] },
+  'SkipLayerNormalization with bias': {
+    op: 'com.microsoft::SkipLayerNormalization',
+    inputs: [x(2, 3, 8), x(2, 3, 8), x(8), x(8), x(8)],
+    attributes: { epsilon: 1e-3 },
+    outputs: [0, 3],
+  },
   SkipSimplifiedLayerNormalization: { op: 'com.microsoft::SkipSimplifiedLayerNormalization', inputs: [x(2, 3, 8), x(2, 3, 8), x(8)], outputs: [0, 3] },
   FastGelu: { op: 'com.microsoft::FastGelu', inputs: [x(2, 8), x(8)] },
   BiasGelu: { op: 'com.microsoft::BiasGelu', inputs: [x(2, 8), x(8)] },
@@ -78,8 +83,16 @@ const cases: Record<string, Case> = {
   },
   'Attention with a mask': { op: 'com.microsoft::Attention', inputs: [x(2, 3, 8), x(8, 24), x(24), ints([2, 3], [1, 1, 0, 1, 1, 1])], attributes: heads },
   'Attention, unidirectional': { op: 'com.microsoft::Attention', inputs: [x(2, 3, 8), x(8, 24), x(24)], attributes: { ...heads, unidirectional: 1 } },
-  'MultiHeadAttention with bias and mask': { op: 'com.microsoft::MultiHeadAttention', inputs: [x(2, 3, 8), x(2, 5, 8), x(2, 5, 8), x(24), ints([2, 5], [1, 1, 1, 0, 0, 1, 1, 1, 1, 1])], attributes: heads },
-  'MultiHeadAttention with a score bias': { op: 'com.microsoft::MultiHeadAttention', inputs: [x(2, 3, 8), x(2, 3, 8), x(2, 3, 8), null, null, x(2, 4, 3, 3)], attributes: { ...heads, scale: 0.3 } },
+  'MultiHeadAttention with bias and mask': {
+    op: 'com.microsoft::MultiHeadAttention',
+    inputs: [x(2, 3, 8), x(2, 5, 8), x(2, 5, 8), x(24), ints([2, 5], [1, 1, 1, 0, 0, 1, 1, 1, 1, 1])],
+    attributes: heads,
+  },
+  'MultiHeadAttention with a score bias': {
+    op: 'com.microsoft::MultiHeadAttention',
+    inputs: [x(2, 3, 8), x(2, 3, 8), x(2, 3, 8), null, null, x(2, 4, 3, 3)],
+    attributes: { ...heads, scale: 0.3 },
+  },
   'GroupQueryAttention, a prompt, rotated': {
     op: 'com.microsoft::GroupQueryAttention',
     inputs: [x(2, 5, 64), kv(5), kv(5), noPast, noPast, ints([2], [4, 4]), ints([], [5]), cos16, sin16],

@@ -27,6 +27,16 @@ const rotary = (shape: number[], pairs: number): CaseInput[] => {
   const table = (f: (angle: number) => number): CaseInput => ({ shape: [4, pairs], values: Array.from({ length: 4 * pairs }, (_, i) => f(0.7 * i)), constant: true })
   return [images(...shape), { shape: [2, 3], values: [0, 1, 2, 1, 3, 0], dtype: 'int64', free: [0] }, table(Math.cos), table(Math.sin)]
 }
+/** weights of rows × blocks of 16 numbers in 4 bits, their scales and zero points, the last padded to whole bytes */
+const bytes = (shape: number[]): CaseInput => ({
+  shape,
+  values: Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => (i * 37 + 11) % 256),
+  dtype: 'uint8',
+  constant: true,
+})
+const nbits = (rows: number, blocks: number): CaseInput => bytes([rows, blocks, 8])
+const zeros = (rows: number, width: number): CaseInput => bytes([rows * width])
+const scales = (rows: number, blocks: number): CaseInput => ({ shape: [rows * blocks], values: Array.from({ length: rows * blocks }, (_, i) => 0.05 + 0.01 * i), constant: true })
 type Variant = Omit<GradientCase, 'op'>
 const broadcasts: [number[], number[]][] = [
   [[2, 3], [2, 3]],
@@ -89,6 +99,11 @@ const cases: Record<string, Variant[]> = {
     { inputs: rotary([2, 2, 3, 4], 2), attributes: { interleaved: 1 } },
     { inputs: rotary([2, 2, 3, 6], 2), attributes: { interleaved: 0, rotary_embedding_dim: 4, num_heads: 2 } },
     { inputs: rotary([2, 3, 8], 2), attributes: { interleaved: 0 } },
+  ],
+  'com.microsoft::MatMulNBits': [
+    { inputs: [sized(x(3, 32)), nbits(4, 2), scales(4, 2)], attributes: { K: 32, N: 4, bits: 4, block_size: 16 } },
+    { inputs: [{ ...x(2, 3, 32), free: [0, 1] }, nbits(4, 2), scales(4, 2), zeros(4, 1)], attributes: { K: 32, N: 4, bits: 4, block_size: 16 } },
+    { inputs: [sized(x(3, 48)), nbits(2, 3), scales(2, 3), zeros(2, 2)], attributes: { K: 48, N: 2, bits: 4, block_size: 16 } },
   ],
   'com.microsoft::QuickGelu': unary(x, {}, { alpha: 1 }, { alpha: 1.702 }),
   Clip: [

@@ -12,5 +12,6 @@ export { bfloat16ToFloat, floatToBfloat16, floatToHalf, halfToFloat } from './fo
 export { differentiate, type Partials } from './gradients/differentiate.js'
 export { gradientRules, nonDifferentiable } from './gradients/table.js'
 export type { GradientRule } from './gradients/rule.js'
+export { dequantised } from './gradients/quantised.js'
 export { simplify } from './passes/simplify.js'
 export { castPerUse } from './passes/cast-per-use.js'

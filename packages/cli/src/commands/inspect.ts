@@ -1,38 +1,73 @@
 import { Command } from 'commander'
-import { biasOf, Model, resolveModel, type Site } from '@graft/core'
-import { defaultRegistry } from '../builtins.js'
+import { adapt, biasOf, causalLm, methodOptions, Model, type PeftMethod, type Registry, resolveModel, sequenceClassification, type Site } from '@graft/core'
+import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
-import { pulling } from '../progress.js'
 import { printJson, printLine, printTable, thousands } from '../output.js'
+import { pulling } from '../progress.js'
 
 export const inspectCommand: CommandMaker = () =>
   new Command('inspect')
-    .description('show what a model is made of: inputs, outputs, and the modules that methods can target')
-    .argument('<model>', 'ONNX file, or a folder that holds one')
+    .description("show what a model is made of: inputs, outputs, the modules that methods can target, and what each method's defaults would train")
+    .argument('<model>', 'Hugging Face folder, repository, ONNX file, or a folder that holds one')
     .option('--json', 'print everything as one JSON object')
-    .addHelpText('after', examples('graft inspect model/onnx/model.onnx', 'graft inspect model --json | jq .sites'))
-    .action(async (given: string, flags: { json?: boolean }) => {
-      const path = await resolveModel(given, pulling())
-      const model = Model.open(path, { architectures: defaultRegistry().all('architecture') })
-      const value = ({ name, dtype, shape }: Model['logits']) => ({ name, dtype, shape })
-      const report = {
-        file: model.file,
-        parameters: model.parameterCount,
-        inputs: model.graph.inputs.map(value),
-        outputs: model.graph.outputs.map(value),
-        sites: model.sites.map(describe),
-      }
+    .addOption(pluginOption())
+    .addHelpText('after', examples('graft inspect model', 'graft inspect HuggingFaceTB/SmolLM2-135M', 'graft inspect model --json | jq .sites'))
+    .action(async (given: string, flags: { plugins?: string; json?: boolean }) => {
+      const registry = await registryWith(flags.plugins)
+      const model = Model.open(await resolveModel(given, pulling()), { architectures: registry.all('architecture') })
+      const report = describeModel(model, registry)
       if (flags.json) return printJson(report)
-      printLine(`${report.file}: ${thousands(report.parameters)} parameters, ${thousands(model.graph.nodes.size)} operators\n`)
-      printTable(
-        ['', 'name', 'type', 'shape'],
-        [...report.inputs.map((v) => ['input', v.name, v.dtype, `[${v.shape}]`]), ...report.outputs.map((v) => ['output', v.name, v.dtype, `[${v.shape}]`])],
-      )
-      printLine()
-      printTable(
-        ['kind', 'module', 'weight', 'bias'],
-        report.sites.map((s) => [s.kind, s.path, `[${s.weight}]`, s.bias ? `[${s.bias}]` : '']),
-      )
+      show(report, model)
     })
 
+function describeModel(model: Model, registry: Registry) {
+  const value = ({ name, dtype, shape }: Model['logits']) => ({ name, dtype, shape })
+  const type = model.config.model_type
+  return {
+    file: model.file,
+    architecture: registry.all('architecture').find((a) => a.modelTypes.includes(String(type)))?.name ?? type ?? null,
+    task: model.task ?? null,
+    parameters: model.parameterCount,
+    inputs: model.graph.inputs.map(value),
+    outputs: model.graph.outputs.map(value),
+    sites: model.sites.map(describe),
+    methods: registry.all('method').map((method) => ({ name: method.name, ...trainedBy(method, model) })),
+  }
+}
 const describe = (site: Site) => ({ kind: site.kind, path: site.path, weight: site.weight.shape, bias: biasOf(site)?.shape ?? null })
+
+/** How many parameters a method trains under its defaults, heads left out; or why it can't. */
+function trainedBy(method: PeftMethod, model: Model): { trainable?: number; why?: string } {
+  const objective = model.logitsShape.length === 3 ? causalLm : sequenceClassification
+  try {
+    const config = { ...methodOptions(method, {}), modules_to_save: [] }
+    const labels = Number(model.logitsShape.at(-1))
+    return { trainable: adapt(model, { method, config, objective, labels, rows: 1, totalSteps: 100, training: false, prepared: undefined }).variables.total }
+  } catch (error) {
+    return { why: (error as Error).message.split('\n')[0] }
+  }
+}
+
+function show(report: ReturnType<typeof describeModel>, model: Model): void {
+  const what = [report.architecture, report.task].filter(Boolean).join(', ')
+  printLine(`${report.file}: ${what ? `${what}; ` : ''}${thousands(report.parameters)} parameters, ${thousands(model.graph.nodes.size)} operators\n`)
+  printTable(
+    ['', 'name', 'type', 'shape'],
+    [...report.inputs.map((v) => ['input', v.name, v.dtype, `[${v.shape}]`]), ...report.outputs.map((v) => ['output', v.name, v.dtype, `[${v.shape}]`])],
+  )
+  printLine()
+  printTable(
+    ['kind', 'module', 'weight', 'bias'],
+    report.sites.map((s) => [s.kind, s.path, `[${s.weight}]`, s.bias ? `[${s.bias}]` : '']),
+  )
+  printLine()
+  printTable(
+    ['method', 'trains by default', 'of the model'],
+    report.methods.map((m) => [
+      m.name,
+      m.trainable === undefined ? `– ${m.why?.slice(0, 90)}` : thousands(m.trainable),
+      m.trainable === undefined ? '' : `${((100 * m.trainable) / report.parameters).toFixed(3)} %`,
+    ]),
+    ['left', 'right', 'right'],
+  )
+}

@@ -16,7 +16,7 @@ export const mergeCommand: CommandMaker = () =>
     .addHelpText('after', examples('graft merge out/adapter out/merged', 'graft merge out/adapter out/onnx --format onnx', 'graft merge hf-adapter merged --model model'))
     .action(async (folder: string, output: string, flags: { model?: string; format?: MergeFormat; plugins?: string; json?: boolean }) => {
       const registry = await registryWith(flags.plugins)
-      const report = await merge(await openAdapter(folder, registry, flags.model), output, registry, flags.format)
+      const report = await merge(await openAdapter(folder, registry, flags.model, { fullPrecision: true }), output, registry, flags.format)
       if (flags.json) return printJson(report)
       printLine(`Merged   ${report.weights} weights into ${report.file}`)
       printLine(`Checked  logits differ from base with adapter by at most ${scientific(report.difference)}`)

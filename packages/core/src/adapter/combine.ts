@@ -50,7 +50,7 @@ export async function combine(parts: readonly Part[], output: string, registry: 
   if (parts.length < 2) throw new GraftError('NOTHING_TO_COMBINE', 'Combining takes two adapters or more.')
   if (!combineModes.includes(options.mode)) throw new GraftError('UNKNOWN_MODE', `mode: ${suggestion(options.mode, combineModes)}`)
   const opened: OpenedAdapter[] = []
-  for (const { folder } of parts) opened.push(await openAdapter(folder, registry, options.model))
+  for (const { folder } of parts) opened.push(await openAdapter(folder, registry, options.model, { fullPrecision: true }))
   requireOneBase(opened)
   const method = lowRankMethod(registry)
   const weights = parts.map((p) => p.weight)
@@ -63,7 +63,7 @@ export async function convert(folder: string, output: string, registry: Registry
   refuseExisting(output)
   const method = registry.get('method', to)
   if (!method.lowRank) throw new GraftError('NO_LOW_RANK_FORM', `method ${to} doesn't say low-rank updates; ${lowRankMethod(registry).name} does.`)
-  const opened = await openAdapter(folder, registry, model)
+  const opened = await openAdapter(folder, registry, model, { fullPrecision: true })
   const exact = exactOf(opened)
   if (exact && rank === undefined) return write(output, method, exact.map((update) => ({ update, error: 0 })), [opened], [1]) // biome-ignore format: one thing
   const r = rank ?? defaultRank

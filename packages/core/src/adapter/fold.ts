@@ -86,6 +86,6 @@ function changedSlots({ model, adapter }: Adapted, where: string): Map<string, V
       `${where}: its method has no form in the weights (tokens or activations are inputs, not weights), so it can't be merged. Use the adapter beside its base.`,
     )
   const merged = adapter.merge().map(([slot, form]) => [slot.key, slot.asStored(form(slot.value))] as const)
-  const trained = parametersIn(model).flatMap(({ slot }) => (slot.constant ? [] : [[slot.key, slot.stored] as const]))
+  const trained = parametersIn(model).flatMap(({ slot }) => (slot.frozen ? [] : [[slot.key, slot.stored] as const]))
   return new Map([...trained, ...merged])
 }

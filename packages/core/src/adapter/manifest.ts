@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { readBytes, writeAtomically } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import type { Model } from '../model/model.js'
+import type { Quantisation } from '../model/quantise.js'
 
 /** What Graft needs besides HF PEFT's two files to use an adapter again: kept beside them as graft.json. */
 export interface Manifest {
@@ -13,6 +14,8 @@ export interface Manifest {
   options: Record<string, unknown>
   /** what the base model's parameters look like: another model's differ */
   base?: string
+  /** how the base was kept while training */
+  quantize?: Quantisation | null
   objective: string
   labels: string[]
   max_length: number

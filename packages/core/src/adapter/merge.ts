@@ -10,6 +10,7 @@ import type { AttachContext } from '../method/method.js'
 import { Random } from '../method/random.js'
 import type { Variables } from '../method/variables.js'
 import { Model, type OpenOptions } from '../model/model.js'
+import { QuantisedSlot } from '../model/site.js'
 import { outputs } from '../objective/objective.js'
 import type { Tensors } from '../runtime/tensor.js'
 import { runOnce } from '../runtime/session.js'
@@ -35,6 +36,7 @@ export interface MergeReport {
  */
 export async function merge(opened: OpenedAdapter, output: string, registry: Registry, wanted?: MergeFormat): Promise<MergeReport> {
   const { model: base, options } = opened
+  refuseQuantised(base)
   const format = wanted ?? (base.task ? 'safetensors' : 'onnx')
   if (format === 'safetensors' && !base.task)
     throw new GraftError('NO_CHECKPOINT_BASE', `${base.file} is an ONNX file, which can be merged to ONNX only. For safetensors give the Hugging Face folder with --model.`)
@@ -49,6 +51,15 @@ export async function merge(opened: OpenedAdapter, output: string, registry: Reg
   else writeGraph(opened, weights, file, output, open, asConstants(adapted.variables, parameters))
   const found = await runOnce(Model.open(format === 'safetensors' ? output : file, open).graph, withEmptyCache(Model.open(format === 'safetensors' ? output : file, open), feeds))
   return { file, format, weights: weights.size, difference: greatestDifference((found.logits ?? found.hidden).data as Float32Array, logits) }
+}
+
+/** Weights of a few bits can't take an update without being rounded anew: merging goes through the original. */
+function refuseQuantised(base: Model): void {
+  if (base.linears.some((s) => s.weight instanceof QuantisedSlot))
+    throw new GraftError(
+      'QUANTISED_BASE',
+      `${base.file}: the weights of the base are kept in 4 bits, which can't hold an adapter's update. Name the full-precision original with --model, and quantise what comes out.`,
+    )
 }
 
 type Constants = (model: Model) => AttachContext['param']

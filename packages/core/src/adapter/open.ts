@@ -28,10 +28,11 @@ export interface OpenedAdapter {
 
 /**
  * Opens an adapter that Graft or HF PEFT wrote: a folder, or a repository's name. `model` says which base model it belongs to, a path or
- * a name; an adapter of Graft's knows its own, as does one whose base is named by its name on the Hub.
+ * a name; an adapter of Graft's knows its own, as does one whose base is named by its name on the Hub. A base that was quantised for
+ * training is quantised again, unless its full precision is asked for.
  * Throws NO_ADAPTER, NO_BASE_MODEL, UNSUPPORTED_ADAPTER, and what pulling and opening the model throw.
  */
-export async function openAdapter(given: string, registry: Registry, model?: string): Promise<OpenedAdapter> {
+export async function openAdapter(given: string, registry: Registry, model?: string, { fullPrecision = false }: { fullPrecision?: boolean } = {}): Promise<OpenedAdapter> {
   const folder = await resolveModel(given)
   const config = readAdapterConfig(folder)
   const manifest = hasManifest(folder) ? readManifest(folder) : undefined
@@ -40,7 +41,7 @@ export async function openAdapter(given: string, registry: Registry, model?: str
   const objective = manifest ? registry.get('objective', manifest.objective) : objectiveFor(folder, config, registry, ownTask(path, registry))
   const stored = readTensors(folder)
   const classes = manifest ? outputs(objective, manifest.labels) : headOutputs(stored)
-  const base = Model.open(path, { architectures: registry.all('architecture'), task: objective.task, labels: classes })
+  const base = Model.open(path, { architectures: registry.all('architecture'), task: objective.task, labels: classes, quantize: fullPrecision ? null : manifest?.quantize })
   if (manifest?.base && manifest.base !== baseFingerprint(base))
     throw new GraftError(
       'OTHER_BASE',

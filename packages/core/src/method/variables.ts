@@ -1,4 +1,4 @@
-import { type Builder, elements, floatValues, type Value } from '@graft/onnx'
+import { type Builder, elements, type Value } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import type { WeightSlot } from '../model/site.js'
 import { Random } from './random.js'
@@ -26,13 +26,13 @@ export const uniform =
 export const kaimingUniform: Initialiser = (shape, random) => uniform(1 / Math.sqrt(elements(shape.slice(1))))(shape, random)
 /** The frozen parameter itself, in torch's orientation. */
 export function copyOf(slot: WeightSlot): Initialiser {
-  // Read now: once the slot is mapped to a variable, what was there is out of its sight.
-  const { constant, name, transposed } = slot
+  // Asked for now: once the slot is mapped to a variable, what was there is out of its sight.
+  const read = slot.reader()
+  const { constant, name, transposed, shape } = slot
   return () => {
-    const stored = constant && floatValues(constant)
-    if (!constant || !stored)
-      throw new GraftError('NOT_TRAINABLE', `Parameter ${name} can't be trained: it is ${constant?.dtype ?? 'computed'}, floating-point numbers are needed.`)
-    return transposed ? transpose(stored, constant.shape[0], constant.shape[1]) : stored
+    const stored = read()
+    if (!stored) throw new GraftError('NOT_TRAINABLE', `Parameter ${name} can't be trained: it is ${constant?.dtype ?? 'computed'}, floating-point numbers are needed.`)
+    return transposed ? transpose(stored, shape[1], shape[0]) : stored
   }
 }
 export function transpose(stored: Float32Array, rows: number, columns: number): Float32Array {

@@ -1,6 +1,6 @@
 import { type Builder, intAttribute, isFloat, type Node, readBytes, type TensorData, type Value } from '@graft/onnx'
 import { skippedModule, wrapperPrefix } from './paths.js'
-import { type ConvSite, type EmbeddingSite, InputSlot, type LinearSite, type NormSite, type Site, storedConstant, ValueSlot, WeightSlot } from './site.js'
+import { type ConvSite, type EmbeddingSite, InputSlot, type LinearSite, type NormSite, QuantisedSlot, type Site, storedConstant, ValueSlot, WeightSlot } from './site.js'
 
 /** Finds the modules of a graph: linear layers, embeddings, norms and convolutions, with the paths their exporter left. */
 export function anatomy(g: Builder): Site[] {
@@ -13,7 +13,7 @@ export function anatomy(g: Builder): Site[] {
 /** A model that calls a child's child directly leaves the child out of its scopes; parameters' names have it. */
 function completeScopes({ graph }: Builder, sites: readonly Site[]): void {
   for (const { node, weight } of sites) {
-    const skipped = skippedModule(node.scope, weight.stored.name.match(parameterName)?.[1])
+    const skipped = skippedModule(node.scope, weight.storedName.match(parameterName)?.[1])
     if (!skipped) continue
     const { short, full } = skipped
     for (const n of graph.nodes) if (`${n.scope}.`.startsWith(`${short}.`)) n.scope = full + n.scope.slice(short.length)
@@ -60,6 +60,22 @@ const linear: Finder = (g, node) => {
   const site: LinearSite = {
     kind: 'linear', path, inFeatures, outFeatures, node, input: new InputSlot(g.graph, node, 0),
     weight: new WeightSlot(g, node, 1, 'weight', transposed),
+    bias: added && new WeightSlot(g, added.node, added.index, 'bias', false),
+    output: new ValueSlot(g.graph, node.scope, output, x),
+  } // biome-ignore format: one thing
+  return site
+}
+
+/** A linear layer whose weight is kept in blocks of a few bits. */
+const quantisedLinear: Finder = (g, node) => {
+  const [x, packed, , , , fused] = node.inputs
+  const y = node.outputs[0] as Value
+  if (!x || !packed?.data) return undefined
+  const added = isParameter(fused, 1) ? { node, index: 5 } : addedBias(y)
+  const output = added && added.node !== node ? (added.node.outputs[0] as Value) : y
+  const site: LinearSite = {
+    kind: 'linear', path: pathOf(node, packed), inFeatures: intAttribute(node, 'K', 0), outFeatures: intAttribute(node, 'N', 0), node,
+    input: new InputSlot(g.graph, node, 0), weight: new QuantisedSlot(g, node, 'weight'),
     bias: added && new WeightSlot(g, added.node, added.index, 'bias', false),
     output: new ValueSlot(g.graph, node.scope, output, x),
   } // biome-ignore format: one thing
@@ -137,6 +153,7 @@ const finders: Record<string, Finder> = {
   MatMul: linear,
   'com.microsoft::FusedMatMul': linear,
   Gemm: linear,
+  'com.microsoft::MatMulNBits': quantisedLinear,
   Gather: embedding,
   LayerNormalization: norm,
   SimplifiedLayerNormalization: norm,

@@ -8,6 +8,7 @@ import { GraftError, suggestion } from '../errors.js'
 import { anatomy } from './anatomy.js'
 import { attentions } from './attention.js'
 import type { AttentionSite, ConvSite, EmbeddingSite, LinearSite, NormSite, Site } from './site.js'
+import { type Quantisation, quantise } from './quantise.js'
 import { shareTiedOutput } from './tied.js'
 
 /** A pretrained model: its forward graph and the modules found in it. Frozen: adaptation happens on a fork. */
@@ -34,7 +35,13 @@ export class Model {
    * Opens a model: an .onnx file, a Hugging Face folder (config.json and safetensors) of one of `architectures`, or a folder with
    * model.onnx or onnx/model.onnx. Throws MODEL_NOT_FOUND, and what building or reading ONNX throws.
    */
-  static open(path: string, { architectures = [], ...options }: OpenOptions = {}): Model {
+  static open(path: string, { quantize, ...options }: OpenOptions = {}): Model {
+    const model = Model.read(path, options)
+    if (!quantize) return model
+    quantise(model)
+    return model.fork()
+  }
+  private static read(path: string, { architectures = [], ...options }: OpenOptions): Model {
     const full = existing(path)
     if (isCheckpoint(full)) {
       const { graph, file, task } = buildModel(full, architectures, options)
@@ -142,7 +149,7 @@ export class Model {
   }
   /** Numbers in all parameters that float operators read. */
   get parameterCount(): number {
-    const sizes = this.graph.constants().map((v) => ((v.shape ?? []) as number[]).reduce((a, b) => a * b, 1))
+    const sizes = this.graph.constants().map((v) => ((v.shape ?? []) as number[]).reduce((a, b) => a * b, 1) * (/_(int4|Q4|quant)$/.test(v.name) ? 2 : 1))
     return sizes.filter((n) => n > 1).reduce((a, b) => a + b, 0)
   }
 }
@@ -150,6 +157,8 @@ export class Model {
 export interface OpenOptions extends BuildOptions {
   /** those that a Hugging Face folder may be of */
   architectures?: readonly Architecture[]
+  /** keep the frozen weights of linear layers in fewer bits */
+  quantize?: Quantisation | null
 }
 
 function existing(path: string): string {

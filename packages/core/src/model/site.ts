@@ -1,4 +1,4 @@
-import { type Builder, type Constant, type Graph, type Node, shapeOf, type Value } from '@graft/onnx'
+import { type Builder, type Constant, dequantised, floatValues, type Graph, intAttribute, type Node, numbersOf, readBytes, shapeOf, type Value } from '@graft/onnx'
 
 /** A named value of the model that a method may replace by a function of itself. Maps stack in the order they are made. */
 export class ValueSlot {
@@ -52,9 +52,9 @@ export function storedConstant(v: Value): Value | undefined {
 /** A parameter as one module uses it. Equal parameters that an exporter stored once are still separate slots. */
 export class WeightSlot {
   constructor(
-    private readonly g: Builder,
-    private readonly node: Node,
-    private readonly index: number,
+    protected readonly g: Builder,
+    protected node: Node,
+    protected index: number,
     readonly name: string,
     /** stored [in, out] although torch's module holds [out, in] */
     readonly transposed: boolean,
@@ -67,6 +67,14 @@ export class WeightSlot {
   get constant(): Constant | undefined {
     const { data, dtype, shape } = storedConstant(this.stored) ?? {}
     return data && dtype && { data, dtype, shape: shape as readonly number[] }
+  }
+  /** Whether the module still reads what the file holds. */
+  get frozen(): boolean {
+    return this.constant !== undefined
+  }
+  /** The name of what the node reads. */
+  get storedName(): string {
+    return this.stored.name
   }
   /** Shape as torch's module holds it. */
   get shape(): readonly number[] {
@@ -89,6 +97,11 @@ export class WeightSlot {
   applyTo(x: Value): Value {
     return this.transposed ? this.g.matMul(x, this.stored) : this.g.linear(x, this.stored)
   }
+  /** Reads the parameter that is frozen now, in the file's orientation, into a buffer of its own; undefined where it is computed or not of floats. */
+  reader(): () => Float32Array | undefined {
+    const { constant } = this
+    return () => constant && floatValues(constant)
+  }
   /** Replaces the frozen parameter by other values, in the file's orientation. */
   set(values: Float32Array): void {
     const shape = this.stored.shape as readonly number[]
@@ -106,6 +119,62 @@ export class WeightSlot {
     this.g.graph.scope = this.node.scope
     this.g.graph.setInput(this.node, this.index, this.asStored(f(this.value)))
     this.g.graph.scope = ''
+  }
+}
+
+/** A weight kept in blocks of 4 bits. Who maps it gets it dequantised in the graph; the bytes stay as they are. */
+export class QuantisedSlot extends WeightSlot {
+  private expanded = false
+  constructor(g: Builder, node: Node, name: string) {
+    super(g, node, 1, name, false)
+  }
+  override get constant(): Constant | undefined {
+    return this.expanded ? super.constant : undefined
+  }
+  override get frozen(): boolean {
+    return !this.expanded
+  }
+  override get storedName(): string {
+    return this.node.inputs[1]?.name ?? ''
+  }
+  override get shape(): readonly number[] {
+    return this.expanded ? super.shape : [intAttribute(this.node, 'N', 0), intAttribute(this.node, 'K', 0)]
+  }
+  override get stored(): Value {
+    if (!this.expanded) this.expand()
+    return super.stored
+  }
+  override applyTo(x: Value): Value {
+    if (this.expanded) return super.applyTo(x)
+    return this.g.op(this.node.op, [x, ...this.node.inputs.slice(1)], this.node.attributes)
+  }
+  /** W = (q − z)·s, block by block. */
+  override reader(): () => Float32Array | undefined {
+    if (this.expanded) return super.reader()
+    const { node } = this
+    return () => this.dequantise(node)
+  }
+  private dequantise({ attributes, inputs: [, packed, scales, zeros] }: Node): Float32Array | undefined {
+    const [n, k, size] = ['N', 'K', 'block_size'].map((name) => intAttribute({ attributes }, name, 32))
+    const factors = scales?.data && numbersOf({ dtype: 'float32', shape: [n * (k / size)], data: scales.data })
+    if (!packed?.data || !factors || zeros) return undefined
+    const bytes = readBytes(packed.data)
+    return Float32Array.from({ length: n * k }, (_, i) => (((bytes[i >> 1] >> (4 * (i & 1))) & 15) - 8) * factors[Math.floor(i / size)])
+  }
+  /** Puts a plain product with the dequantised weight in the node's place. */
+  private expand(): void {
+    const { node, g } = this
+    g.graph.scope = node.scope
+    const made = g.graph.record(() => g.linear(node.inputs[0] as Value, dequantised(g, node)))
+    g.graph.scope = ''
+    const product = [...made].at(-1) as Node
+    const bias = node.inputs[5]
+    const result = bias ? g.add(product.outputs[0] as Value, bias) : (product.outputs[0] as Value)
+    g.graph.replaceUses(node.outputs[0] as Value, result)
+    g.graph.removeNode(node)
+    this.node = product
+    this.index = 1
+    this.expanded = true
   }
 }
 

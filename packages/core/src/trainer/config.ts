@@ -7,6 +7,7 @@ import { loadPlugins } from '../plugins/load.js'
 import { type PullOptions, resolveModel } from '../hub/pull.js'
 import type { PeftMethod } from '../method/method.js'
 import { type Complaint, validate } from '../method/options.js'
+import { type Quantisation, quantisations } from '../model/quantise.js'
 import type { OptimizerOptions } from '../optimizer/optimizer.js'
 import type { ScheduleOptions } from '../optimizer/schedule.js'
 import { type Device, devices } from '../runtime/session.js'
@@ -51,6 +52,8 @@ export interface TrainConfig {
   seed: number
   device: Device
   threads: number | null
+  /** keep the frozen base in fewer bits */
+  quantize: Quantisation | null
 }
 
 const text = { type: 'string', minLength: 1 } as const
@@ -100,6 +103,7 @@ export const configSchema = object(
     seed: { type: 'integer', default: 0 },
     device: { enum: [...devices], default: 'auto' },
     threads: nullable(count),
+    quantize: { enum: [...quantisations, null], default: null },
   },
   ['model', 'method', 'data'],
 )

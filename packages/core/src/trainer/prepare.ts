@@ -52,7 +52,13 @@ export interface Prepared {
 export async function prepare(config: TrainConfig, registry: Registry): Promise<Prepared> {
   const survey = await surveyData(config, registry)
   const { objective, labels } = survey
-  const model = Model.open(config.model, { architectures: registry.all('architecture'), task: objective.task, labels: outputs(objective, labels), seed: config.seed })
+  const model = Model.open(config.model, {
+    architectures: registry.all('architecture'),
+    task: objective.task,
+    labels: outputs(objective, labels),
+    seed: config.seed,
+    quantize: config.quantize,
+  })
   checkInputs(model.graph.inputs)
   checkPacking(config, model, objective)
   const coder = new Coder(model, labels, { ...config.data, max_length: maxLength(config, model) })
@@ -140,7 +146,7 @@ class Preparing {
   ) {
     mkdirSync(config.output, { recursive: true })
     const { save_every: _, ...training } = config.training
-    this.hash.update(JSON.stringify([config.method.name, config.methodOptions, training, config.seed, coder.labels, config.objective, config.data.packing]))
+    this.hash.update(JSON.stringify([config.method.name, config.methodOptions, training, config.seed, coder.labels, config.objective, config.data.packing, config.quantize]))
   }
 
   async parts(): Promise<Record<Part, Dataset>> {

@@ -217,6 +217,7 @@ class Trainer {
       method: method.name,
       options: { ...methodOptions, ...options },
       base: baseFingerprint(this.prepared.model),
+      ...(this.config.quantize ? { quantize: this.config.quantize } : {}),
       objective: objective.name,
       labels: this.prepared.labels,
       max_length: this.prepared.max_length,
