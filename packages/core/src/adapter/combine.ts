@@ -128,7 +128,7 @@ function merged(parts: readonly ReadonlyMap<string, Matrix>[], weights: readonly
       const update = p.get(path)
       return update ? [{ values: Float64Array.from(update.to1DArray()), weight: weights[i], stream: `${path}/${i}` }] : []
     })
-    const { rows, columns } = parts.find((p) => p.has(path))?.get(path) as Matrix
+    const [{ rows, columns }] = parts.flatMap((p) => p.get(path) ?? [])
     return truncate(path, Matrix.from1DArray(rows, columns, Array.from(blend(dense, options))), rank)
   })
 }

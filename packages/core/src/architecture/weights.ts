@@ -47,7 +47,8 @@ export class Weights {
 
   private constant(parameter: string, shape: readonly number[], init: Initialiser | undefined): Value {
     const found = this.find(parameter)
-    if (!found) return this.fresh(parameter, shape, init)
+    // A head for other labels than the checkpoint's is a new head.
+    if (!found || (init && `${found.shape}` !== `${shape}`)) return this.fresh(parameter, shape, init)
     const { dtype, file, offset, length } = found
     if (`${found.shape}` !== `${shape}`)
       throw new GraftError(

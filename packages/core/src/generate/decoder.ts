@@ -20,7 +20,7 @@ export class Decoder {
     private readonly virtual: number,
     private readonly pad: number,
     /** fed to the adapted graph; none for the bare model */
-    private parameters: Float32Array | undefined,
+    private readonly parameters: Float32Array | undefined,
   ) {}
 
   /** Opens a model that was built or exported with a cache; one without reads the whole text again for each token. Throws what attaching throws. */
@@ -39,14 +39,9 @@ export class Decoder {
     return new Decoder(prompt, count > 0 && shape.past.length > 0 ? await bare() : prompt, shape, count, pad, parameters)
   }
 
-  /** The same graph under another adapter of the same kind. */
-  use(parameters: Float32Array): void {
-    this.parameters = parameters
-  }
-
-  /** Starts a text. The returned function takes the next tokens and gives the logits that follow them. */
-  begin(): Sequence {
-    return new Sequence(this.prompt, this.step, this.shape, this.virtual, this.pad, this.parameters, `${++this.serial}`)
+  /** Starts a text, under the adapter that the decoder was opened with or another of the same kind. */
+  begin(parameters = this.parameters): Sequence {
+    return new Sequence(this.prompt, this.step, this.shape, this.virtual, this.pad, parameters, `${++this.serial}`)
   }
 
   async close(): Promise<void> {

@@ -28,11 +28,17 @@ export interface Written {
   seconds: { prompt: number; writing: number }
 }
 
+/** An adapter's graph, and its own parameters where others share the graph. */
+interface Loaded {
+  decoder: Decoder
+  parameters?: Float32Array
+}
+
 /** A language model that continues texts, with any number of adapters of the same base loaded side by side. */
 export class Writer {
   readonly tokenizer: Tokenizer
   private readonly decoders = new Map<string, Decoder>()
-  private readonly adapters = new Map<string, { decoder: Decoder; parameters?: Float32Array }>()
+  private readonly adapters = new Map<string, Loaded>()
 
   constructor(
     private readonly model: Model,
@@ -58,7 +64,8 @@ export class Writer {
   /** Continues token ids; yields pieces of text as they come and returns the whole. Throws UNKNOWN_ADAPTER, TOO_LONG. */
   async *write(prompt: readonly number[], { adapter, maxTokens, stop, signal, ...sampling }: WritingOptions): AsyncGenerator<string, Written> {
     const sampler = new Sampler(sampling)
-    const sequence = (await this.decoder(adapter)).begin()
+    const { decoder, parameters } = await this.decoder(adapter)
+    const sequence = decoder.begin(parameters)
     const limit = Math.min(maxTokens, this.room(prompt.length))
     const text = new StreamedText(this.tokenizer, stop)
     const started = performance.now()
@@ -103,16 +110,15 @@ export class Writer {
     await Promise.all([...this.decoders.values()].map((d) => d.close()))
   }
 
-  private async decoder(name: string | undefined): Promise<Decoder> {
+  private async decoder(name: string | undefined): Promise<Loaded> {
     if (name === undefined) {
       const bare = this.decoders.get('') ?? (await Decoder.open(this.model, undefined, { ...this.session, pad: this.tokenizer.pad }))
       this.decoders.set('', bare)
-      return bare
+      return { decoder: bare }
     }
     const found = this.adapters.get(name)
     if (!found) throw new GraftError('UNKNOWN_ADAPTER', `No adapter named ${name} is loaded. ${suggestion(name, this.names)}`)
-    if (found.parameters) found.decoder.use(found.parameters)
-    return found.decoder
+    return found
   }
   private room(prompt: number): number {
     const room = positions(this.model) - prompt
