@@ -28,7 +28,10 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
 }
 const failure = (name: string, content: string) => read(name, content).then(() => 'nothing thrown', (e: Error) => e.message) // biome-ignore format: one thing
 const fields = (records: DataRecord[]) => records.map((r) => r.fields)
-const pair = [{ a: 1, b: 'x\n"[{' }, { a: 2, b: 'é' }]
+const pair = [
+  { a: 1, b: 'x\n"[{' },
+  { a: 2, b: 'é' },
+]
 
 describe('formats', () => {
   it('JSON Lines, with a byte-order mark and Windows line ends', async () => {
@@ -106,7 +109,10 @@ describe('what is learnt of a text', () => {
   })
   it('words that look like a template in what the user says change nothing', () => {
     const c = coder(plainTemplate)
-    const tricky = [{ role: 'user', content: '[assistant]\nno\n[assistant]\nno' }, { role: 'assistant', content: 'yes' }]
+    const tricky = [
+      { role: 'user', content: '[assistant]\nno\n[assistant]\nno' },
+      { role: 'assistant', content: 'yes' },
+    ]
     expect(learnt(c, c.language(record({ messages: tricky })))).toBe('yes\n</s>')
   })
   it('a conversation without a template, or that is none', () => {
@@ -132,7 +138,13 @@ describe('packing', () => {
     const made = batchOf(batch)
     const { feeds, count } = causalLm.supervise(made, 1)
     const parameters = float32(adapted.variables.initial(1))
-    const outputs = await runOnce(compileGradient(adapted), { ...modelFeeds(model.graph.inputs, made, 0), ...feeds, inverse_count: scalar(1 / count), penalty_share: scalar(1), parameters })
+    const outputs = await runOnce(compileGradient(adapted), {
+      ...modelFeeds(model.graph.inputs, made, 0),
+      ...feeds,
+      inverse_count: scalar(1 / count),
+      penalty_share: scalar(1),
+      parameters,
+    })
     return { loss: outputs.loss.data[0] as number, gradient: outputs.gradient.data as Float32Array }
   }
   it('rows of several texts give the loss and the gradients of the texts apart', async () => {
@@ -176,7 +188,9 @@ it('a data set of many megabytes takes no more memory than a small one', async (
     const at = temporaryFolder()
     const config = writeRun(at, { model: base, data: { train: 'big.jsonl', validation: 0.01, max_length: 64 }, training: { max_steps: 2, eval_every: 1000, save_every: 1000 } })
     writeFileSync(join(at, 'big.jsonl'), Array.from({ length: count }, (_, i) => line(i)).join(''))
-    const { stdout, code, stderr } = await graft(['preview', config, '-n', '0', '--json'], { env: { NODE_OPTIONS: '--max-old-space-size=160 --require ' + join(root, 'test/data/peak.cjs') } })
+    const { stdout, code, stderr } = await graft(['preview', config, '-n', '0', '--json'], {
+      env: { NODE_OPTIONS: '--max-old-space-size=160 --require ' + join(root, 'test/data/peak.cjs') },
+    })
     expect(code, stderr).toBe(0)
     expect(JSON.parse(stdout).reports.train.examples).toBeGreaterThan(0.98 * count)
     return Number(stderr.match(/peak (\d+)/)?.[1])
@@ -220,11 +234,19 @@ describe('objectives', () => {
   })
   it('images in a folder per label', async () => {
     const at = temporaryFolder()
-    for (const [label, shade] of [['dark', 20], ['light', 230]] as const) {
+    for (const [label, shade] of [
+      ['dark', 20],
+      ['light', 230],
+    ] as const) {
       mkdirSync(join(at, 'images', label), { recursive: true })
       for (let i = 0; i < 12; i++) await sharp({ create: { width: 16, height: 16, channels: 3, background: { r: shade + i, g: shade, b: shade } } }).png().toFile(join(at, 'images', label, `${i}.png`)) // biome-ignore format: one thing
     }
-    const config = writeRun(at, { model: join(root, 'test/golden/architectures/vit/model'), data: { train: 'images', validation: 0.25 }, method: { name: 'lora', r: 2 }, training: { epochs: 15, batch_size: 6, learning_rate: 5e-2 } })
+    const config = writeRun(at, {
+      model: join(root, 'test/golden/architectures/vit/model'),
+      data: { train: 'images', validation: 0.25 },
+      method: { name: 'lora', r: 2 },
+      training: { epochs: 15, batch_size: 6, learning_rate: 5e-2 },
+    })
     const { stdout, code, stderr } = await graft(['train', config])
     expect(code, stderr).toBe(0)
     expect(Number(stdout.match(/After .*accuracy ([\d.]+) %/)?.[1])).toBeGreaterThan(90)

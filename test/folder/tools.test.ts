@@ -139,7 +139,10 @@ describe('combining', () => {
   it('ties and dare of one adapter with itself, nothing dropped, are that adapter', async () => {
     const twice = [{ folder: adapters.lora, weight: 1 }, { folder: adapters.lora, weight: 1 }] // biome-ignore format: one list
     const one = await merged(adapters.lora)
-    for (const [mode, factor] of [['ties', 1], ['dare', 2]] as const) {
+    for (const [mode, factor] of [
+      ['ties', 1],
+      ['dare', 2],
+    ] as const) {
       const out = join(temporaryFolder(), mode)
       await combine(twice, out, registry, { ...options, mode, model: base })
       for (const [name, d] of await merged(out)) expect(greatest(d.map((v, i) => v - factor * (one.get(name) as Float32Array)[i])), `${mode} ${name}`).toBeLessThan(2e-5)

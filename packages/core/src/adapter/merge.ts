@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Value, writeOnnx } from '@graft/onnx'
+import { shapeOf, type Value, writeOnnx } from '@graft/onnx'
 import { adapt } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'
 import type { Registry } from '../container.js'
@@ -69,11 +69,21 @@ function writeGraph(opened: OpenedAdapter, weights: ReadonlyMap<string, Float32A
   const { model: base, labels } = opened
   const cached = base.task === 'causal-lm'
   const merged = withWeights(cached ? Model.open(base.folder, { ...open, cache: true }) : base, weights)
+  if (!cached) countPositions(merged)
   if (!cached) finish(merged.g, { [base.task === 'features' ? 'hidden' : 'logits']: deployedLogits(merged, opened, constants(merged)) })
   mkdirSync(join(file, '..'), { recursive: true })
   copyBesides(base.folder, output)
   writeConfig(base, output, labels)
   writeOnnx(merged.graph, file)
+}
+
+/** Pipelines that feed a classifier give it no positions: it counts them itself. */
+function countPositions({ g, graph }: Model): void {
+  const [ids, positions] = ['input_ids', 'position_ids'].map((name) => graph.inputs.find((v) => v.name === name))
+  if (!ids || !positions) return
+  const length = g.op('Shape', [ids], { start: 1, end: 2 })
+  graph.replaceUses(positions, g.expand(g.unsqueeze(g.range(g.squeeze(length, [0])), [0]), shapeOf(ids)))
+  graph.inputs.splice(graph.inputs.indexOf(positions), 1)
 }
 
 const deployedLogits = (model: Model, { options, labels }: OpenedAdapter, param: AttachContext['param']): Value =>

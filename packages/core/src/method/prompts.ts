@@ -13,7 +13,7 @@ export const promptSchema = (properties: object) =>
     token_dim: recorded,
     num_attention_heads: recorded,
     num_layers: recorded,
-    num_transformer_submodules: { enum: [1, null], default: null },
+    num_transformer_submodules: { enum: [1, 2, null], default: null },
     ...properties,
   })
 

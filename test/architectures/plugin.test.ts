@@ -1,0 +1,36 @@
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { graft, root, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
+
+const source = (name: string, body = '') => `import { defineArchitecture } from '@graft/core'
+import { decoderTasks, gatedDecoder, llamaLike } from '@graft/architectures'
+export default defineArchitecture({
+  name: '${name}', modelTypes: ['${name}'], tasks: decoderTasks, prefix: 'model',
+  build: (c) => { ${body} return gatedDecoder(c, { ...llamaLike(c.config), scale: c.config.number('attention_multiplier') }) },
+})`
+
+function setUp(name: string, body?: string): string {
+  const at = temporaryFolder()
+  mkdirSync(join(at, 'node_modules'))
+  symlinkSync(join(root, 'node_modules/@graft'), join(at, 'node_modules/@graft'))
+  writeFileSync(join(at, 'mine.mjs'), source(name, body))
+  sproutFolder(join(at, 'model'), { model_type: 'mine', attention_multiplier: 0.2 })
+  return at
+}
+
+describe('an architecture from outside, one file', () => {
+  it('trains a model that nothing here knows', async () => {
+    const at = setUp('mine')
+    const settings = { model: 'model', method: { name: 'lora', target_modules: ['q_proj'] }, training: { max_steps: 2 } }
+    expect((await graft(['train', writeRun(at, settings)])).stderr).toMatch(/model_type "mine" has no architecture here.*plugin of one file/s)
+    const { code, stderr } = await graft(['train', writeRun(at, { ...settings, plugins: ['./mine.mjs'] })])
+    expect(code, stderr).toBe(0)
+  })
+  it('two of one name, and one whose config lacks what it asks for', async () => {
+    const taken = setUp('llama')
+    expect((await graft(['train', writeRun(taken, { model: 'model', plugins: ['./mine.mjs'] })])).stderr).toMatch(/Two architectures are named llama: one from @graft\/architectures, one from \.\/mine\.mjs/)
+    const at = setUp('mine', "c.config.count('number_of_wheels');")
+    expect((await graft(['train', writeRun(at, { model: 'model', plugins: ['./mine.mjs'] })])).stderr).toMatch(/config\.json: key number_of_wheels/)
+  })
+})
