@@ -29,7 +29,9 @@ describe('an architecture from outside, one file', () => {
   })
   it('two of one name, and one whose config lacks what it asks for', async () => {
     const taken = setUp('llama')
-    expect((await graft(['train', writeRun(taken, { model: 'model', plugins: ['./mine.mjs'] })])).stderr).toMatch(/Two architectures are named llama: one from @graft\/architectures, one from \.\/mine\.mjs/)
+    expect((await graft(['train', writeRun(taken, { model: 'model', plugins: ['./mine.mjs'] })])).stderr).toMatch(
+      /Two architectures are named llama: one from @graft\/architectures, one from \.\/mine\.mjs/,
+    )
     const at = setUp('mine', "c.config.count('number_of_wheels');")
     expect((await graft(['train', writeRun(at, { model: 'model', plugins: ['./mine.mjs'] })])).stderr).toMatch(/config\.json: key number_of_wheels/)
   })
