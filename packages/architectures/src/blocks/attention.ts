@@ -20,7 +20,7 @@ export interface Heads {
 export interface AttentionOptions {
   /** added to scores, broadcast against [batch, heads, sequence, total] with one head */
   bias?: Value
-  /** added to scores too, [batch or 1, heads, sequence or 1, total] */
+  /** added to scores too, [batch or 1, heads, sequence or 1, total]; for heads with keys of their own */
   headBias?: Value
   /** of queries · keys; 1/√width when left out */
   scale?: number
@@ -34,17 +34,21 @@ export interface AttentionOptions {
  */
 export function attend(g: Builder, { query, key, value }: Heads, { bias, headBias, scale, softcap }: AttentionOptions): Value {
   const [batch, heads, sequence, width] = shapeOf(query)
-  const [, keyHeads, total] = shapeOf(key)
+  const [, keyHeads] = shapeOf(key)
   const groups = Number(heads) / Number(keyHeads)
   const grouped = groups === 1 ? query : g.op('Reshape', [query, g.ints([0, Number(keyHeads), -1, Number(width)])])
   const raw = g.matMul(grouped, key, { transB: true, alpha: scale ?? 1 / Math.sqrt(Number(width)) })
-  const perHead = groups === 1 ? raw : g.reshape(raw, [batch, heads, sequence, total])
-  const capped = softcap === undefined ? perHead : g.scale(g.tanh(g.scale(perHead, 1 / softcap)), softcap)
-  const scores = [headBias, bias].reduce<Value>((s, b) => (b ? g.add(s, b) : s), capped)
-  const probabilities = g.softmax(scores)
-  const stacked = groups === 1 ? probabilities : g.reshape(probabilities, shapeOf(raw))
-  const mixed = g.matMul(stacked, value)
+  const capped = softcap === undefined ? raw : g.scale(g.tanh(g.scale(raw, 1 / softcap)), softcap)
+  const scores = [headBias, bias && stacked(g, bias, groups)].reduce<Value>((s, b) => (b ? g.add(s, b) : s), capped)
+  const mixed = g.matMul(g.softmax(scores), value)
   return groups === 1 ? mixed : g.reshape(mixed, [batch, heads, sequence, shapeOf(value)[3]])
+}
+
+/** A bias for as many stacked queries; layers that share the bias share the stack. */
+function stacked(g: Builder, bias: Value, groups: number): Value {
+  const copies = new Array<Value>(groups).fill(bias)
+  const made = [...bias.users].find((n) => n.op === 'Concat' && n.inputs.length === groups && n.inputs.every((v) => v === bias))
+  return (made?.outputs[0] as Value | undefined) ?? g.concat(copies, 2)
 }
 
 /** Keys and values seen so far: in generation, past ones come in and all go out, as `past_key_values.N.key` and `present.N.key`. */

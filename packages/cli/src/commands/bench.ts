@@ -1,5 +1,5 @@
-import { Command } from 'commander'
-import { benchmark, resolveModel } from '@graft/core'
+import { Command, Option } from 'commander'
+import { benchmark, type MemoryMode, memoryModes, type Quantisation, quantisations, resolveModel } from '@graft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { pulling } from '../progress.js'
@@ -15,6 +15,8 @@ interface Flags {
   steps: string
   supervised: string
   threads?: string
+  memory: MemoryMode
+  quantize?: Quantisation
   json?: boolean
 }
 
@@ -29,6 +31,8 @@ export const benchCommand: CommandMaker = () =>
     .option('--seq <n>', 'tokens per example', '128')
     .option('--steps <n>', 'steps to time', '8')
     .option('--supervised <share>', 'share of each sequence that is supervised', '1')
+    .addOption(new Option('--memory <mode>', 'what the backward pass keeps').choices(memoryModes).default('balanced'))
+    .addOption(new Option('--quantize <bits>', 'keep the base in fewer bits').choices(quantisations))
     .option('--threads <n>', 'threads (default: one per core)')
     .option('--json', 'print one JSON line')
     .addOption(pluginOption())
@@ -41,6 +45,8 @@ export const benchCommand: CommandMaker = () =>
         sequence: Number(flags.seq),
         steps: Number(flags.steps),
         supervised: Number(flags.supervised),
+        memory: flags.memory,
+        quantize: flags.quantize,
         threads: flags.threads ? Number(flags.threads) : undefined,
       })
       if (flags.json) return printJson({ impl: 'graft', method: flags.method, batch: Number(flags.batch), seq: Number(flags.seq), ...result })

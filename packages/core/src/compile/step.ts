@@ -1,4 +1,4 @@
-import { type Builder, castPerUse, differentiate, type Graph, type Value } from '@graft/onnx'
+import { type Bindings, type Builder, castPerUse, differentiate, type Graph, type MemoryMode, recompute, share, type Value } from '@graft/onnx'
 import type { Variable, Variables } from '../method/variables.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
 import type { Adapted } from './adapt.js'
@@ -6,8 +6,15 @@ import type { Adapted } from './adapt.js'
 /** Names of a step's inputs and outputs; state vectors come under the optimiser's own names, with this suffix when updated. */
 export const next = (name: string): string => `${name}_next`
 
+/** What the backward pass keeps, for batches of about these sizes (numbers for the symbols of the inputs' shapes). */
+export interface Keeping {
+  mode: MemoryMode
+  sizes: Bindings
+}
 export interface StepOptions {
   optimizer: Optimizer
+  /** everything is kept when left out */
+  keeping?: Keeping
   /** greatest global norm of the gradient; 0: no clipping */
   clip: number
   /** whether gradients of several runs are summed before an update */
@@ -15,19 +22,20 @@ export interface StepOptions {
 }
 
 /** Turns a scalar loss into the gradient of all trainable parameters, one flat vector in the parameters' order. */
-function flatGradient(g: Builder, { objective, variables }: Adapted, loss: Value): Value {
-  const gradients = differentiate(
-    g,
-    loss,
-    variables.list.map((v) => v.value),
-    objective.partials,
-  )
-  // Made last and in the order of the layers: ONNX Runtime starts from the last node of the file, so each layer's gradients
-  // are finished before the backward pass goes below it, and its activations are freed.
-  return g.concat(
-    gradients.map((d) => g.reshape(d, [-1])),
-    0,
-  )
+function flatGradient(g: Builder, { objective, variables }: Adapted, loss: Value, keeping?: Keeping): Value {
+  const wrt = variables.list.map((v) => v.value)
+  let flat = loss
+  const backward = g.graph.record(() => {
+    // Joined last and in the order of the layers: ONNX Runtime starts from the last node of the file, so each layer's gradients
+    // are finished before the backward pass goes below it, and its activations are freed.
+    flat = g.concat(
+      differentiate(g, loss, wrt, objective.partials).map((d) => g.reshape(d, [-1])),
+      0,
+    )
+  })
+  share(g.graph, backward)
+  if (keeping) recompute(g.graph, backward, keeping.mode, keeping.sizes)
+  return flat
 }
 
 /** The mean over supervised rows, and the method's penalty, of which each run of an accumulated batch adds its share. */
@@ -44,10 +52,10 @@ function output(g: Builder, name: string, value: Value): Value {
 }
 
 /** The gradient alone: outputs `loss` and `gradient`. For verification, and for training across machines. */
-export function compileGradient(adapted: Adapted): Graph {
+export function compileGradient(adapted: Adapted, keeping?: Keeping): Graph {
   const { g } = adapted.model
   const { loss } = losses(g, adapted)
-  return finish(g, { loss, gradient: flatGradient(g, adapted, loss) })
+  return finish(g, { loss, gradient: flatGradient(g, adapted, loss, keeping) })
 }
 
 /**
@@ -56,12 +64,12 @@ export function compileGradient(adapted: Adapted): Graph {
  * asks for them, `penalty_share`, `method_state` and `method_scalars`.
  * Outputs: `loss` (this run's share of the mean, penalty included), `penalty`, `gradient_norm`, and every state vector with the suffix `_next`.
  */
-export function compileStep(adapted: Adapted, { optimizer, clip, accumulate }: StepOptions): Graph {
+export function compileStep(adapted: Adapted, { optimizer, clip, accumulate, keeping }: StepOptions): Graph {
   const { model, variables } = adapted
   const { g } = model
   const { loss, penalty } = losses(g, adapted)
   const vector = (name: string) => g.graph.addInput(name, 'float32', [variables.total])
-  const own = flatGradient(g, adapted, loss)
+  const own = flatGradient(g, adapted, loss, keeping)
   const sum = accumulate ? vector('gradient_sum') : undefined
   const gradient = sum ? g.add(sum, own) : own
   const norm = g.sqrt(g.sumAll(g.square(gradient)))

@@ -111,4 +111,12 @@ class Appended {
 
 /** Examples in memory. */
 export const inMemory = (examples: readonly Example[]): Dataset => ({ length: examples.length, size: (i) => examples[i].ids.length, get: async (i) => examples[i] })
+/** How many examples are looked at for a large one. */
+const surveyed = 10_000
+/** A batch of the largest example. */
+export async function largest(data: Dataset, count: number): Promise<Example[]> {
+  let most = 0
+  for (let i = 1; i < Math.min(data.length, surveyed); i++) if (data.size(i) > data.size(most)) most = i
+  return new Array<Example>(Math.min(count, data.length)).fill(await data.get(most))
+}
 export const take = (data: Dataset, indices: readonly number[]): Promise<Example[]> => Promise.all(indices.map((i) => data.get(i)))

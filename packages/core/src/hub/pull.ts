@@ -1,7 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync, symlinkSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
-import { listFiles, modelInfo } from '@huggingface/hub'
 import { writeAtomically } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { download, type RemoteFile } from './download.js'
@@ -71,6 +70,7 @@ interface Listed {
 }
 async function list({ name, revision }: Repository, { endpoint, token }: HubSettings): Promise<Listing> {
   const access = { hubUrl: endpoint, ...(token ? { accessToken: token } : {}) }
+  const { listFiles, modelInfo } = await import('@huggingface/hub')
   const { sha } = (await modelInfo({ name, revision, additionalFields: ['sha'], ...access })) as { sha: string }
   const files: Listed[] = []
   for await (const { type, path, size, oid = '', lfs } of listFiles({ repo: { type: 'model', name }, revision: sha, recursive: true, ...access }))

@@ -1,7 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { createRepo, HubApiError, uploadFiles } from '@huggingface/hub'
 import { GraftError } from '../errors.js'
 import { hubName, modelCard } from './card.js'
 import { hubError } from './errors.js'
@@ -36,6 +35,7 @@ export async function push(folder: string, name: string, options: PushOptions = 
   const files = paths.map((path) => ({ path, content: manifests.has(path) ? withoutPaths(folder, path) : pathToFileURL(join(folder, path)) }))
   const card = paths.includes('README.md') ? [] : [{ path: 'README.md', content: new Blob([modelCard(folder, repository.name)]) }]
   try {
+    const { createRepo, HubApiError, uploadFiles } = await import('@huggingface/hub')
     await createRepo({ repo, private: options.private, ...access }).catch((error) => {
       if (!(error instanceof HubApiError) || error.statusCode !== 409) throw error
     })

@@ -4,8 +4,8 @@ import { int64 } from '../runtime/tensor.js'
 import { type Batch, defineObjective } from './objective.js'
 import { chunkedLoss, rowHead, wholeLoss } from './row-head.js'
 
-/** Logits of one chunk hold about this many numbers (16 MB). */
-const chunkElements = 2 ** 22
+/** Logits of one chunk hold about this many numbers (8 MB). */
+const chunkElements = 2 ** 21
 /** How many chunks the output layer is computed in. */
 export const chunksFor = (rows: number, vocabulary: number): number => Math.max(1, Math.min(64, Math.ceil((rows * vocabulary) / chunkElements)))
 

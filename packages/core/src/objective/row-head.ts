@@ -1,6 +1,7 @@
 import { type Builder, differentiate, type Node, productOf, type Shape, shapeOf, type Value } from '@graft/onnx'
 import { crossEntropy } from './cross-entropy.js'
 import type { BuiltObjective } from './objective.js'
+import { blockHead, blockLoss } from './vocabulary-blocks.js'
 
 /** The part of a graph from hidden states to logits, when it treats every position alike. */
 export interface RowHead {
@@ -52,6 +53,12 @@ function applyHead(g: Builder, head: RowHead, rows: Value): Value {
 export function chunkedLoss(g: Builder, head: RowHead, inputs: { rows: Value; targets: Value; bounds: Value }, chunks: number): BuiltObjective {
   const width = shapeOf(head.hidden).at(-1) as number
   const flat = g.reshape(head.hidden, [productOf(shapeOf(head.hidden).slice(0, -1)), width])
+  const blocks = blockHead(head)
+  if (blocks) {
+    const { perRow, dHidden, predictions } = blockLoss(g, blocks, g.gather(flat, inputs.rows), inputs.targets, chunks)
+    const lossSum = g.sumAll(perRow)
+    return { lossSum, partials: new Map([[lossSum, new Map([[head.hidden, scatterRows(g, dHidden, inputs.rows, shapeOf(flat), head.hidden)]])]]), predictions }
+  }
   const parts = Array.from({ length: chunks }, (_, k) => {
     const [rows, targets] = [inputs.rows, inputs.targets].map((v) => chunkOf(g, v, inputs.bounds, k, chunks))
     const hidden = g.unsqueeze(g.gather(flat, rows), [0])

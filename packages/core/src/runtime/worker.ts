@@ -1,5 +1,6 @@
 import { parentPort } from 'node:worker_threads'
 import * as ort from 'onnxruntime-node'
+import { collectGarbage } from './garbage.js'
 import type { NumericArray, Tensor, Tensors } from './tensor.js'
 
 /** The thread that holds a session: `run` blocks its thread, and here that is nobody else's. */
@@ -55,6 +56,7 @@ parentPort?.on('message', async (request: Request) => {
     const outputs = await handle(request)
     const transfer = Object.values(outputs ?? {}).map((t) => t.data.buffer as ArrayBuffer)
     parentPort?.postMessage({ id: request.id, outputs } satisfies Reply, [...new Set(transfer)])
+    if (request.kind === 'run') collectGarbage('minor')
   } catch (error) {
     parentPort?.postMessage({ id: request.id, error: (error as Error).message } satisfies Reply)
   }

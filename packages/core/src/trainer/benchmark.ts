@@ -1,15 +1,19 @@
+import type { MemoryMode } from '@graft/onnx'
 import { adapt } from '../compile/adapt.js'
 import type { Registry } from '../container.js'
 import type { PeftMethod } from '../method/method.js'
 import { methodOptions } from '../method/options.js'
 import { Random } from '../method/random.js'
 import { Model } from '../model/model.js'
+import type { Quantisation } from '../model/quantise.js'
 import type { Example } from '../objective/objective.js'
 import { adamw } from '../optimizer/adamw.js'
 import type { SessionOptions } from '../runtime/session.js'
 import { Stepper } from './stepper.js'
 
 export interface BenchmarkOptions extends SessionOptions {
+  memory: MemoryMode
+  quantize?: Quantisation
   method: string
   methodOptions: Record<string, unknown>
   batch: number
@@ -32,13 +36,14 @@ export interface BenchmarkResult {
 
 /** Times training steps of a language model on random tokens, the same batch each step. */
 export async function benchmark(path: string, registry: Registry, options: BenchmarkOptions): Promise<BenchmarkResult> {
-  const { batch, sequence, steps, supervised, ...session } = options
+  const { batch, sequence, steps, supervised, quantize, memory, ...session } = options
   const started = performance.now()
-  const model = Model.open(path, { architectures: registry.all('architecture'), task: 'causal-lm' })
+  const model = Model.open(path, { architectures: registry.all('architecture'), task: 'causal-lm', quantize })
   const objective = registry.get('objective', 'causal-lm')
   const method = registry.get('method', options.method)
   const rows = Math.round(batch * sequence * supervised)
   const adapted = adapt(model, { method, config: methodOptions(method, known(method, options.methodOptions)), objective, labels: 0, rows, totalSteps: steps, training: true })
+  const examples = randomExamples(model, options)
   const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
   const stepper = await Stepper.open(adapted, adapted.variables.initial(0), {
     ...session,
@@ -47,6 +52,8 @@ export async function benchmark(path: string, registry: Registry, options: Bench
     optimizer,
     clip: 0,
     accumulate: false,
+    memory,
+    sample: examples,
     rows,
     pad: 0,
     seed: 0,
@@ -54,7 +61,7 @@ export async function benchmark(path: string, registry: Registry, options: Bench
   })
   const compile_s = (performance.now() - started) / 1000
   try {
-    const timed = await timeSteps(stepper, randomExamples(model, options), steps)
+    const timed = await timeSteps(stepper, examples, steps)
     return { ...timed, peak_mb: Math.round(process.resourceUsage().maxRSS / 1024), trainable: adapted.variables.total, compile_s }
   } finally {
     await stepper.close()

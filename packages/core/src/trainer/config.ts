@@ -8,6 +8,7 @@ import { type PullOptions, resolveModel } from '../hub/pull.js'
 import type { PeftMethod } from '../method/method.js'
 import { type Complaint, validate } from '../method/options.js'
 import { type Quantisation, quantisations } from '../model/quantise.js'
+import { type MemoryMode, memoryModes } from '@graft/onnx'
 import type { OptimizerOptions } from '../optimizer/optimizer.js'
 import type { ScheduleOptions } from '../optimizer/schedule.js'
 import { type Device, devices } from '../runtime/session.js'
@@ -54,6 +55,8 @@ export interface TrainConfig {
   threads: number | null
   /** keep the frozen base in fewer bits */
   quantize: Quantisation | null
+  /** what the backward pass keeps: everything, what is dear to compute again, little */
+  memory: MemoryMode
 }
 
 const text = { type: 'string', minLength: 1 } as const
@@ -104,6 +107,7 @@ export const configSchema = object(
     device: { enum: [...devices], default: 'auto' },
     threads: nullable(count),
     quantize: { enum: [...quantisations, null], default: null },
+    memory: { enum: [...memoryModes], default: 'balanced' },
   },
   ['model', 'method', 'data'],
 )

@@ -1,16 +1,16 @@
 import type { Graph } from '@graft/onnx'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
-import { compileStep } from '../compile/step.js'
 import { type Example, outputs } from '../objective/objective.js'
 import { adamw } from '../optimizer/adamw.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
 import { sgd } from '../optimizer/sgd.js'
 import type { SessionOptions } from '../runtime/session.js'
 import type { Tensors } from '../runtime/tensor.js'
+import { largest } from '../data/dataset.js'
 import type { TrainConfig } from './config.js'
 import type { Prepared } from './prepare.js'
 import { prepareMethod } from './prepare-method.js'
-import { feedsOf, initialState, partOf, type StepperOptions } from './stepper.js'
+import { compileStepper, feedsOf, initialState, partOf, type StepperOptions } from './stepper.js'
 
 const optimizers: Record<string, (options: TrainConfig['training'] & { name: 'adamw' | 'sgd' }) => Optimizer> = { adamw, sgd }
 
@@ -42,6 +42,7 @@ export async function planRun(config: TrainConfig, prepared: Prepared): Promise<
   const stepping: StepperOptions = {
     ...session, base: model, objective, rows, pad, seed: config.seed, totalSteps,
     optimizer: optimizers[optimizer]({ ...config.training, name: optimizer }), clip: max_grad_norm, accumulate: gradient_accumulation > 1,
+    memory: config.memory, sample: await largest(prepared.train, batch_size),
   } // biome-ignore format: one thing
   return { options, adapted, stepping, session }
 }
@@ -61,7 +62,7 @@ export async function compileRun(config: TrainConfig, prepared: Prepared): Promi
     const part = partOf(adapted, stepping, examples)
     return feedsOf(adapted, stepping, part, { t, rate, k: 0, parts: 1, count: part.supervision.count })
   }
-  return { graph: compileStep(adapted, stepping), state, feedsOf: feeds }
+  return { graph: compileStepper(adapted, stepping), state, feedsOf: feeds }
 }
 
 /** Below this many parameters (64 MB) a packed copy of the weights costs nothing worth saving and makes small batches faster. */

@@ -1,3 +1,4 @@
+import type { Bindings, Graph, MemoryMode } from '@graft/onnx'
 import type { Adapted } from '../compile/adapt.js'
 import { compileStep, next } from '../compile/step.js'
 import { batchOf, modelFeeds } from '../data/batches.js'
@@ -6,6 +7,7 @@ import { Random } from '../method/random.js'
 import type { Model } from '../model/model.js'
 import type { Batch, Example, Objective, Supervision } from '../objective/objective.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
+import { collectGarbage } from '../runtime/garbage.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { float32, scalar, type Tensors } from '../runtime/tensor.js'
 import { chunksOf } from './evaluator.js'
@@ -16,6 +18,10 @@ export interface StepperOptions extends SessionOptions {
   optimizer: Optimizer
   clip: number
   accumulate: boolean
+  /** what the backward pass keeps */
+  memory: MemoryMode
+  /** a batch as large as those to come, for the memory's plan */
+  sample: readonly Example[]
   rows: number
   pad: number
   seed: number
@@ -66,6 +72,15 @@ export function feedsOf(
     dropout_seed: dropoutSeed(seed, t, k),
   }
 }
+/** Numbers for the symbols of a step's inputs, when it is fed the sample. */
+export function sampleSizes(adapted: Adapted, options: StepperOptions): Bindings {
+  const feeds = feedsOf(adapted, options, partOf(adapted, options, options.sample), { t: 1, rate: 0, k: 0, parts: 1, count: 1 })
+  const named = adapted.model.graph.inputs.flatMap(({ name, shape }) => (shape ?? []).map((d, i) => [d, feeds[name]?.shape[i]] as const))
+  return Object.fromEntries(named.filter((pair): pair is [string, number] => typeof pair[0] === 'string' && pair[1] !== undefined))
+}
+export const compileStepper = (adapted: Adapted, options: StepperOptions): Graph =>
+  compileStep(adapted, { ...options, keeping: { mode: options.memory, sizes: sampleSizes(adapted, options) } })
+
 /** The vectors that a run starts from. */
 export function initialState({ variables, state }: Adapted, { optimizer, seed }: StepperOptions, start: Float32Array): Record<string, Float32Array> {
   const own = Object.fromEntries(optimizer.state.map((name) => [name, new Float32Array(variables.total)]))
@@ -87,8 +102,12 @@ export class Stepper {
   }
 
   static async open(adapted: Adapted, start: Float32Array, options: StepperOptions): Promise<Stepper> {
-    const graph = compileStep(adapted, options)
-    return new Stepper(await Session.open(graph, options), adapted, options, start)
+    const graph = compileStepper(adapted, options)
+    const session = await Session.open(graph, options)
+    // The step lives on in the session; its nodes would take tens of megabytes here.
+    graph.clear()
+    collectGarbage('major')
+    return new Stepper(session, adapted, options, start)
   }
 
   /** One optimiser step t = 1, 2, … over one or more batches. The mean is over all their supervised rows together. */

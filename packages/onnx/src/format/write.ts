@@ -10,7 +10,7 @@ import {
   StringStringEntryProtoSchema, type TensorProto, TensorProto_DataLocation, TensorProtoSchema, TensorShapeProto_DimensionSchema, TensorShapeProtoSchema,
   TypeProto_TensorSchema, TypeProtoSchema, type ValueInfoProto, ValueInfoProtoSchema,
 } from './gen/onnx-ml_pb.js' // biome-ignore format: a list
-import { weightOnly } from '../passes/cast-per-use.js'
+import { fileOrder } from '../plan/execution-order.js'
 import { targetIr, targetOpset } from './opset.js'
 import { scopesKey } from './scopes.js'
 import { readBytes } from './tensors.js'
@@ -33,7 +33,18 @@ function lowered(value: Value): Value {
  * leading slash, for a session whose external folder is the root. Node order is kept: ONNX Runtime's execution order follows it.
  */
 export function encodeOnnx(graph: Graph): Uint8Array {
-  return encode(graph, ({ data }) => (data && 'file' in data ? { location: data.file.replace(/^\/+/, ''), offset: data.offset, length: data.length } : undefined))
+  const place: Place = ({ data }) => (data && 'file' in data ? { location: data.file.replace(/^\/+/, ''), offset: data.offset, length: data.length } : undefined)
+  return encode(graph, { place, nameOf: shortNames(graph), scopes: false })
+}
+/** Values inside are numbered: ONNX Runtime keeps many copies of each name, which come to tens of megabytes for paths of modules. */
+function shortNames({ inputs, outputs }: Graph): (v: Value) => string {
+  const outside = new Set([...inputs, ...outputs])
+  const given = new Map<Value, string>()
+  return (v) => {
+    if (outside.has(v)) return v.name
+    if (!given.has(v)) given.set(v, `%${given.size.toString(36)}`)
+    return given.get(v) as string
+  }
 }
 
 /** Writes the graph as `path` with all larger weights in `path`.data beside it, both atomically. */
@@ -54,7 +65,7 @@ export function writeOnnx(graph: Graph, path: string): void {
     }
     writeAtomically(
       path,
-      encode(graph, (v) => places.get(v)),
+      encode(graph, { place: (v) => places.get(v), nameOf: (v) => v.name, scopes: true }),
       () => {
         fsyncSync(fd)
         renameSync(`${sidecar}.partial`, sidecar)
@@ -133,14 +144,21 @@ function diskError(cause: unknown, path: string): unknown {
   return new GraftError('DISK_FULL', `${path}: no room left to write it (${code}). What was there before is untouched. Free some space, then continue with --resume.`, { cause })
 }
 
-function encode(graph: Graph, place: Place): Uint8Array {
-  const nodes = weightsFirst(graph.sorted().filter((n) => n.op !== 'graft::StopGradient'))
+interface Encoding {
+  place: Place
+  nameOf: (value: Value) => string
+  /** whether nodes say which module they belong to */
+  scopes: boolean
+}
+
+function encode(graph: Graph, encoding: Encoding): Uint8Array {
+  const nodes = fileOrder(graph).filter((n) => n.op !== 'graft::StopGradient')
   const proto = create(GraphProtoSchema, {
     name: 'graft',
     input: graph.inputs.map((v) => valueInfo(v, v.name)),
     output: graph.outputs.map((v) => valueInfo(v, v.data ? outputName(v) : v.name)),
-    initializer: graph.constants().map((v) => tensorProto(v, place)),
-    node: [...nodes.map(nodeProto), ...passedThrough(graph)],
+    initializer: graph.constants().map((v) => tensorProto(v, encoding)),
+    node: [...nodes.map((node) => nodeProto(node, encoding)), ...passedThrough(graph, encoding)],
   })
   return toBinary(
     ModelProtoSchema,
@@ -156,26 +174,23 @@ function encode(graph: Graph, place: Place): Uint8Array {
   )
 }
 
-/** Casts of stored weights go to the file's start: there, ONNX Runtime runs each just before its use; elsewhere, all of them before anything else. */
-const weightsFirst = (nodes: readonly Node[]): Node[] => [...nodes.filter(weightOnly), ...nodes.filter((n) => !weightOnly(n))]
-
 /** An output that is an input, a constant or a lowered value still needs a node of its own name. */
-function passedThrough(graph: Graph): NodeProto[] {
+function passedThrough(graph: Graph, { nameOf }: Encoding): NodeProto[] {
   return graph.outputs
     .filter((v) => lowered(v) !== v || !v.producer)
-    .map((v) => create(NodeProtoSchema, { opType: 'Identity', name: `pass:${v.name}`, input: [lowered(v).name], output: [outputName(v)] }))
+    .map((v) => create(NodeProtoSchema, { opType: 'Identity', name: `pass:${v.name}`, input: [nameOf(lowered(v))], output: [outputName(v)] }))
 }
 const outputName = (v: Value): string => (v.producer ? v.name : `${v.name}:output`)
 
-function nodeProto(node: Node): NodeProto {
+function nodeProto(node: Node, { nameOf, scopes }: Encoding): NodeProto {
   const [domain, opType] = node.op.includes('::') ? node.op.split('::') : ['', node.op]
   return create(NodeProtoSchema, {
     opType,
     domain,
     name: node.name,
-    input: node.inputs.map((v) => (v ? lowered(v).name : '')),
-    output: node.outputs.map((v) => v?.name ?? ''),
-    metadataProps: node.scope ? [create(StringStringEntryProtoSchema, { key: scopesKey, value: `['${node.scope}', '']` })] : [],
+    input: node.inputs.map((v) => (v ? nameOf(lowered(v)) : '')),
+    output: node.outputs.map((v) => (v ? nameOf(v) : '')),
+    metadataProps: scopes && node.scope ? [create(StringStringEntryProtoSchema, { key: scopesKey, value: `['${node.scope}', '']` })] : [],
     attribute: Object.entries(node.attributes).flatMap(([name, value]) => (privateAttributes.has(name) ? [] : [attributeProto(name, value)])),
   })
 }
@@ -196,13 +211,13 @@ function listAttribute(of: Fields, value: readonly number[] | readonly string[])
   return numbers.every(Number.isInteger) ? of({ type: Type.INTS, ints: numbers.map(BigInt) }) : of({ type: Type.FLOATS, floats: [...numbers] })
 }
 
-function tensorProto(value: Value, place: Place): TensorProto {
+function tensorProto(value: Value, { place, nameOf }: Encoding): TensorProto {
   const at = place(value)
   const shape = value.shape as readonly number[]
-  if (!at) return tensorOf(value.name, value.dtype, shape, value.data as TensorData)
+  if (!at) return tensorOf(nameOf(value), value.dtype, shape, value.data as TensorData)
   const entries = { location: at.location, offset: `${at.offset}`, length: `${at.length}` }
   return create(TensorProtoSchema, {
-    name: value.name,
+    name: nameOf(value),
     dataType: dtypes[value.dtype].code,
     dims: shape.map(BigInt),
     dataLocation: TensorProto_DataLocation.EXTERNAL,

@@ -54,11 +54,11 @@ function geluTanhSlope(g: Builder, x: Value): Value {
   const sech2 = g.sub(one(g, x), g.square(t))
   return g.scale(g.add(g.add(t, one(g, x)), g.mul(x, g.mul(sech2, inner))), 0.5)
 }
-/** x·σ(αx): σ + αx·σ(1 − σ) = σ·(1 + αx(1 − σ)). */
-function quickGeluSlope(g: Builder, x: Value, _y: Value, c: RuleContext): Value {
-  const ax = g.scale(x, float(c, 'alpha', 1.702))
-  const s = g.sigmoid(ax)
-  return g.mul(s, g.add(g.mul(ax, g.sub(one(g, x), s)), one(g, x)))
+/** y = x·σ(αx): σ + αx·σ(1 − σ) = σ + αy − αy·σ. */
+function quickGeluSlope(g: Builder, x: Value, y: Value, c: RuleContext): Value {
+  const alpha = float(c, 'alpha', 1.702)
+  const [s, ay] = [g.sigmoid(g.scale(x, alpha)), g.scale(y, alpha)]
+  return g.add(s, g.sub(ay, g.mul(ay, s)))
 }
 const step = (g: Builder, x: Value, below: Value): Value => g.where(g.greater(x, g.scalar(0, x)), one(g, x), below)
 

@@ -2,8 +2,8 @@ import type { Value } from '../graph/types.js'
 import type { GradientRule, GradientTable, RuleContext } from './rule.js'
 
 interface Normalised {
-  /** normalised input, before scale and bias */
-  hat: Value
+  /** the input, less its mean where the norm takes it off */
+  centre: Value
   /** inverse deviation per row, size 1 along the normalised axes */
   inverse: Value
   axes: number[]
@@ -22,15 +22,15 @@ function normalised(c: RuleContext, centred: boolean): Normalised {
   const axes = axesOf(c)
   if (x.dtype === 'float32') {
     const inverse = c.g.graph.output(c.node, centred ? 2 : 1)
-    return { hat: g.mul(centred ? g.sub(x, c.g.graph.output(c.node, 1)) : x, inverse), inverse, axes }
+    return { centre: centred ? g.sub(x, c.g.graph.output(c.node, 1)) : x, inverse, axes }
   }
   const centre = centred ? g.sub(x, g.reduceMean(x, axes)) : x
   const epsilon = (c.attribute('epsilon') as number | undefined) ?? 1e-5
   const inverse = g.reciprocal(g.sqrt(g.add(g.reduceMean(g.square(centre), axes), g.scalar(epsilon, x))))
-  return { hat: g.mul(centre, inverse), inverse, axes }
+  return { centre, inverse, axes }
 }
 
-/** dx = inverse·(d − x̂·mean(d·x̂) [− mean(d]), with d = dy·scale. */
+/** dx = inverse·(d − c·mean(d·c)·inverse² [− mean(d)]), with d = dy·scale and c the centred input: no normalised copy is made. */
 const layerNorm =
   (centred: boolean): GradientRule =>
   (c) => {
@@ -41,13 +41,13 @@ const layerNorm =
       return shared
     }
     const dx = () => {
-      const { hat, inverse, axes } = n()
+      const { centre, inverse, axes } = n()
       const d = g.mul(dy, x[1])
-      const along = g.mul(hat, g.reduceMean(g.mul(d, hat), axes))
+      const slope = g.mul(g.reduceMean(g.mul(d, centre), axes), g.square(inverse))
       const centredD = centred ? g.sub(d, g.reduceMean(d, axes)) : d
-      return g.mul(inverse, g.sub(centredD, along))
+      return g.mul(inverse, g.sub(centredD, g.mul(centre, slope)))
     }
-    return [dx, () => g.mul(dy, n().hat), () => dy]
+    return [dx, () => g.mul(dy, g.mul(n().centre, n().inverse)), () => dy]
   }
 
 /** Inference form: an affine map per channel (axis 1) by running statistics. */

@@ -154,6 +154,21 @@ export class Graph {
     return order
   }
 
+  /** Gives the nodes another order; producers must still come first. */
+  reorder(nodes: readonly Node[]): void {
+    this.nodes.clear()
+    for (const node of nodes) this.nodes.add(node)
+  }
+
+  /** Forgets all nodes, so that their memory can be freed however many values are still held. */
+  clear(): void {
+    for (const node of this.nodes) {
+      for (const v of [...node.inputs, ...(node.captures ?? [])]) v?.users.clear()
+      for (const v of node.outputs) if (v) v.producer = undefined
+    }
+    this.nodes.clear()
+  }
+
   /** Drops nodes that no output depends on. */
   prune(): void {
     const live = new Set<Node>()

@@ -1,11 +1,9 @@
 import type { Graph } from '../graph/graph.js'
 import type { Node, Value } from '../graph/types.js'
-
-/** Whether a node computes something of constants alone: a stored weight cast or dequantised for use. */
-export const weightOnly = (node: Node): boolean => node.inputs.length > 0 && !node.captures && node.inputs.every((v) => v === null || v.data !== undefined)
+import { executionOrder, fileOrder, weightOnly } from '../plan/execution-order.js'
 
 const unpacks: ReadonlySet<string> = new Set(['Cast', 'DequantizeLinear'])
-/** Uses no further apart than this, in nodes, share one wide copy: the chunks of an output layer do, forward and backward don't. */
+/** Uses no further apart than this, in executed nodes, share one wide copy: the chunks of an output layer do, forward and backward don't. */
 const near = 64
 
 /**
@@ -17,7 +15,7 @@ export function castPerUse(graph: Graph): void {
   const wide = [...graph.nodes].filter((node) => unpacks.has(node.op) && node.outputs.length === 1 && weightOnly(node))
   if (wide.length === 0) return
   for (const node of wide) pickFirst(graph, node)
-  const position = new Map(graph.sorted().map((node, i) => [node, i]))
+  const position = new Map(executionOrder(fileOrder(graph)).map((node, i) => [node, i]))
   for (const node of wide) {
     const value = node.outputs[0] as Value
     const users = [...value.users].sort((a, b) => (position.get(a) ?? 0) - (position.get(b) ?? 0))
