@@ -20,6 +20,8 @@ export interface AdaptOptions {
   rows: number
   totalSteps: number
   training: boolean
+  /** whether each variable is an input of its own: for variables too many to slice */
+  separate?: boolean
   /** decides buffers that no file holds; 0 when left out */
   seed?: number
   /** what the method's `prepare` returned */
@@ -49,7 +51,7 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
   requireDynamicShapes(base)
   const model = base.fork()
   const { g } = model
-  const variables = new Variables(g, 'parameters')
+  const variables = new Variables(g, 'parameters', options.separate)
   const buffers: FrozenTensor[] = []
   let state: Variables | undefined
   let dropout: Dropout | undefined

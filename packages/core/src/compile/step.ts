@@ -1,6 +1,7 @@
 import { type Bindings, type Builder, castPerUse, differentiate, type Graph, type MemoryMode, recompute, share, type Value } from '@graft/onnx'
 import type { Variable, Variables } from '../method/variables.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
+import { gradientName } from '../runtime/variable-tensors.js'
 import type { Adapted } from './adapt.js'
 
 /** Names of a step's inputs and outputs; state vectors come under the optimiser's own names, with this suffix when updated. */
@@ -21,22 +22,31 @@ export interface StepOptions {
   accumulate: boolean
 }
 
-/** Turns a scalar loss into the gradient of all trainable parameters, one flat vector in the parameters' order. */
-function flatGradient(g: Builder, { objective, variables }: Adapted, loss: Value, keeping?: Keeping): Value {
+/**
+ * The gradients of a scalar loss with respect to the trainable parameters, as `end` puts them. What it adds comes last and in the
+ * order of the layers: ONNX Runtime starts from the last node of the file, so each layer's gradients are finished before the
+ * backward pass goes below it, and its activations are freed.
+ */
+function gradientsOf<T>(g: Builder, { objective, variables }: Adapted, loss: Value, keeping: Keeping | undefined, end: (gradients: readonly Value[]) => T): T {
   const wrt = variables.list.map((v) => v.value)
-  let flat = loss
+  let gradients: Value[] = []
   const backward = g.graph.record(() => {
-    // Joined last and in the order of the layers: ONNX Runtime starts from the last node of the file, so each layer's gradients
-    // are finished before the backward pass goes below it, and its activations are freed.
-    flat = g.concat(
-      differentiate(g, loss, wrt, objective.partials).map((d) => g.reshape(d, [-1])),
-      0,
-    )
+    gradients = differentiate(g, loss, wrt, objective.partials)
   })
+  const ended = end(gradients)
   share(g.graph, backward)
   if (keeping) recompute(g.graph, backward, keeping.mode, keeping.sizes)
-  return flat
+  return ended
 }
+
+/** All gradients as one flat vector in the parameters' order. */
+const flatGradient = (g: Builder, adapted: Adapted, loss: Value, keeping?: Keeping): Value =>
+  gradientsOf(g, adapted, loss, keeping, (gradients) =>
+    g.concat(
+      gradients.map((d) => g.reshape(d, [-1])),
+      0,
+    ),
+  )
 
 /** The mean over supervised rows, and the method's penalty, of which each run of an accumulated batch adds its share. */
 function losses(g: Builder, { objective, adapter }: Adapted): { loss: Value; penalty?: Value } {
@@ -56,6 +66,14 @@ export function compileGradient(adapted: Adapted, keeping?: Keeping): Graph {
   const { g } = adapted.model
   const { loss } = losses(g, adapted)
   return finish(g, { loss, gradient: flatGradient(g, adapted, loss, keeping) })
+}
+
+/** Loss and gradients where each variable is an input of its own and its gradient an output: the optimiser's step is taken beside the graph. */
+export function compileSeparate(adapted: Adapted, keeping: Keeping): Graph {
+  const { g } = adapted.model
+  const { loss, penalty } = losses(g, adapted)
+  const named = gradientsOf(g, adapted, loss, keeping, (gradients) => gradients.map((d, i) => [gradientName(i), g.op('Identity', [d])]))
+  return finish(g, { loss, ...(penalty ? { penalty } : {}), ...Object.fromEntries(named) })
 }
 
 /**

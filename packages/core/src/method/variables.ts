@@ -1,6 +1,8 @@
 import { type Builder, elements, type Value } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import type { WeightSlot } from '../model/site.js'
+import { float32, type Tensors } from '../runtime/tensor.js'
+import { parameterName, variableTensors } from '../runtime/variable-tensors.js'
 import { Random } from './random.js'
 
 /** Fills a new variable. `shape` as declared; `random` is the variable's own stream, fixed by the run's seed and its name. */
@@ -77,6 +79,8 @@ export class Variables {
   constructor(
     private readonly g: Builder,
     readonly vector: string,
+    /** whether each variable is an input of its own instead of a slice of the flat one */
+    readonly separate = false,
   ) {
     this.flat = g.graph.addInput(vector, 'float32', [vector])
   }
@@ -92,6 +96,7 @@ export class Variables {
     this.total += size
     const { g } = this
     if (size === 0) return this.declare({ ...options, name, offset, size, value: g.constant('float32', [], options.shape) })
+    if (this.separate) return this.declare({ ...options, name, offset, size, value: g.graph.addInput(parameterName(this.list.length), 'float32', options.shape) })
     const part = g.op('Slice', [this.flat, g.ints([offset]), g.ints([offset + size]), g.ints([0])])
     return this.declare({ ...options, name, offset, size, value: g.reshape(part, options.shape) })
   }
@@ -103,6 +108,11 @@ export class Variables {
   /** The flat vector's size is known once all variables are declared. */
   close(): void {
     this.flat.shape = [this.total]
+  }
+
+  /** What a graph is fed for a flat vector. */
+  tensors(flat: Float32Array): Tensors {
+    return this.separate ? variableTensors(flat, this.list) : { [this.vector]: float32(flat) }
   }
 
   initial(seed: number): Float32Array {

@@ -4,8 +4,8 @@ import { int64 } from '../runtime/tensor.js'
 import { type Batch, defineObjective } from './objective.js'
 import { chunkedLoss, rowHead, wholeLoss } from './row-head.js'
 
-/** Logits of one chunk hold about this many numbers (8 MB). */
-const chunkElements = 2 ** 21
+/** Logits of one chunk hold about this many numbers (16 MB). */
+const chunkElements = 2 ** 22
 /** How many chunks the output layer is computed in. */
 export const chunksFor = (rows: number, vocabulary: number): number => Math.max(1, Math.min(64, Math.ceil((rows * vocabulary) / chunkElements)))
 
@@ -40,7 +40,7 @@ export const causalLm = defineObjective({
         `objective: causal-lm needs logits [batch, sequence, vocabulary]; ${model.file} gives [${shape.join(', ')}]. A classifier wants objective: sequence-classification.`,
       )
     const rowwise = head && rowHead(head.input.value, logits, g.graph.sorted())
-    if (rowwise) return chunkedLoss(g, rowwise, { rows, targets, bounds }, chunksFor(expected, shape[2] as number))
+    if (rowwise) return chunkedLoss(g, rowwise, { rows, targets, bounds }, { expected, chunks: chunksFor(expected, shape[2] as number) })
     const flat = g.reshape(logits, [productOf(shape.slice(0, 2)), shape[2]])
     return wholeLoss(g, g.gather(flat, rows), targets)
   },

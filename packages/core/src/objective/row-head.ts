@@ -48,20 +48,23 @@ function applyHead(g: Builder, head: RowHead, rows: Value): Value {
 
 /**
  * Loss over chosen rows of the hidden states, the head applied chunk by chunk with loss and gradient taken in the same chunk:
- * the full logits never exist. `rows` index the flattened positions; `bounds` cut them into chunks.
+ * the full logits never exist. The input `rows` indexes the flattened positions, about `expected` of them; `bounds` cut them into chunks.
  */
-export function chunkedLoss(g: Builder, head: RowHead, inputs: { rows: Value; targets: Value; bounds: Value }, chunks: number): BuiltObjective {
+export function chunkedLoss(g: Builder, head: RowHead, inputs: { rows: Value; targets: Value; bounds: Value }, { expected, chunks }: { expected: number; chunks: number }): BuiltObjective {
   const width = shapeOf(head.hidden).at(-1) as number
   const flat = g.reshape(head.hidden, [productOf(shapeOf(head.hidden).slice(0, -1)), width])
   const blocks = blockHead(head)
   if (blocks) {
-    const { perRow, dHidden, predictions } = blockLoss(g, blocks, g.gather(flat, inputs.rows), inputs.targets, chunks)
+    const { perRow, dHidden, predictions } = blockLoss(g, blocks, g.gather(flat, inputs.rows), inputs.targets, 2 * chunks)
     const lossSum = g.sumAll(perRow)
     return { lossSum, partials: new Map([[lossSum, new Map([[head.hidden, scatterRows(g, dHidden, inputs.rows, shapeOf(flat), head.hidden)]])]]), predictions }
   }
-  const parts = Array.from({ length: chunks }, (_, k) => {
-    const [rows, targets] = [inputs.rows, inputs.targets].map((v) => chunkOf(g, v, inputs.bounds, k, chunks))
-    const hidden = g.unsqueeze(g.gather(flat, rows), [0])
+  const count = chunkCount(head, expected, chunks)
+  const bound = (k: number) => Math.floor((k * chunks) / count)
+  const parts = Array.from({ length: count }, (_, k) => {
+    const [rows, targets] = [inputs.rows, inputs.targets].map((v) => (count === 1 ? v : between(g, v, inputs.bounds, bound(k), bound(k + 1))))
+    // A matrix tied to the embedding reaches the hidden states as well: that way belongs to the backward pass, not to the head's.
+    const hidden = g.stopGradient(g.unsqueeze(g.gather(flat, rows), [0]))
     const logits = g.squeeze(applyHead(g, head, hidden), [0])
     const { perRow, slope } = crossEntropy(g, logits, targets)
     const sum = g.sumAll(perRow)
@@ -97,9 +100,15 @@ export function chunkedLoss(g: Builder, head: RowHead, inputs: { rows: Value; ta
   }
 }
 
-function chunkOf(g: Builder, v: Value, bounds: Value, k: number, chunks: number): Value {
-  if (chunks === 1) return v
-  return g.op('Slice', [v, g.slice(bounds, k, k + 1, 0), g.slice(bounds, k + 1, k + 2, 0), g.ints([0])])
+/** A trained matrix gets a gradient from every chunk: as many rows as it is wide make the logits no larger than that. */
+function chunkCount({ parameters, hidden }: RowHead, rows: number, chunks: number): number {
+  const width = shapeOf(hidden).at(-1) as number
+  return parameters.length === 0 ? chunks : Math.min(chunks, Math.max(1, Math.floor(rows / width)))
+}
+
+/** The part of v between two of the bounds. */
+function between(g: Builder, v: Value, bounds: Value, from: number, to: number): Value {
+  return g.op('Slice', [v, g.slice(bounds, from, from + 1, 0), g.slice(bounds, to, to + 1, 0), g.ints([0])])
 }
 function scatterRows(g: Builder, updates: Value, rows: Value, flat: Shape, like: Value): Value {
   const sum = g.op('ScatterND', [g.zeros(flat, like.dtype), g.unsqueeze(rows, [-1]), updates], { reduction: 'add' })

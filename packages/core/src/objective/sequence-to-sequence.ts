@@ -24,7 +24,7 @@ export const sequenceToSequence = defineObjective({
     const { logits, head } = model
     const shape = shapeOf(logits)
     const rowwise = head && rowHead(head.input.value, logits, g.graph.sorted())
-    if (rowwise) return chunkedLoss(g, rowwise, { rows, targets, bounds }, chunksFor(expected, shape[2] as number))
+    if (rowwise) return chunkedLoss(g, rowwise, { rows, targets, bounds }, { expected, chunks: chunksFor(expected, shape[2] as number) })
     return wholeLoss(g, g.gather(g.reshape(logits, [productOf(shape.slice(0, 2)), shape[2]]), rows), targets)
   },
 

@@ -1,10 +1,11 @@
-import type { Optimizer, OptimizerOptions } from './optimizer.js'
+import type { Optimizer, OptimizerOptions, Vectors } from './optimizer.js'
 
 /** AdamW (Loshchilov and Hutter, 2019), with torch.optim.AdamW's order of operations:
  *  p ← p·(1 − lr·λ) − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε). */
-export function adamw({ betas: [beta1, beta2], epsilon, weight_decay }: OptimizerOptions): Optimizer {
+export function adamw(options: OptimizerOptions): Optimizer {
+  const { betas: [beta1, beta2], epsilon, weight_decay } = options // biome-ignore format: one thing
   return {
-    name: 'adamw',
+    options,
     state: ['first_moment', 'second_moment'],
     scalars: (t, rate) => [rate * weight_decay, rate / (1 - beta1 ** t), 1 / Math.sqrt(1 - beta2 ** t)],
     update(g, { parameters, gradient, state: [m, v], scalars: [decay, stepSize, correction], rateScale }) {
@@ -15,5 +16,22 @@ export function adamw({ betas: [beta1, beta2], epsilon, weight_decay }: Optimize
       const decayed = weight_decay === 0 ? parameters : g.mul(parameters, g.sub(g.scalar(1), scaled(decay)))
       return { parameters: g.sub(decayed, g.mul(scaled(stepSize), g.div(first, denominator))), state: [first, second] }
     },
+    updateInPlace(vectors, [decay, stepSize, correction], { factor, rateScale }) {
+      moveInPlace(vectors, { beta1, beta2, kept: 1 - decay * rateScale, rate: stepSize * rateScale, correction, epsilon, factor })
+    },
+  }
+}
+
+/** A function of its own with everything in locals: the loop over a hundred million elements is worth a tight one. */
+function moveInPlace({ parameters: p, gradient, state: [m, v] }: Vectors, numbers: Record<'beta1' | 'beta2' | 'kept' | 'rate' | 'correction' | 'epsilon' | 'factor', number>): void {
+  const { beta1, beta2, kept, rate, correction, epsilon, factor } = numbers
+  const [gain1, gain2] = [1 - beta1, 1 - beta2]
+  for (let i = 0; i < p.length; i++) {
+    const d = gradient[i] * factor
+    const first = beta1 * m[i] + gain1 * d
+    const second = beta2 * v[i] + gain2 * d * d
+    m[i] = first
+    v[i] = second
+    p[i] = kept * p[i] - (rate * first) / (Math.sqrt(second) * correction + epsilon)
   }
 }

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads'
 import { encodeOnnx, type Graph } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import type { Tensors } from './tensor.js'
+import type { Update } from './update.js'
 import type { Carry, Reply, Request } from './worker.js'
 
 export const devices = ['auto', 'cpu', 'cuda', 'webgpu'] as const
@@ -78,6 +79,15 @@ export class Session {
     return this.send(
       { kind: 'run', feeds: Object.fromEntries(Object.entries(feeds).filter(([name]) => this.inputs.has(name))), fetches, carry },
       give.map((name) => feeds[name].data.buffer as ArrayBuffer),
+    )
+  }
+
+  /** Runs a graph of loss and gradients and takes the optimiser's step on the vectors, which move to the thread and come back with loss, penalty and gradient_norm. */
+  update(feeds: Tensors, update: Update): Promise<Tensors> {
+    const wanted = Object.fromEntries(Object.entries(feeds).filter(([name]) => this.inputs.has(name)))
+    return this.send(
+      { kind: 'update', feeds: wanted, update },
+      Object.values(update.vectors).map((v) => v.buffer as ArrayBuffer),
     )
   }
 

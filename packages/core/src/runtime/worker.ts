@@ -1,12 +1,15 @@
 import { parentPort } from 'node:worker_threads'
 import * as ort from 'onnxruntime-node'
 import { collectGarbage } from './garbage.js'
-import type { NumericArray, Tensor, Tensors } from './tensor.js'
+import { float32, type NumericArray, scalar, type Tensor, type Tensors } from './tensor.js'
+import { applyGradients, type Update } from './update.js'
+import { gradientName, variableTensors } from './variable-tensors.js'
 
 /** The thread that holds a session: `run` blocks its thread, and here that is nobody else's. */
 export type Request =
   | { id: number; kind: 'create'; bytes: Uint8Array; options: ort.InferenceSession.SessionOptions }
   | { id: number; kind: 'run'; feeds: Tensors; fetches?: string[]; carry?: Carry }
+  | { id: number; kind: 'update'; feeds: Tensors; update: Update }
   | { id: number; kind: 'seed'; key: string; tensors: Tensors }
   | { id: number; kind: 'forget'; key: string }
   | { id: number; kind: 'release' }
@@ -26,6 +29,7 @@ async function handle(request: Request): Promise<Tensors | undefined> {
   else if (request.kind === 'release') await session?.release()
   else if (request.kind === 'seed') carried.set(request.key, toOrt(request.tensors))
   else if (request.kind === 'forget') carried.delete(request.key)
+  else if (request.kind === 'update') return trainApart(request.feeds, request.update)
   else return run(request.feeds, request.fetches, request.carry)
   return undefined
 }
@@ -37,6 +41,17 @@ async function run(feeds: Tensors, fetches?: string[], carry?: Carry): Promise<T
   const results: Record<string, ort.Tensor> = { ...(fetches ? await session.run(inputs, fetches) : await session.run(inputs)) }
   if (carry) keep(results, carry)
   return Object.fromEntries(Object.entries(results).map(([name, t]) => [name, { dtype: t.type as Tensor['dtype'], shape: t.dims, data: t.data as NumericArray }]))
+}
+
+/** Loss and gradients from the graph, then the optimiser's step on the vectors, which go back as they are. */
+async function trainApart(feeds: Tensors, update: Update): Promise<Tensors> {
+  const { vectors, variables } = update
+  const { loss, penalty, ...gradients } = await run({ ...feeds, ...variableTensors(vectors.parameters, variables) })
+  const norm = applyGradients(
+    update,
+    variables.map((_, i) => gradients[gradientName(i)].data as Float32Array),
+  )
+  return { loss, ...(penalty ? { penalty } : {}), gradient_norm: scalar(norm), ...Object.fromEntries(Object.entries(vectors).map(([name, v]) => [name, float32(v)])) }
 }
 
 const toOrt = (tensors: Tensors): Record<string, ort.Tensor> =>
@@ -56,7 +71,7 @@ parentPort?.on('message', async (request: Request) => {
     const outputs = await handle(request)
     const transfer = Object.values(outputs ?? {}).map((t) => t.data.buffer as ArrayBuffer)
     parentPort?.postMessage({ id: request.id, outputs } satisfies Reply, [...new Set(transfer)])
-    if (request.kind === 'run') collectGarbage('minor')
+    if (request.kind === 'run' || request.kind === 'update') collectGarbage('minor')
   } catch (error) {
     parentPort?.postMessage({ id: request.id, error: (error as Error).message } satisfies Reply)
   }

@@ -1,5 +1,4 @@
 import type { MemoryMode } from '@graft/onnx'
-import { adapt } from '../compile/adapt.js'
 import type { Registry } from '../container.js'
 import type { PeftMethod } from '../method/method.js'
 import { methodOptions } from '../method/options.js'
@@ -9,7 +8,7 @@ import type { Quantisation } from '../model/quantise.js'
 import type { Example } from '../objective/objective.js'
 import { adamw } from '../optimizer/adamw.js'
 import type { SessionOptions } from '../runtime/session.js'
-import { Stepper } from './stepper.js'
+import { adaptForTraining, Stepper } from './stepper.js'
 
 export interface BenchmarkOptions extends SessionOptions {
   memory: MemoryMode
@@ -42,7 +41,7 @@ export async function benchmark(path: string, registry: Registry, options: Bench
   const objective = registry.get('objective', 'causal-lm')
   const method = registry.get('method', options.method)
   const rows = Math.round(batch * sequence * supervised)
-  const adapted = adapt(model, { method, config: methodOptions(method, known(method, options.methodOptions)), objective, labels: 0, rows, totalSteps: steps, training: true })
+  const adapted = adaptForTraining(model, { method, config: methodOptions(method, known(method, options.methodOptions)), objective, labels: 0, rows, totalSteps: steps })
   const examples = randomExamples(model, options)
   const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
   const stepper = await Stepper.open(adapted, adapted.variables.initial(0), {

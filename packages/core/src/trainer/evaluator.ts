@@ -1,14 +1,13 @@
 import { batchOf, modelFeeds, sortedBatches } from '../data/batches.js'
 import { type Dataset, take } from '../data/dataset.js'
 import type { Metric } from '../metric/metric.js'
-import { adapt, type AdaptOptions } from '../compile/adapt.js'
+import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
 import { compileEvaluation } from '../compile/step.js'
-import type { VirtualTokens } from '../method/method.js'
 import type { Model } from '../model/model.js'
 import { chunksFor } from '../objective/causal-lm.js'
 import type { Example, Objective, Supervision } from '../objective/objective.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
-import { float32, numbers, type Tensors } from '../runtime/tensor.js'
+import { numbers, type Tensors } from '../runtime/tensor.js'
 
 export interface Evaluation extends Record<string, number> {
   /** mean per supervised row */
@@ -27,13 +26,15 @@ export class Evaluator {
     private readonly chunks: number,
     private readonly pad: number,
     private readonly batchSize: number,
-    private readonly virtual: VirtualTokens,
+    private readonly adapted: Pick<Adapted, 'variables' | 'virtualTokens'>,
   ) {}
 
   static async open(base: Model, options: Omit<AdaptOptions, 'training'>, { pad, batchSize, ...session }: SessionOptions & { pad: number; batchSize: number }): Promise<Evaluator> {
     const adapted = adapt(base, { ...options, training: false })
     const graph = compileEvaluation(adapted)
-    return new Evaluator(await Session.open(graph, session), base, options.objective, chunksOf(base, options.rows), pad, batchSize, adapted.virtualTokens)
+    const opened = await Session.open(graph, session)
+    graph.clear()
+    return new Evaluator(opened, base, options.objective, chunksOf(base, options.rows), pad, batchSize, adapted)
   }
 
   /** The mean loss, and each metric's value by its name. */
@@ -90,10 +91,10 @@ export class Evaluator {
   }
 
   private async forward(examples: readonly Example[], parameters: Float32Array): Promise<{ outputs: Tensors; supervision: Supervision }> {
-    const batch = { ...batchOf(this.objective.rows?.(examples) ?? examples, this.virtual, this.pad), sources: examples.length }
+    const batch = { ...batchOf(this.objective.rows?.(examples) ?? examples, this.adapted.virtualTokens, this.pad), sources: examples.length }
     const supervision = this.objective.supervise(batch, this.chunks)
     const own = modelFeeds(this.model.graph.inputs, batch, this.pad)
-    const outputs = await this.session.run({ ...own, ...supervision.feeds, parameters: float32(parameters) })
+    const outputs = await this.session.run({ ...own, ...supervision.feeds, ...this.adapted.variables.tensors(parameters) })
     return { outputs, supervision }
   }
 }

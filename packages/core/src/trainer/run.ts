@@ -1,18 +1,14 @@
 import type { Graph } from '@graft/onnx'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
 import { type Example, outputs } from '../objective/objective.js'
-import { adamw } from '../optimizer/adamw.js'
-import type { Optimizer } from '../optimizer/optimizer.js'
-import { sgd } from '../optimizer/sgd.js'
+import { makeOptimizer } from '../optimizer/table.js'
 import type { SessionOptions } from '../runtime/session.js'
 import type { Tensors } from '../runtime/tensor.js'
 import { largest } from '../data/dataset.js'
 import type { TrainConfig } from './config.js'
 import type { Prepared } from './prepare.js'
 import { prepareMethod } from './prepare-method.js'
-import { compileStepper, feedsOf, initialState, partOf, type StepperOptions } from './stepper.js'
-
-const optimizers: Record<string, (options: TrainConfig['training'] & { name: 'adamw' | 'sgd' }) => Optimizer> = { adamw, sgd }
+import { adaptForTraining, compileStepper, feedsOf, initialState, partOf, type StepperOptions } from './stepper.js'
 
 /** What follows from a config and its data: the adapted model, and how its step is compiled and run. */
 export interface RunPlan {
@@ -22,7 +18,7 @@ export interface RunPlan {
   session: SessionOptions
 }
 
-export async function planRun(config: TrainConfig, prepared: Prepared): Promise<RunPlan> {
+export async function planRun(config: TrainConfig, prepared: Prepared, attach = adaptForTraining): Promise<RunPlan> {
   const { model, objective, pad, totalSteps, labels, reports } = prepared
   const { batch_size, gradient_accumulation, max_grad_norm, optimizer } = config.training
   const perExample = objective.task === 'causal-lm' || objective.task === 'sequence-to-sequence' ? (reports.train?.longest ?? 1) : 1
@@ -37,11 +33,11 @@ export async function planRun(config: TrainConfig, prepared: Prepared): Promise<
     seed: config.seed,
     prepared: await prepareMethod(config, prepared),
   }
-  const adapted = adapt(model, { ...options, training: true })
+  const adapted = attach(model, options)
   const session = { device: config.device, threads: config.threads ?? undefined, prepack: model.parameterCount < smallModel }
   const stepping: StepperOptions = {
     ...session, base: model, objective, rows, pad, seed: config.seed, totalSteps,
-    optimizer: optimizers[optimizer]({ ...config.training, name: optimizer }), clip: max_grad_norm, accumulate: gradient_accumulation > 1,
+    optimizer: makeOptimizer({ ...config.training, name: optimizer }), clip: max_grad_norm, accumulate: gradient_accumulation > 1,
     memory: config.memory, sample: await largest(prepared.train, batch_size),
   } // biome-ignore format: one thing
   return { options, adapted, stepping, session }
@@ -54,9 +50,9 @@ export interface CompiledRun {
   /** what step t is fed for one batch, but for the state */
   feedsOf(t: number, rate: number, examples: readonly Example[]): Tensors
 }
-/** A run's compiled step without a session, for others to run. */
+/** A run's compiled step without a session, for others to run: optimiser and all, however large. */
 export async function compileRun(config: TrainConfig, prepared: Prepared): Promise<CompiledRun> {
-  const { adapted, stepping } = await planRun(config, prepared)
+  const { adapted, stepping } = await planRun(config, prepared, (model, options) => adapt(model, { ...options, training: true }))
   const state = initialState(adapted, stepping, adapted.variables.initial(config.seed))
   const feeds = (t: number, rate: number, examples: readonly Example[]) => {
     const part = partOf(adapted, stepping, examples)

@@ -1,6 +1,6 @@
 import type { Bindings, Graph, MemoryMode } from '@graft/onnx'
-import type { Adapted } from '../compile/adapt.js'
-import { compileStep, next } from '../compile/step.js'
+import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
+import { compileSeparate, compileStep, next } from '../compile/step.js'
 import { batchOf, modelFeeds } from '../data/batches.js'
 import { GraftError } from '../errors.js'
 import { Random } from '../method/random.js'
@@ -78,8 +78,18 @@ export function sampleSizes(adapted: Adapted, options: StepperOptions): Bindings
   const named = adapted.model.graph.inputs.flatMap(({ name, shape }) => (shape ?? []).map((d, i) => [d, feeds[name]?.shape[i]] as const))
   return Object.fromEntries(named.filter((pair): pair is [string, number] => typeof pair[0] === 'string' && pair[1] !== undefined))
 }
-export const compileStepper = (adapted: Adapted, options: StepperOptions): Graph =>
-  compileStep(adapted, { ...options, keeping: { mode: options.memory, sizes: sampleSizes(adapted, options) } })
+export function compileStepper(adapted: Adapted, options: StepperOptions): Graph {
+  const keeping = { mode: options.memory, sizes: sampleSizes(adapted, options) }
+  return adapted.variables.separate ? compileSeparate(adapted, keeping) : compileStep(adapted, { ...options, keeping })
+}
+/** From this many parameters on (64 MB) vectors are updated where they lie. What a method does after a step needs them in the graph. */
+const separateFrom = 16e6
+export const wantsSeparate = ({ variables, adapter }: Adapted): boolean => variables.total >= separateFrom && !adapter.afterStep
+/** Attaches a method for training, its variables kept as suits their number. */
+export function adaptForTraining(base: Model, options: Omit<AdaptOptions, 'training'>): Adapted {
+  const adapted = adapt(base, { ...options, training: true })
+  return wantsSeparate(adapted) ? adapt(base, { ...options, training: true, separate: true }) : adapted
+}
 
 /** The vectors that a run starts from. */
 export function initialState({ variables, state }: Adapted, { optimizer, seed }: StepperOptions, start: Float32Array): Record<string, Float32Array> {
@@ -91,6 +101,8 @@ export function initialState({ variables, state }: Adapted, { optimizer, seed }:
 export class Stepper {
   /** parameters and optimiser state by name */
   vectors: Record<string, Float32Array>
+  /** gradients of a step's runs, added up */
+  private sum?: Float32Array
 
   private constructor(
     private readonly session: Session,
@@ -115,13 +127,11 @@ export class Stepper {
     const parts = batches.map((examples) => partOf(this.adapted, this.o, examples))
     const count = parts.reduce((sum, p) => sum + p.supervision.count, 0)
     const result: StepResult = { loss: 0, gradientNorm: 0, tokens: 0 }
-    let sum: Float32Array | undefined = this.o.accumulate ? new Float32Array(this.adapted.variables.total) : undefined
+    if (this.o.accumulate) this.sum = new Float32Array(this.adapted.variables.total)
     for (const [k, part] of parts.entries()) {
-      const outputs = await this.run({
-        ...feedsOf(this.adapted, this.o, part, { t, rate, k, parts: parts.length, count }),
-        ...(sum ? { gradient_sum: float32(sum), apply: { dtype: 'bool' as const, shape: [], data: Uint8Array.of(Number(k === parts.length - 1)) } } : {}),
-      })
-      sum = sum && (outputs[next('gradient_sum')].data as Float32Array)
+      const feeds = feedsOf(this.adapted, this.o, part, { t, rate, k, parts: parts.length, count })
+      const apply = k === parts.length - 1
+      const outputs = this.adapted.variables.separate ? await this.runApart(feeds, this.o.optimizer.scalars(t, rate), apply) : await this.run(feeds, apply)
       result.loss += Number(outputs.loss.data[0])
       if (outputs.penalty) result.penalty = (result.penalty ?? 0) + Number(outputs.penalty.data[0])
       result.gradientNorm = Number(outputs.gradient_norm.data[0])
@@ -136,10 +146,23 @@ export class Stepper {
   }
 
   /** Runs the graph; the state vectors move to the session's thread and their successors come back. */
-  private async run(feeds: Tensors): Promise<Tensors> {
+  private async run(feeds: Tensors, apply: boolean): Promise<Tensors> {
     const state = Object.fromEntries(Object.entries(this.vectors).map(([name, v]) => [name, float32(v)]))
-    const outputs = await this.session.run({ ...feeds, ...state }, { give: Object.keys(state) })
+    const adding: Tensors = this.sum ? { gradient_sum: float32(this.sum), apply: { dtype: 'bool' as const, shape: [], data: Uint8Array.of(Number(apply)) } } : {}
+    const outputs = await this.session.run({ ...feeds, ...state, ...adding }, { give: Object.keys(state) })
     this.vectors = Object.fromEntries(Object.keys(state).map((name) => [name, outputs[next(name)].data as Float32Array]))
+    if (this.sum) this.sum = outputs[next('gradient_sum')].data as Float32Array
+    return outputs
+  }
+
+  /** The same where the optimiser's step is taken beside the graph: the vectors themselves come back. */
+  private async runApart(feeds: Tensors, scalars: readonly number[], apply: boolean): Promise<Tensors> {
+    const { optimizer, clip } = this.o
+    const variables = this.adapted.variables.list.map(({ offset, size, shape, lrScale = 1 }) => ({ offset, size, shape, rateScale: lrScale }))
+    const vectors = { ...this.vectors, ...(this.sum ? { gradient_sum: this.sum } : {}) }
+    const outputs = await this.session.update(feeds, { vectors, variables, optimizer: optimizer.options, scalars, clip, apply })
+    this.vectors = Object.fromEntries(Object.keys(this.vectors).map((name) => [name, outputs[name].data as Float32Array]))
+    this.sum = outputs.gradient_sum?.data as Float32Array | undefined
     return outputs
   }
 }
