@@ -5,6 +5,7 @@ import { chatCommand } from './commands/chat.js'
 import { combineCommand } from './commands/combine.js'
 import { convertCommand } from './commands/convert.js'
 import { doctorCommand } from './commands/doctor.js'
+import { estimateCommand } from './commands/estimate.js'
 import { exportCommand } from './commands/export.js'
 import { generateCommand } from './commands/generate.js'
 import { inspectCommand } from './commands/inspect.js'
@@ -21,7 +22,7 @@ import { verifyCommand } from './commands/verify.js'
 import { version } from './version.js'
 
 const commands = [
-  trainCommand, previewCommand, predictCommand, generateCommand, chatCommand, mergeCommand, unmergeCommand, combineCommand, convertCommand, exportCommand, pullCommand, pushCommand,
+  trainCommand, previewCommand, estimateCommand, predictCommand, generateCommand, chatCommand, mergeCommand, unmergeCommand, combineCommand, convertCommand, exportCommand, pullCommand, pushCommand,
   inspectCommand, methodsCommand, newCommand, verifyCommand, benchCommand, doctorCommand,
 ] // biome-ignore format: a list
 

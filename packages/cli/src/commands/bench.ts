@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander'
-import { parse } from 'yaml'
 import { benchmark, type MemoryMode, memoryModes, type Quantisation, quantisations, resolveModel } from '@graft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
+import { optionPairs } from '../pairs.js'
 import { pulling } from '../progress.js'
 import { printJson, printTable, thousands } from '../output.js'
 
@@ -11,7 +11,7 @@ interface Flags {
   method: string
   rank: string
   targets?: string
-  option: string[]
+  option: Record<string, unknown>[]
   batch: string
   seq: string
   steps: string
@@ -29,7 +29,7 @@ export const benchCommand: CommandMaker = () =>
     .option('--method <name>', 'method', 'lora')
     .option('--rank <n>', 'rank', '8')
     .option('--targets <names>', "modules, comma-separated (default: the architecture's)")
-    .option('--option <key=value>', 'a further option of the method; may be given several times', (text: string, all: string[]) => [...all, text], [])
+    .option('--option <key=value>', 'a further option of the method; may be given several times', optionPairs, [])
     .option('--batch <n>', 'examples per step', '4')
     .option('--seq <n>', 'tokens per example', '128')
     .option('--steps <n>', 'steps to time', '8')
@@ -43,7 +43,7 @@ export const benchCommand: CommandMaker = () =>
     .action(async (path: string, flags: Flags) => {
       const result = await benchmark(await resolveModel(path, pulling()), await registryWith(flags.plugins), {
         method: flags.method,
-        methodOptions: { r: Number(flags.rank), ...(flags.targets ? { target_modules: flags.targets.split(',') } : {}), ...parsed(flags.option) },
+        methodOptions: { r: Number(flags.rank), ...(flags.targets ? { target_modules: flags.targets.split(',') } : {}), ...Object.assign({}, ...flags.option) },
         batch: Number(flags.batch),
         sequence: Number(flags.seq),
         steps: Number(flags.steps),
@@ -66,7 +66,3 @@ export const benchCommand: CommandMaker = () =>
         ['left', 'right'],
       )
     })
-
-/** key=value pairs, values as YAML reads them. */
-const parsed = (pairs: readonly string[]): Record<string, unknown> =>
-  Object.fromEntries(pairs.map((pair) => [pair.slice(0, pair.indexOf('=')), parse(pair.slice(pair.indexOf('=') + 1))]))

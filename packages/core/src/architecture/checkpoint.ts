@@ -9,13 +9,43 @@ const index = 'model.safetensors.index.json'
 /** Whether a folder holds weights as Hugging Face's transformers saves them, whole or in shards. */
 export const hasCheckpoint = (folder: string): boolean => [single, index].some((name) => existsSync(join(folder, name)))
 
+/** Where a model's tensors are found. */
+export interface TensorSource {
+  /** the file that names the source in messages */
+  readonly file: string
+  /** names of the tensors there are */
+  readonly names: readonly string[]
+  /** the tensor under the first of these names that is there */
+  find(names: readonly string[], shape?: readonly number[]): LocatedTensor | undefined
+}
+
+/** Tensors that are nowhere, of whatever shape a model asks for: enough to compile it and to plan, not to run. */
+export class Imagined implements TensorSource {
+  readonly names = []
+  constructor(
+    readonly file: string,
+    private readonly dtype: LocatedTensor['dtype'],
+  ) {}
+  find(_: readonly string[], shape?: readonly number[]): LocatedTensor | undefined {
+    if (!shape) return undefined
+    const length = shape.reduce((a, b) => a * b, 1) * (this.dtype === 'F32' ? 4 : 2)
+    return { dtype: this.dtype, shape, file: this.file, offset: 0, length }
+  }
+}
+
 /** A model's weights on disk: only headers are read, tensors stay where they lie. */
-export class Checkpoint {
+export class Checkpoint implements TensorSource {
   private constructor(
-    /** the file that names the checkpoint in messages */
     readonly file: string,
     readonly tensors: ReadonlyMap<string, LocatedTensor>,
   ) {}
+  get names(): string[] {
+    return [...this.tensors.keys()]
+  }
+  find(names: readonly string[]): LocatedTensor | undefined {
+    const name = names.find((n) => this.tensors.has(n))
+    return name === undefined ? undefined : this.tensors.get(name)
+  }
 
   /** Throws NO_WEIGHTS, BAD_SHARDS, and what reading a safetensors header throws. */
   static open(folder: string): Checkpoint {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { Builder, Graph } from '@graft/onnx'
 import { GraftError, nearest } from '../errors.js'
 import type { Architecture, Task } from './architecture.js'
-import { Checkpoint } from './checkpoint.js'
+import { Checkpoint, Imagined } from './checkpoint.js'
 import { Settings } from './settings.js'
 import { type Names, Weights } from './weights.js'
 
@@ -15,6 +15,8 @@ export interface BuildOptions {
   cache?: boolean
   /** decides a new head's starting values */
   seed?: number
+  /** Build from config.json alone, to plan with: the weights need not be there. */
+  weightless?: boolean
 }
 export interface BuiltModel {
   graph: Graph
@@ -67,10 +69,10 @@ export function taskOf(config: Record<string, unknown>, { tasks }: Architecture)
 }
 
 /** Builds the forward graph of a Hugging Face folder. Throws NO_TASK, and what reading config, weights and building throw. */
-export function buildModel(folder: string, architectures: readonly Architecture[], { task, labels, cache = false, seed = 0 }: BuildOptions = {}): BuiltModel {
+export function buildModel(folder: string, architectures: readonly Architecture[], { task, labels, cache = false, seed = 0, weightless = false }: BuildOptions = {}): BuiltModel {
   const config = readModelConfig(folder)
   const architecture = architectureOf(folder, config, architectures)
-  const checkpoint = Checkpoint.open(folder)
+  const source = weightless ? new Imagined(join(folder, 'config.json'), storedType(config)) : Checkpoint.open(folder)
   const wanted = task ?? taskOf(config, architecture)
   if (!architecture.tasks.includes(wanted))
     throw new GraftError(
@@ -78,7 +80,7 @@ export function buildModel(folder: string, architectures: readonly Architecture[
       `${folder}: a ${architecture.name} model can't be built for ${wanted}; it does ${architecture.tasks.join(', ')}. Choose another model, or another objective.`,
     )
   const g = new Builder(new Graph())
-  const weights = new Weights(g, checkpoint, namesOf(architecture), seed)
+  const weights = new Weights(g, source, namesOf(architecture), seed)
   const settings = new Settings(config, join(folder, 'config.json'))
   const outputs = architecture.build({ g, config: settings, weights, task: wanted, labels: labels ?? labelCount(config), cache })
   g.graph.scope = ''
@@ -87,7 +89,7 @@ export function buildModel(folder: string, architectures: readonly Architecture[
     g.graph.outputs.push(value)
   }
   g.graph.prune()
-  return { graph: g.graph, file: checkpoint.file, task: wanted }
+  return { graph: g.graph, file: source.file, task: wanted }
 }
 
 /** A parameter may lie under its path in the model, under names that the architecture knows, and each with or without the bare model's prefix. */
@@ -95,6 +97,9 @@ function namesOf({ prefix, names }: Architecture): Names {
   const either = (name: string) => (prefix === '' ? [name] : name.startsWith(`${prefix}.`) ? [name, name.slice(prefix.length + 1)] : [name, `${prefix}.${name}`])
   return (parameter) => [parameter, ...(names?.(parameter) ?? [])].flatMap(either)
 }
+
+/** How config.json says that weights are stored. */
+const storedType = ({ dtype, torch_dtype }: Record<string, unknown>) => (({ float16: 'F16', bfloat16: 'BF16' }) as const)[String(dtype ?? torch_dtype)] ?? 'F32'
 
 const labelCount = (config: Record<string, unknown>): number =>
   typeof config.id2label === 'object' && config.id2label !== null ? Object.keys(config.id2label).length : Number(config.num_labels ?? 2)

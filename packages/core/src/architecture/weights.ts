@@ -3,7 +3,7 @@ import type { LocatedTensor } from '../adapter/safetensors.js'
 import { GraftError, suggestion } from '../errors.js'
 import { type Initialiser, zeros } from '../method/variables.js'
 import { Random } from '../method/random.js'
-import type { Checkpoint } from './checkpoint.js'
+import type { TensorSource } from './checkpoint.js'
 
 /** How float types of a checkpoint are called in a graph. */
 const dtypes: Partial<Record<LocatedTensor['dtype'], DType>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
@@ -22,13 +22,13 @@ export class Weights {
 
   constructor(
     private readonly g: Builder,
-    private readonly checkpoint: Checkpoint,
+    private readonly source: TensorSource,
     private readonly names: Names,
     private readonly seed: number,
   ) {}
 
   has(parameter: string): boolean {
-    return this.find(parameter) !== undefined
+    return this.source.find(this.names(parameter)) !== undefined
   }
 
   /** The parameter `parameter` (its path in the model), which must have this shape. Throws MISSING_TENSOR or TENSOR_SHAPE. */
@@ -40,13 +40,8 @@ export class Weights {
     return value
   }
 
-  private find(parameter: string): LocatedTensor | undefined {
-    const name = this.names(parameter).find((n) => this.checkpoint.tensors.has(n))
-    return name === undefined ? undefined : this.checkpoint.tensors.get(name)
-  }
-
   private constant(parameter: string, shape: readonly number[], init: Initialiser | undefined): Value {
-    const found = this.find(parameter)
+    const found = this.source.find(this.names(parameter), shape)
     // A head for other labels than the checkpoint's is a new head.
     if (!found || (init && `${found.shape}` !== `${shape}`)) return this.fresh(parameter, shape, init)
     const { dtype, file, offset, length } = found
@@ -63,8 +58,7 @@ export class Weights {
   /** A parameter that the checkpoint doesn't have, drawn by the run's seed and its own name. */
   private fresh(parameter: string, shape: readonly number[], init: Initialiser | undefined): Value {
     if (!init) {
-      const known = [...this.checkpoint.tensors.keys()]
-      throw new GraftError('MISSING_TENSOR', `${this.checkpoint.file}: tensor ${this.names(parameter)[0]} [${shape.join(', ')}] is missing. ${suggestion(parameter, known)}`)
+      throw new GraftError('MISSING_TENSOR', `${this.source.file}: tensor ${this.names(parameter)[0]} [${shape.join(', ')}] is missing. ${suggestion(parameter, this.source.names)}`)
     }
     const values = (parameter.endsWith('.bias') ? zeros : init)(shape, new Random(this.seed, parameter))
     return this.g.graph.addConstant(parameter, { dtype: 'float32', shape, data: { bytes: new Uint8Array(values.buffer) } })

@@ -43,7 +43,7 @@ export class Model {
   }
   private static read(path: string, { architectures = [], ...options }: OpenOptions): Model {
     const full = existing(path)
-    if (isCheckpoint(full)) {
+    if (options.weightless || isCheckpoint(full)) {
       const { graph, file, task } = buildModel(full, architectures, options)
       return new Model(graph, file, full, task)
     }

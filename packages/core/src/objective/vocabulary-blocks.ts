@@ -125,15 +125,15 @@ function oneBlock(g: Builder, head: BlockHead, hidden: Value, { start, weight }:
   const end = start + (shapeOf(weight)[0] as number)
   const product = g.op(head.product.op, [hidden, weight], head.product.attributes)
   const logits = finishLogits(g, head, product, (v) => rowsOf(g, v, start, end))
-  const logP = g.op('LogSoftmax', [logits], { axis: -1 })
+  const p = g.softmax(logits)
   const sum = g.sumAll(logits)
-  const [gradient] = differentiate(g, sum, [hidden], new Map([[sum, new Map([[logits, g.exp(logP)]])]]))
-  // Of two producers ONNX Runtime runs the later one first: the log-sum before the gradient, and for it the logits are read before
-  // the soft-max is written over them.
-  const firstLog = g.slice(logP, 0, 1, -1)
-  const logSum = g.sub(g.slice(logits, 0, 1, -1), firstLog)
+  const [gradient] = differentiate(g, sum, [hidden], new Map([[sum, new Map([[logits, p]])]]))
+  // log Σ exp l = max l − log max p. Of two producers ONNX Runtime runs the later one first: the log-sum before the gradient, and for
+  // it the logits are read before the soft-max is written over them.
+  const most = g.log(g.reduce('ReduceMax', p, [-1], true))
+  const greatest = g.reduce('ReduceMax', logits, [-1], true)
   const at = g.op('ArgMax', [logits], { axis: -1, keepdims: 1 })
-  return { logSum, gradient, greatest: g.reduce('ReduceMax', logits, [-1], true), at: g.add(at, g.int(start)) }
+  return { logSum: g.sub(greatest, most), gradient, greatest, at: g.add(at, g.int(start)) }
 }
 
 /**

@@ -27,6 +27,8 @@ export interface BenchmarkResult {
   step_s_median: number
   /** greatest resident memory of the whole process, compiling included */
   peak_mb: number
+  /** the same as predicted from the graph, before a session exists */
+  predicted_peak_mb: number
   trainable: number
   /** from opening the model to a session ready to run */
   compile_s: number
@@ -61,7 +63,7 @@ export async function benchmark(path: string, registry: Registry, options: Bench
   const compile_s = (performance.now() - started) / 1000
   try {
     const timed = await timeSteps(stepper, examples, steps)
-    return { ...timed, peak_mb: Math.round(process.resourceUsage().maxRSS / 1024), trainable: adapted.variables.total, compile_s }
+    return { ...timed, peak_mb: Math.round(process.resourceUsage().maxRSS / 1024), predicted_peak_mb: Math.round(stepper.prediction.peak / 2 ** 20), trainable: adapted.variables.total, compile_s }
   } finally {
     await stepper.close()
   }

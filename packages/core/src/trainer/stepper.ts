@@ -1,5 +1,6 @@
 import type { Bindings, Graph, MemoryMode } from '@graft/onnx'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
+import { predict, type Prediction } from '../compile/predict.js'
 import { compileSeparate, compileStep, next } from '../compile/step.js'
 import { batchOf, modelFeeds } from '../data/batches.js'
 import { GraftError } from '../errors.js'
@@ -82,6 +83,9 @@ export function compileStepper(adapted: Adapted, options: StepperOptions): Graph
   const keeping = { mode: options.memory, sizes: sampleSizes(adapted, options) }
   return adapted.variables.separate ? compileSeparate(adapted, keeping) : compileStep(adapted, { ...options, keeping })
 }
+/** Memory and work of a compiled step, before it runs. */
+export const predictStep = (graph: Graph, adapted: Adapted, options: StepperOptions): Prediction =>
+  predict(graph, sampleSizes(adapted, options), adapted, { stateVectors: options.optimizer.state.length, prepack: options.prepack })
 /** From this many parameters on (64 MB) vectors are updated where they lie. What a method does after a step needs them in the graph. */
 const separateFrom = 16e6
 export const wantsSeparate = ({ variables, adapter }: Adapted): boolean => variables.total >= separateFrom && !adapter.afterStep
@@ -108,6 +112,7 @@ export class Stepper {
     private readonly session: Session,
     private readonly adapted: Adapted,
     private readonly o: StepperOptions,
+    readonly prediction: Prediction,
     start: Float32Array,
   ) {
     this.vectors = initialState(adapted, o, start)
@@ -115,11 +120,12 @@ export class Stepper {
 
   static async open(adapted: Adapted, start: Float32Array, options: StepperOptions): Promise<Stepper> {
     const graph = compileStepper(adapted, options)
+    const prediction = predictStep(graph, adapted, options)
     const session = await Session.open(graph, options)
     // The step lives on in the session; its nodes would take tens of megabytes here.
     graph.clear()
     collectGarbage('major')
-    return new Stepper(session, adapted, options, start)
+    return new Stepper(session, adapted, options, prediction, start)
   }
 
   /** One optimiser step t = 1, 2, … over one or more batches. The mean is over all their supervised rows together. */

@@ -2,6 +2,7 @@ import type { Builder } from '../graph/builder.js'
 import { addDims, type Dim, type Shape, subtractDims } from '../graph/dim.js'
 import { GraftError } from '../graph/errors.js'
 import { shapeOf } from '../graph/graph.js'
+import { isOpen } from '../graph/ops/shape.js'
 import type { Value } from '../graph/types.js'
 import { scatterByPosition } from './gather.js'
 import type { GradientRule, GradientTable, RuleContext } from './rule.js'
@@ -57,7 +58,7 @@ function windows(c: RuleContext): Window[] | undefined {
 function bound(at: Dim, size: Dim): Dim | undefined {
   if (typeof at === 'string') return at
   if (typeof size === 'number') return Math.min(Math.max(at < 0 ? at + size : at, 0), size)
-  if (at > 2 ** 31) return size
+  if (isOpen(at)) return size
   return at < 0 ? addDims(size, at) : at
 }
 const slice: GradientRule = (c) => {

@@ -29,6 +29,7 @@ export function recompute(graph: Graph, backward: ReadonlySet<Node>, mode: Memor
   graph.reorder(copies.behindOriginals(graph.sorted()))
 }
 
+/** The layer a node belongs to: the module under the first number of its path. */
 const blockOf = (node: Node | undefined): string | undefined => node?.scope.match(/^(?:.*?\.)?\d+(?=[./]|$)/)?.[0]
 const random = /^Random|^Bernoulli|^Multinomial|^Dropout/
 

@@ -121,10 +121,13 @@ const split: OpSpec = {
 }
 const splitChunk = (dim: Dim, parts: number): Dim => (typeof dim === 'number' ? Math.ceil(dim / parts) : floorDivide(dim, parts))
 
+/** Whether an end means "to the end": exporters write the greatest int32 or int64. Vectors of trained parameters may be longer than the first. */
+export const isOpen = (end: number): boolean => end === 2 ** 31 - 1 || end > 2 ** 52
+
 /** How many elements start:end:step takes of `dim`. */
 function sliceLength(n: OpView, dim: Dim, start: Dim | undefined, end: Dim | undefined, step: number, label: string): Dim {
   if (start === undefined || end === undefined) return formula(`${n.where}#${label}`)
-  const open = (d: Dim) => typeof d === 'number' && d > 2 ** 31
+  const open = (d: Dim) => typeof d === 'number' && isOpen(d)
   if (typeof dim === 'number' && typeof start === 'number' && typeof end === 'number') {
     const clamp = (v: number) => Math.min(Math.max(v < 0 ? v + dim : v, step < 0 ? -1 : 0), step < 0 ? dim - 1 : dim)
     return Math.max(0, Math.ceil((clamp(end) - clamp(start)) / step))

@@ -1,0 +1,9 @@
+import { GraftError } from '@graft/core'
+import { parse } from 'yaml'
+
+/** Collects key=value flags, values as YAML reads them. Throws BAD_OVERRIDE. */
+export function optionPairs(text: string, before: readonly Record<string, unknown>[]): Record<string, unknown>[] {
+  const [, key, value] = text.match(/^([\w.-]+)=(.*)$/s) ?? []
+  if (!key) throw new GraftError('BAD_OVERRIDE', `"${text}" is not key=value, as in alpha=16.`)
+  return [...before, { [key]: parse(value) }]
+}
