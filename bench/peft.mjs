@@ -30,7 +30,15 @@ const qv = ['--targets', 'q_proj,v_proj']
 const rows = [
   { id: '1', what: 'LoRA r=8 on q, v; 4 × 128, all supervised', graft: qv, peft: qv, wanted: '≥ 2.3 ×, ≤ 0.5 ×' },
   { id: '2', what: 'the same, a quarter supervised', graft: [...qv, '--supervised', '0.25'], peft: [...qv, '--supervised', '0.25'], wanted: '≥ 3 ×, ≤ 0.45 ×' },
-  { id: '3', what: 'memory: low, 4 × 512; PEFT with checkpointing', seq: 512, steps: 4, graft: [...qv, '--memory', 'low'], peft: [...qv, '--checkpointing'], wanted: '> 1 ×, ≤ 0.6 ×' },
+  {
+    id: '3',
+    what: 'memory: low, 4 × 512; PEFT with checkpointing',
+    seq: 512,
+    steps: 4,
+    graft: [...qv, '--memory', 'low'],
+    peft: [...qv, '--checkpointing'],
+    wanted: '> 1 ×, ≤ 0.6 ×',
+  },
   { id: '4a', what: 'AdaLoRA', method: 'adalora', graft: [...qv, ...options('init_r=12', 'target_r=8', 'tinit=2', 'tfinal=2', 'deltaT=2')], peft: qv },
   { id: '4b', what: 'prefix tuning, 20 tokens', method: 'prefix-tuning', graft: options('num_virtual_tokens=20'), peft: [] },
   { id: '4c', what: 'prompt tuning, 20 tokens', method: 'prompt-tuning', graft: options('num_virtual_tokens=20'), peft: [] },
@@ -61,7 +69,8 @@ function model(size) {
 
 const both = ({ batch, seq, steps }) => ['--batch', `${batch}`, '--seq', `${seq}`, '--steps', `${steps}`, '--threads', flags.threads]
 const sides = {
-  graft: (row) => run(process.execPath, [join(root, 'packages/cli/bin/graft.js'), 'bench', model(row.size), '--method', row.graftMethod ?? row.method, ...both(row), ...row.graft, '--json']),
+  graft: (row) =>
+    run(process.execPath, [join(root, 'packages/cli/bin/graft.js'), 'bench', model(row.size), '--method', row.graftMethod ?? row.method, ...both(row), ...row.graft, '--json']),
   peft: (row) => run(flags.python, [join(flags.shared, 'bench/peft_step.py'), model(row.size), '--method', row.method, ...both(row), ...row.peft]),
 }
 
@@ -71,7 +80,10 @@ function summary(runs) {
 }
 
 const chosen = flags.only?.split(',')
-const lines = ['| | what | Graft s/step | PEFT s/step | faster | (by fastest step) | Graft MB | PEFT MB | memory | predicted MB | wanted |', '|---|---|---|---|---|---|---|---|---|---|---|']
+const lines = [
+  '| | what | Graft s/step | PEFT s/step | faster | (by fastest step) | Graft MB | PEFT MB | memory | predicted MB | wanted |',
+  '|---|---|---|---|---|---|---|---|---|---|---|',
+]
 console.log(lines.join('\n'))
 for (const row of rows.filter(({ id }) => !chosen || chosen.includes(id))) {
   const found = { graft: [], peft: [] }
@@ -86,10 +98,14 @@ for (const row of rows.filter(({ id }) => !chosen || chosen.includes(id))) {
   console.log(lines.at(-1))
 }
 
-const versions = execFileSync(flags.python, ['-c', 'import torch, transformers, peft; print(f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}")'], {
-  encoding: 'utf8',
-  stdio: ['ignore', 'pipe', 'ignore'],
-}).trim()
+const versions = execFileSync(
+  flags.python,
+  ['-c', 'import torch, transformers, peft; print(f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}")'],
+  {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  },
+).trim()
 const machine = `${cpus()[0].model.trim()}, ${cpus().length} cores seen, ${flags.threads} threads used, ${Math.round(totalmem() / 2 ** 30)} GB; Node ${process.versions.node}, ${versions}`
 console.log(`\n${machine}`)
 if (flags.write) {

@@ -1,5 +1,21 @@
 import { join } from 'node:path'
-import { adamw, adapt, batchOf, compileGradient, type Example, float32, memoryModes, methodOptions, Model, modelFeeds, type PeftMethod, runOnce, scalar, sgd, Stepper } from '@graft/core'
+import {
+  adamw,
+  adapt,
+  batchOf,
+  compileGradient,
+  type Example,
+  float32,
+  memoryModes,
+  methodOptions,
+  Model,
+  modelFeeds,
+  type PeftMethod,
+  runOnce,
+  scalar,
+  sgd,
+  Stepper,
+} from '@graft/core'
 import { executionOrder, fileOrder, type Graph, planMemory } from '@graft/onnx'
 import { defaultRegistry } from 'graft'
 import { describe, expect, it } from 'vitest'

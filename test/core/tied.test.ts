@@ -30,7 +30,12 @@ describe('a matrix that is both embedding and output layer', () => {
     const table = adapted.variables.list.find((v) => v.name === 'model.embed_tokens.weight')
     if (!table) throw new Error('no embedding')
     const { gradient } = await run(start.slice())
-    for (const [token, column] of [[3, 0], [5, 2], [11, 3], [20, 1]]) {
+    for (const [token, column] of [
+      [3, 0],
+      [5, 2],
+      [11, 3],
+      [20, 1],
+    ]) {
       const at = table.offset + token * table.shape[1] + column
       const moved = (step: number) => run(start.map((v, i) => (i === at ? v + step : v)))
       const slope = ((await moved(1e-2)).loss - (await moved(-1e-2)).loss) / 2e-2

@@ -1,5 +1,17 @@
 import { Command, Option } from 'commander'
-import { type Estimate, estimateModel, estimateRun, loadConfig, type MemoryMode, memoryModes, measureSpeed, type MethodEstimate, type Quantisation, quantisations, resolveModel } from '@graft/core'
+import {
+  type Estimate,
+  estimateModel,
+  estimateRun,
+  loadConfig,
+  type MemoryMode,
+  memoryModes,
+  measureSpeed,
+  type MethodEstimate,
+  type Quantisation,
+  quantisations,
+  resolveModel,
+} from '@graft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, printTable, thousands } from '../output.js'
@@ -40,7 +52,11 @@ export const estimateCommand: CommandMaker = () =>
     .addOption(pluginOption())
     .addHelpText(
       'after',
-      examples('graft estimate config.yaml', 'graft estimate config.yaml memory=low training.batch_size=4', 'graft estimate ./opt-175b --config-only --rank 4 --targets q_proj,v_proj --batch 1 --seq 2048'),
+      examples(
+        'graft estimate config.yaml',
+        'graft estimate config.yaml memory=low training.batch_size=4',
+        'graft estimate ./opt-175b --config-only --rank 4 --targets q_proj,v_proj --batch 1 --seq 2048',
+      ),
     )
     .action(async (what: string, overrides: string[], flags: Flags) => {
       const found = /\.ya?ml$/.test(what) ? await ofConfig(what, overrides, flags) : await ofModel(what, flags)
@@ -78,7 +94,11 @@ const share = 0.88
 
 function show({ model, parameters, weights, sizes, methods }: Estimate, speed: number): void {
   printLine(`${model}: ${thousands(parameters)} parameters, ${bytes(weights)} as stored`)
-  printLine(`A batch: ${Object.entries(sizes).map(([name, n]) => `${name} ${thousands(n)}`).join(', ')}\n`)
+  printLine(
+    `A batch: ${Object.entries(sizes)
+      .map(([name, n]) => `${name} ${thousands(n)}`)
+      .join(', ')}\n`,
+  )
   const least = Math.min(...methods.map((m) => m.trainable))
   const column = (label: string, of: (m: MethodEstimate) => string): string[] => [label, ...methods.map(of)]
   const inMode = (mode: MemoryMode): string[][] => [

@@ -58,7 +58,10 @@ export class Weights {
   /** A parameter that the checkpoint doesn't have, drawn by the run's seed and its own name. */
   private fresh(parameter: string, shape: readonly number[], init: Initialiser | undefined): Value {
     if (!init) {
-      throw new GraftError('MISSING_TENSOR', `${this.source.file}: tensor ${this.names(parameter)[0]} [${shape.join(', ')}] is missing. ${suggestion(parameter, this.source.names)}`)
+      throw new GraftError(
+        'MISSING_TENSOR',
+        `${this.source.file}: tensor ${this.names(parameter)[0]} [${shape.join(', ')}] is missing. ${suggestion(parameter, this.source.names)}`,
+      )
     }
     const values = (parameter.endsWith('.bias') ? zeros : init)(shape, new Random(this.seed, parameter))
     return this.g.graph.addConstant(parameter, { dtype: 'float32', shape, data: { bytes: new Uint8Array(values.buffer) } })

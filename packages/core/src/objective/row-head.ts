@@ -50,7 +50,12 @@ function applyHead(g: Builder, head: RowHead, rows: Value): Value {
  * Loss over chosen rows of the hidden states, the head applied chunk by chunk with loss and gradient taken in the same chunk:
  * the full logits never exist. The input `rows` indexes the flattened positions, about `expected` of them; `bounds` cut them into chunks.
  */
-export function chunkedLoss(g: Builder, head: RowHead, inputs: { rows: Value; targets: Value; bounds: Value }, { expected, chunks }: { expected: number; chunks: number }): BuiltObjective {
+export function chunkedLoss(
+  g: Builder,
+  head: RowHead,
+  inputs: { rows: Value; targets: Value; bounds: Value },
+  { expected, chunks }: { expected: number; chunks: number },
+): BuiltObjective {
   const width = shapeOf(head.hidden).at(-1) as number
   const flat = g.reshape(head.hidden, [productOf(shapeOf(head.hidden).slice(0, -1)), width])
   const blocks = blockHead(head)

@@ -33,7 +33,8 @@ export function blockHead({ nodes: [product, ...after], parameters, logits }: Ro
 }
 
 /** A constant that is one number, or one per token. */
-const perLogit = (v: Value, vocabulary: number): boolean => !!stored(v) && shapeOf(v).every((d, i, all) => d === 1 || (d === vocabulary && i === all.length - 1 && all.length === 1))
+const perLogit = (v: Value, vocabulary: number): boolean =>
+  !!stored(v) && shapeOf(v).every((d, i, all) => d === 1 || (d === vocabulary && i === all.length - 1 && all.length === 1))
 /** The stored tensor behind a constant or a cast constant. */
 const stored = (v: Value): Value | undefined => (v.data ? v : v.producer?.op === 'Cast' && v.producer.inputs[0]?.data ? v.producer.inputs[0] : undefined)
 

@@ -23,7 +23,10 @@ export function adamw(options: OptimizerOptions): Optimizer {
 }
 
 /** A function of its own with everything in locals: the loop over a hundred million elements is worth a tight one. */
-function moveInPlace({ parameters: p, gradient, state: [m, v] }: Vectors, numbers: Record<'beta1' | 'beta2' | 'kept' | 'rate' | 'correction' | 'epsilon' | 'factor', number>): void {
+function moveInPlace(
+  { parameters: p, gradient, state: [m, v] }: Vectors,
+  numbers: Record<'beta1' | 'beta2' | 'kept' | 'rate' | 'correction' | 'epsilon' | 'factor', number>,
+): void {
   const { beta1, beta2, kept, rate, correction, epsilon, factor } = numbers
   const [gain1, gain2] = [1 - beta1, 1 - beta2]
   for (let i = 0; i < p.length; i++) {

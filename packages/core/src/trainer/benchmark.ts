@@ -63,7 +63,13 @@ export async function benchmark(path: string, registry: Registry, options: Bench
   const compile_s = (performance.now() - started) / 1000
   try {
     const timed = await timeSteps(stepper, examples, steps)
-    return { ...timed, peak_mb: Math.round(process.resourceUsage().maxRSS / 1024), predicted_peak_mb: Math.round(stepper.prediction.peak / 2 ** 20), trainable: adapted.variables.total, compile_s }
+    return {
+      ...timed,
+      peak_mb: Math.round(process.resourceUsage().maxRSS / 1024),
+      predicted_peak_mb: Math.round(stepper.prediction.peak / 2 ** 20),
+      trainable: adapted.variables.total,
+      compile_s,
+    }
   } finally {
     await stepper.close()
   }

@@ -93,7 +93,11 @@ class Trainer {
     const resumed = flags.resume ? loadCheckpoint(checkpointFile(config, 'last'), prepared.fingerprint) : undefined
     const { options, adapted, stepping, session } = await planRun(config, prepared)
     const stepper = await Stepper.open(adapted, adapted.variables.initial(config.seed), stepping)
-    const evaluator = await Evaluator.open(model, { ...options, separate: adapted.variables.separate }, { ...session, pad, batchSize: Math.max(config.training.batch_size, 32) }).catch(async (error) => {
+    const evaluator = await Evaluator.open(
+      model,
+      { ...options, separate: adapted.variables.separate },
+      { ...session, pad, batchSize: Math.max(config.training.batch_size, 32) },
+    ).catch(async (error) => {
       await stepper.close()
       throw error
     })

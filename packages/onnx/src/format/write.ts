@@ -63,14 +63,10 @@ export function writeOnnx(graph: Graph, path: string): void {
       copyTo(fd, offset, data)
       offset += length
     }
-    writeAtomically(
-      path,
-      encode(graph, { place: (v) => places.get(v), nameOf: (v) => v.name, scopes: true }),
-      () => {
-        fsyncSync(fd)
-        renameSync(`${sidecar}.partial`, sidecar)
-      },
-    )
+    writeAtomically(path, encode(graph, { place: (v) => places.get(v), nameOf: (v) => v.name, scopes: true }), () => {
+      fsyncSync(fd)
+      renameSync(`${sidecar}.partial`, sidecar)
+    })
   } finally {
     closeSync(fd)
     rmSync(`${sidecar}.partial`, { force: true })

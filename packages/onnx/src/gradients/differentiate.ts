@@ -95,7 +95,10 @@ class Walk {
 
 /** a + b; rows scattered over zeros are scattered over the other summand instead, which for a vocabulary's table saves two of them. */
 function added(g: Builder, a: Value, b: Value): Value {
-  for (const [scattered, other] of [[b, a], [a, b]]) {
+  for (const [scattered, other] of [
+    [b, a],
+    [a, b],
+  ]) {
     const { producer } = scattered
     if (producer?.op !== 'ScatterND' || producer.attributes.reduction !== 'add' || scattered.users.size > 0 || !isZeros(producer.inputs[0] as Value)) continue
     return g.op('ScatterND', [other, producer.inputs[1], producer.inputs[2]], producer.attributes)

@@ -48,7 +48,8 @@ export class Arena {
   /** The smallest free chunk that fits; of equal ones the first. */
   private bestFit(size: number): Chunk | undefined {
     let best: Chunk | undefined
-    for (const c of this.chunks) if (c.size >= size && (!best || c.size < best.size || (c.size === best.size && (c.region < best.region || (c.region === best.region && c.offset < best.offset))))) best = c
+    for (const c of this.chunks)
+      if (c.size >= size && (!best || c.size < best.size || (c.size === best.size && (c.region < best.region || (c.region === best.region && c.offset < best.offset))))) best = c
     return best
   }
 
