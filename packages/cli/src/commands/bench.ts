@@ -13,6 +13,7 @@ interface Flags {
   targets?: string
   option: Record<string, unknown>[]
   batch: string
+  microBatch?: string
   seq: string
   steps: string
   supervised: string
@@ -31,6 +32,7 @@ export const benchCommand: CommandMaker = () =>
     .option('--targets <names>', "modules, comma-separated (default: the architecture's)")
     .option('--option <key=value>', 'a further option of the method; may be given several times', optionPairs, [])
     .option('--batch <n>', 'examples per step', '4')
+    .option('--micro-batch <n>', 'examples run at a time, gradients added up (default: all of a step)')
     .option('--seq <n>', 'tokens per example', '128')
     .option('--steps <n>', 'steps to time', '8')
     .option('--supervised <share>', 'share of each sequence that is supervised', '1')
@@ -45,6 +47,7 @@ export const benchCommand: CommandMaker = () =>
         method: flags.method,
         methodOptions: { r: Number(flags.rank), ...(flags.targets ? { target_modules: flags.targets.split(',') } : {}), ...Object.assign({}, ...flags.option) },
         batch: Number(flags.batch),
+        microBatch: flags.microBatch ? Number(flags.microBatch) : undefined,
         sequence: Number(flags.seq),
         steps: Number(flags.steps),
         supervised: Number(flags.supervised),
@@ -58,7 +61,7 @@ export const benchCommand: CommandMaker = () =>
         [
           ['step, fastest', `${result.step_s_min.toFixed(3)} s`],
           ['step, median', `${result.step_s_median.toFixed(3)} s`],
-          ['peak memory', `${thousands(result.peak_mb)} MB`],
+          ['peak memory', `${thousands(result.peak_mb)} MB, predicted ${thousands(result.predicted_peak_mb)} MB`],
           ['trainable parameters', thousands(result.trainable)],
           ['compiling', `${result.compile_s.toFixed(1)} s`],
           ['loss', result.loss.toFixed(4)],

@@ -16,6 +16,8 @@ export interface BenchmarkOptions extends SessionOptions {
   method: string
   methodOptions: Record<string, unknown>
   batch: number
+  /** examples run at a time, their gradients added up before the update; all of them when left out */
+  microBatch?: number
   /** tokens per example */
   sequence: number
   steps: number
@@ -37,14 +39,14 @@ export interface BenchmarkResult {
 
 /** Times training steps of a language model on random tokens, the same batch each step. */
 export async function benchmark(path: string, registry: Registry, options: BenchmarkOptions): Promise<BenchmarkResult> {
-  const { batch, sequence, steps, supervised, quantize, memory, ...session } = options
+  const { batch, microBatch = batch, sequence, steps, supervised, quantize, memory, ...session } = options
   const started = performance.now()
   const model = Model.open(path, { architectures: registry.all('architecture'), task: 'causal-lm', quantize })
   const objective = registry.get('objective', 'causal-lm')
   const method = registry.get('method', options.method)
-  const rows = Math.round(batch * sequence * supervised)
+  const rows = Math.round(microBatch * sequence * supervised)
   const adapted = adaptForTraining(model, { method, config: methodOptions(method, known(method, options.methodOptions)), objective, labels: 0, rows, totalSteps: steps })
-  const examples = randomExamples(model, options)
+  const parts = inParts(randomExamples(model, options), microBatch)
   const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
   const stepper = await Stepper.open(adapted, adapted.variables.initial(0), {
     ...session,
@@ -52,9 +54,9 @@ export async function benchmark(path: string, registry: Registry, options: Bench
     objective,
     optimizer,
     clip: 0,
-    accumulate: false,
+    accumulate: parts.length > 1,
     memory,
-    sample: examples,
+    sample: parts[0],
     rows,
     pad: 0,
     seed: 0,
@@ -62,7 +64,7 @@ export async function benchmark(path: string, registry: Registry, options: Bench
   })
   const compile_s = (performance.now() - started) / 1000
   try {
-    const timed = await timeSteps(stepper, examples, steps)
+    const timed = await timeSteps(stepper, parts, steps)
     return {
       ...timed,
       peak_mb: Math.round(process.resourceUsage().maxRSS / 1024),
@@ -81,17 +83,20 @@ function known({ configSchema }: PeftMethod, options: Record<string, unknown>): 
   return Object.fromEntries(Object.entries(options).filter(([key]) => key in properties))
 }
 
-async function timeSteps(stepper: Stepper, examples: readonly Example[], steps: number) {
+async function timeSteps(stepper: Stepper, parts: readonly Example[][], steps: number) {
   const seconds: number[] = []
   let loss = Number.NaN
   for (let t = 1; t <= steps; t++) {
     const start = performance.now()
-    loss = (await stepper.step(t, 1e-4, [examples])).loss
+    loss = (await stepper.step(t, 1e-4, parts)).loss
     seconds.push((performance.now() - start) / 1000)
   }
   const sorted = seconds.sort((a, b) => a - b)
   return { step_s_min: sorted[0], step_s_median: sorted[Math.floor(steps / 2)], loss }
 }
+
+const inParts = (examples: readonly Example[], size: number): Example[][] =>
+  Array.from({ length: Math.ceil(examples.length / size) }, (_, k) => examples.slice(k * size, (k + 1) * size))
 
 function randomExamples(model: Model, { batch, sequence, supervised }: BenchmarkOptions): Example[] {
   const random = new Random(0, 'benchmark')
