@@ -1,6 +1,8 @@
 import { loadPlugins, Registry } from '@graft/core'
 import architectures from '@graft/architectures'
 import adalora from '@graft/adalora'
+import bullmq from '@graft/bullmq'
+import local from '@graft/compare'
 import ia3 from '@graft/ia3'
 import lora from '@graft/lora'
 import lycoris from '@graft/lycoris'
@@ -11,6 +13,7 @@ import prefixTuning from '@graft/prefix-tuning'
 import promptTuning from '@graft/prompt-tuning'
 import selective from '@graft/selective'
 import sparse from '@graft/sparse'
+import trackers from '@graft/trackers'
 import vera from '@graft/vera'
 import { Option } from 'commander'
 import { version } from './version.js'
@@ -24,7 +27,7 @@ export async function registryWith(plugins: string | undefined): Promise<Registr
   return registry
 }
 
-/** Architectures and methods that come with the command line, by the package they come from; all others are named in a config's plugins. */
+/** Architectures, methods, trackers and launchers that come with the command line, by the package they come from; all others are named in a config's plugins. */
 const builtins: Record<string, unknown> = {
   '@graft/architectures': architectures,
   '@graft/lora': lora,
@@ -39,6 +42,9 @@ const builtins: Record<string, unknown> = {
   '@graft/selective': selective,
   '@graft/sparse': sparse,
   '@graft/miss': miss,
+  '@graft/trackers': trackers,
+  '@graft/compare': local,
+  '@graft/bullmq': bullmq,
 }
 
 export function defaultRegistry(): Registry {

@@ -3,6 +3,7 @@ import { GraftError } from '@graft/core'
 import { benchCommand } from './commands/bench.js'
 import { chatCommand } from './commands/chat.js'
 import { combineCommand } from './commands/combine.js'
+import { compareCommand } from './commands/compare.js'
 import { convertCommand } from './commands/convert.js'
 import { doctorCommand } from './commands/doctor.js'
 import { estimateCommand } from './commands/estimate.js'
@@ -16,14 +17,16 @@ import { predictCommand } from './commands/predict.js'
 import { previewCommand } from './commands/preview.js'
 import { pullCommand } from './commands/pull.js'
 import { pushCommand } from './commands/push.js'
+import { runCommand } from './commands/run.js'
 import { trainCommand } from './commands/train.js'
 import { unmergeCommand } from './commands/unmerge.js'
 import { verifyCommand } from './commands/verify.js'
+import { workerCommand } from './commands/worker.js'
 import { version } from './version.js'
 
 const commands = [
-  trainCommand, previewCommand, estimateCommand, predictCommand, generateCommand, chatCommand, mergeCommand, unmergeCommand, combineCommand, convertCommand, exportCommand, pullCommand, pushCommand,
-  inspectCommand, methodsCommand, newCommand, verifyCommand, benchCommand, doctorCommand,
+  trainCommand, compareCommand, previewCommand, estimateCommand, predictCommand, generateCommand, chatCommand, mergeCommand, unmergeCommand, combineCommand, convertCommand, exportCommand, pullCommand, pushCommand,
+  inspectCommand, methodsCommand, newCommand, verifyCommand, benchCommand, doctorCommand, workerCommand,
 ] // biome-ignore format: a list
 
 /** Runs one command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
@@ -37,6 +40,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .exitOverride()
   let code = 0
   for (const command of commands) program.addCommand(command((c) => (code = c)).exitOverride())
+  program.addCommand(runCommand((c) => (code = c)).exitOverride(), { hidden: true })
   try {
     await program.parseAsync(argv)
     return code

@@ -2,6 +2,7 @@ import 'reflect-metadata'
 import { type DependencyContainer, container as root } from 'tsyringe'
 import type { Architecture } from './architecture/architecture.js'
 import { GraftError, suggestion } from './errors.js'
+import type { Launcher } from './launch/launcher.js'
 import type { PeftMethod } from './method/method.js'
 import { causalLm } from './objective/causal-lm.js'
 import { imageClassification, sequenceClassification } from './objective/classification.js'
@@ -12,16 +13,22 @@ import { regression } from './objective/regression.js'
 import { sentenceEmbedding } from './objective/sentence-embedding.js'
 import { sequenceToSequence } from './objective/sequence-to-sequence.js'
 import { tokenClassification } from './objective/token-classification.js'
+import type { Tracker } from './tracking/tracker.js'
 
 const objectives = [causalLm, sequenceClassification, imageClassification, regression, tokenClassification, sequenceToSequence, sentenceEmbedding]
 
 /** The kinds of plugin, each a token of the container. */
-const tokens = { method: Symbol('method'), objective: Symbol('objective'), metric: Symbol('metric'), architecture: Symbol('architecture') }
+const tokens = {
+  method: Symbol('method'), objective: Symbol('objective'), metric: Symbol('metric'), architecture: Symbol('architecture'),
+  tracker: Symbol('tracker'), launcher: Symbol('launcher'),
+} // biome-ignore format: a list
 interface Kinds {
   method: PeftMethod
   objective: Objective
   metric: Metric
   architecture: Architecture
+  tracker: Tracker
+  launcher: Launcher
 }
 export type Kind = keyof Kinds
 export type Plugin = Kinds[Kind]
@@ -42,7 +49,7 @@ const describe = (value: unknown): string =>
 const badPlugin = (origin: string, got: string) =>
   new GraftError(
     'BAD_PLUGIN',
-    `${origin} is not a plugin: its default export is ${got}; expected the result of definePeftMethod, defineObjective, defineMetric or defineArchitecture, or a list of them.`,
+    `${origin} is not a plugin: its default export is ${got}; expected the result of definePeftMethod, defineObjective, defineMetric, defineArchitecture, defineTracker or defineLauncher, or a list of them.`,
   )
 
 /** What is installed: methods and objectives by name. The only user of tsyringe. */

@@ -29,18 +29,20 @@ export interface OpenedAdapter {
 /**
  * Opens an adapter that Graft or HF PEFT wrote: a folder, or a repository's name. `model` says which base model it belongs to, a path or
  * a name; an adapter of Graft's knows its own, as does one whose base is named by its name on the Hub. A base that was quantised for
- * training is quantised again, unless its full precision is asked for.
+ * training is quantised again, unless its full precision is asked for. With `as`, the adapter is attached under another objective and without
+ * the head it was trained with.
  * Throws NO_ADAPTER, NO_BASE_MODEL, UNSUPPORTED_ADAPTER, and what pulling and opening the model throw.
  */
-export async function openAdapter(given: string, registry: Registry, model?: string, { fullPrecision = false }: { fullPrecision?: boolean } = {}): Promise<OpenedAdapter> {
+export async function openAdapter(given: string, registry: Registry, model?: string, { fullPrecision = false, as }: { fullPrecision?: boolean; as?: string } = {}): Promise<OpenedAdapter> {
   const folder = await resolveModel(given)
   const config = readAdapterConfig(folder)
   const manifest = hasManifest(folder) ? readManifest(folder) : undefined
   const method = methodFor(folder, config, registry)
   const path = model ? await resolveModel(model) : await baseOf(folder, config, manifest)
-  const objective = manifest ? registry.get('objective', manifest.objective) : objectiveFor(folder, config, registry, ownTask(path, registry))
-  const stored = readTensors(folder)
-  const classes = manifest ? outputs(objective, manifest.labels) : headOutputs(stored)
+  const trained = manifest ? registry.get('objective', manifest.objective) : objectiveFor(folder, config, registry, ownTask(path, registry))
+  const objective = as ? registry.get('objective', as) : trained
+  const stored = as ? withoutModules(readTensors(folder), trained.savedModules) : readTensors(folder)
+  const classes = as ? undefined : manifest ? outputs(objective, manifest.labels) : headOutputs(stored)
   const base = Model.open(path, { architectures: registry.all('architecture'), task: objective.task, labels: classes, quantize: fullPrecision ? null : manifest?.quantize })
   if (manifest?.base && manifest.base !== baseFingerprint(base))
     throw new GraftError(
@@ -48,7 +50,8 @@ export async function openAdapter(given: string, registry: Registry, model?: str
       `${folder}: the adapter was trained on ${manifest.model}, whose weights differ from those of ${base.file}. Give the model it was trained on.`,
     )
   const labels = manifest?.labels ?? (objective.classifies ? labelsOf(stored, base) : [])
-  const options = { ...supportedOptions(method, config), modules_to_save: config.modules_to_save ?? null }
+  const saved = config.modules_to_save as readonly string[] | null | undefined
+  const options = { ...supportedOptions(method, config), modules_to_save: (as ? saved?.filter((name) => !trained.savedModules.includes(name)) : saved) ?? null }
   return {
     folder,
     model: base,
@@ -58,6 +61,8 @@ export async function openAdapter(given: string, registry: Registry, model?: str
     columns: manifest?.columns ?? {},
   }
 }
+const withoutModules = (tensors: ReadonlyMap<string, StoredTensor>, names: readonly string[]): Map<string, StoredTensor> =>
+  new Map([...tensors].filter(([key]) => !key.split('.').some((part) => names.includes(part))))
 /** How many classes the head that a file holds tells apart. */
 function headOutputs(tensors: ReadonlyMap<string, StoredTensor>): number | undefined {
   const heads = ['score', 'classifier', 'classifier.out_proj'].map((name) => tensors.get(moduleKey(`${name}.weight`)))

@@ -82,7 +82,7 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
   const param: AttachContext['param'] = virtualTokens.count > 0 ? (name, wanted) => variables.param(name, { key: `${promptPrefix}${name}`, ...wanted }) : variables.param
   trainBeside(options, { model, param })
   const objective = options.objective.build({ model, g, param, labels: options.labels, rows: options.rows })
-  if (variables.total === 0) throw new GraftError('NOTHING_TO_TRAIN', 'The method declared no trainable parameters: check target_modules and the rank.')
+  if (options.training && variables.total === 0) throw new GraftError('NOTHING_TO_TRAIN', 'The method declared no trainable parameters: check target_modules and the rank.')
   variables.close()
   state?.close()
   return { model, variables, own, state, buffers, objective, adapter, dropoutSeed: dropout?.seed, virtualTokens }

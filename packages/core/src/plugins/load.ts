@@ -16,8 +16,11 @@ export async function loadPlugins(names: readonly string[], folder: string, regi
   }
 }
 
+/** The file that a plugin's name means for a config in this folder. Throws PLUGIN_NOT_FOUND. */
+export const findPlugin = (name: string, folder: string): Entry => (isPath(name) ? fileAt(resolve(folder, name), name) : packageEntry(name, folder))
+
 async function importPlugin(name: string, folder: string): Promise<{ exported: unknown; version: string }> {
-  const { file, version } = isPath(name) ? fileAt(resolve(folder, name), name) : packageEntry(name, folder)
+  const { file, version } = findPlugin(name, folder)
   try {
     const module: { default?: unknown } = await import(pathToFileURL(file).href)
     return { exported: module.default, version }

@@ -1,17 +1,16 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { LineCounter, isMap, isNode, isScalar, parse, parseDocument, type Document } from 'yaml'
 import type { Registry } from '../container.js'
-import { GraftError } from '../errors.js'
 import { loadPlugins } from '../plugins/load.js'
 import { type PullOptions, resolveModel } from '../hub/pull.js'
 import type { PeftMethod } from '../method/method.js'
-import { type Complaint, validate } from '../method/options.js'
 import { type Quantisation, quantisations } from '../model/quantise.js'
 import { type MemoryMode, memoryModes } from '@graft/onnx'
 import type { OptimizerOptions } from '../optimizer/optimizer.js'
 import type { ScheduleOptions } from '../optimizer/schedule.js'
 import { type Device, devices } from '../runtime/session.js'
+import type { ChosenTracker } from '../tracking/follow.js'
+import { ConfigSource } from './config-source.js'
 
 export interface TrainingOptions extends ScheduleOptions, Omit<OptimizerOptions, 'name'> {
   epochs: number
@@ -57,7 +56,11 @@ export interface TrainConfig {
   quantize: Quantisation | null
   /** what the backward pass keeps: everything, what is dear to compute again, little */
   memory: MemoryMode
+  /** who is told how the run goes, beside its log */
+  trackers: readonly ChosenTracker[]
 }
+/** A plugin by its name, or with its options beside the name. */
+export type PluginEntry = string | ({ name: string } & Record<string, unknown>)
 
 const text = { type: 'string', minLength: 1 } as const
 const nullable = (schema: object) => ({ anyOf: [schema, { type: 'null' }], default: null })
@@ -65,11 +68,14 @@ const count = { type: 'integer', minimum: 1 } as const
 const share = { type: 'number', minimum: 0, exclusiveMaximum: 1 } as const
 const object = (properties: object, required: string[] = []) => ({ type: 'object', additionalProperties: false, properties, required, default: {} })
 
+/** A name, or an object with a name and options that the plugin itself checks. */
+export const pluginEntry = { anyOf: [text, { type: 'object', properties: { name: text }, required: ['name'] }] }
+
 export const configSchema = object(
   {
     model: text,
     plugins: { type: 'array', items: text, default: [] },
-    method: { anyOf: [text, { type: 'object', properties: { name: text }, required: ['name'] }] },
+    method: pluginEntry,
     objective: nullable(text),
     metric: nullable(text),
     data: object(
@@ -108,6 +114,7 @@ export const configSchema = object(
     threads: nullable(count),
     quantize: { enum: [...quantisations, null], default: null },
     memory: { enum: [...memoryModes], default: 'balanced' },
+    trackers: { type: 'array', items: pluginEntry, default: [] },
   },
   ['model', 'method', 'data'],
 )
@@ -115,73 +122,39 @@ export const configSchema = object(
 /** Reads a YAML training config and imports the plugins it names; `overrides` are key=value pairs with dotted keys.
  *  Throws CONFIG_NOT_FOUND, BAD_YAML or BAD_CONFIG with file, line and column of each fault, and what loading plugins throws. */
 export async function loadConfig(path: string, registry: Registry, overrides: readonly string[] = [], hub: PullOptions = {}): Promise<TrainConfig> {
-  if (!existsSync(path)) throw new GraftError('CONFIG_NOT_FOUND', `${path}: no such config file.`)
-  const source = new Source(path)
+  const source = new ConfigSource(path)
   for (const override of overrides) source.override(override)
   const raw = source.check<RawConfig>(configSchema, source.document.toJS() ?? {}, [])
   await loadPlugins(raw.plugins, dirname(path), registry)
-  const { name, ...given } = typeof raw.method === 'string' ? { name: raw.method } : raw.method
+  const trackers = raw.trackers.map((entry, i) => trackerAt(source, registry, entry, ['trackers', `${i}`]))
+  return { ...(await located(raw, path, hub)), ...methodAt(source, registry, raw.method, ['method']), trackers }
+}
+/** A training config as it is written. */
+export type RawConfig = Omit<TrainConfig, 'method' | 'methodOptions' | 'trackers'> & { method: PluginEntry; trackers: readonly PluginEntry[] }
+
+const nameAndOptions = (entry: PluginEntry) => (typeof entry === 'string' ? { name: entry } : entry)
+
+/** A method that a config names at `keys`, its options checked. Throws UNKNOWN_PLUGIN, BAD_CONFIG. */
+export function methodAt(source: ConfigSource, registry: Registry, entry: PluginEntry, keys: readonly string[]): Pick<TrainConfig, 'method' | 'methodOptions'> {
+  const { name, ...given } = nameAndOptions(entry)
   const method = registry.get('method', name)
-  const methodOptions = source.check<Record<string, unknown>>(method.configSchema, given, ['method'])
+  return { method, methodOptions: source.check<Record<string, unknown>>(method.configSchema, given, keys) }
+}
+
+function trackerAt(source: ConfigSource, registry: Registry, entry: PluginEntry, keys: readonly string[]): ChosenTracker {
+  const { name, ...given } = nameAndOptions(entry)
+  const tracker = registry.get('tracker', name)
+  return { tracker, options: source.check<Record<string, unknown>>(tracker.configSchema, given, keys) }
+}
+
+/** The same with absolute paths, which a config gives relative to its own file, and with a model that is here. */
+export async function located<C extends Pick<TrainConfig, 'model' | 'output' | 'data'>>(raw: C, path: string, hub: PullOptions = {}): Promise<C> {
   const near = (p: string) => resolve(dirname(path), p)
   const { data } = raw
   return {
     ...raw,
-    method,
-    methodOptions,
     model: existsSync(near(raw.model)) ? near(raw.model) : await resolveModel(raw.model, hub),
     output: near(raw.output),
     data: { ...data, train: near(data.train), validation: typeof data.validation === 'string' ? near(data.validation) : data.validation, test: data.test && near(data.test) },
-  }
-}
-type RawConfig = Omit<TrainConfig, 'method' | 'methodOptions'> & { method: string | { name: string } }
-
-/** A YAML file that knows where each of its keys stands. */
-class Source {
-  readonly document: Document
-  private readonly lines = new LineCounter()
-  private readonly overridden = new Map<string, string>()
-
-  constructor(private readonly path: string) {
-    this.document = parseDocument(readFileSync(path, 'utf8'), { lineCounter: this.lines })
-    const [error] = this.document.errors
-    if (error) throw new GraftError('BAD_YAML', `${path}: ${error.message}`)
-  }
-
-  override(text: string): void {
-    const [, key, value] = text.match(/^([\w.-]+)=(.*)$/s) ?? []
-    if (!key) throw new GraftError('BAD_OVERRIDE', `Override "${text}" is not key=value, as in training.epochs=5.`)
-    const path = key.split('.')
-    const parent = path.slice(0, -1)
-    if (parent.length > 0 && isScalar(this.document.getIn(parent, true))) this.document.setIn(parent, this.document.createNode({ name: this.document.getIn(parent) }))
-    this.document.setIn(path, parse(value))
-    this.overridden.set(key, text)
-  }
-
-  check<T>(schema: object, value: unknown, prefix: readonly string[]): T {
-    const result = validate<T>(schema, value)
-    if ('value' in result) return result.value
-    const faults = result.complaints.map((c) => `${this.position([...prefix, ...c.path], c)} ${[...prefix, ...c.path].join('.') || 'the config'}: ${c.message}.`)
-    throw new GraftError('BAD_CONFIG', [...new Set(faults)].slice(0, 5).join('\n'))
-  }
-
-  private position(path: readonly string[], { key }: Complaint): string {
-    const override = this.overridden.get(path.join('.'))
-    if (override) return `override ${override}:`
-    const offset = (key ? this.keyOffset(path) : undefined) ?? this.valueOffset(path)
-    const { line, col } = this.lines.linePos(offset)
-    return `${this.path}:${line}:${col}:`
-  }
-  private valueOffset(path: readonly string[]): number {
-    for (let depth = path.length; depth >= 0; depth--) {
-      const node = depth === 0 ? this.document.contents : this.document.getIn(path.slice(0, depth), true)
-      if (isNode(node) && node.range) return node.range[0]
-    }
-    return 0
-  }
-  private keyOffset(path: readonly string[]): number | undefined {
-    const parent = path.length > 1 ? this.document.getIn(path.slice(0, -1), true) : this.document.contents
-    const pair = isMap(parent) ? parent.items.find((p) => isScalar(p.key) && p.key.value === path.at(-1)) : undefined
-    return isScalar(pair?.key) ? pair.key.range?.[0] : undefined
   }
 }

@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { saveAdapter } from '../adapter/files.js'
 import { savedForm } from '../adapter/saved.js'
 import { baseFingerprint, writeManifest } from '../adapter/manifest.js'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
+import type { Prediction } from '../compile/predict.js'
 import type { Registry } from '../container.js'
 import { EpochBatches } from '../data/batches.js'
 import { type Dataset, take } from '../data/dataset.js'
@@ -12,6 +14,7 @@ import { hubName } from '../hub/card.js'
 import type { Example } from '../objective/objective.js'
 import { learningRate } from '../optimizer/schedule.js'
 import { type Checkpoint, loadCheckpoint, type Progress, saveCheckpoint } from './checkpoint.js'
+import { Followers } from '../tracking/follow.js'
 import type { TrainConfig } from './config.js'
 import { type Evaluation, Evaluator } from './evaluator.js'
 import { RunLog } from './log.js'
@@ -24,7 +27,7 @@ export type Phase = 'before' | 'during' | 'after'
 
 /** What a run tells while it goes on. All optional. */
 export interface TrainHooks {
-  onStart?(info: { prepared: Prepared; trainable: number; resumedAt: number; compileSeconds: number }): void
+  onStart?(info: { prepared: Prepared; trainable: number; resumedAt: number; compileSeconds: number; prediction: Prediction }): void
   onStep?(info: StepResult & { ranks?: Record<string, number>; step: number; total: number; learningRate: number; seconds: number }): void
   onEvaluation?(info: { values: Evaluation; phase: Phase; step: number; part: string; improved: boolean }): void
   /** examples evaluated so far, when an evaluation takes long */
@@ -51,10 +54,13 @@ export async function train(config: TrainConfig, registry: Registry, hooks: Trai
   try {
     claimOutput(config, flags)
     const trainer = await Trainer.open(config, prepared, hooks, flags)
+    let status: 'finished' | 'stopped' | 'failed' = 'failed'
     try {
-      return await trainer.run()
+      const result = await trainer.run()
+      status = result.finished ? 'finished' : 'stopped'
+      return result
     } finally {
-      await trainer.close()
+      await trainer.close(status)
     }
   } finally {
     prepared.close()
@@ -83,6 +89,7 @@ class Trainer {
     private readonly adapted: Adapted,
     private readonly stepper: Stepper,
     private readonly evaluator: Evaluator,
+    private followers?: Followers,
   ) {
     this.log = new RunLog(join(config.output, 'log.jsonl'))
   }
@@ -103,9 +110,10 @@ class Trainer {
     })
     const trainer = new Trainer(config, prepared, hooks, options, adapted, stepper, evaluator)
     if (resumed) trainer.restore(resumed)
+    await trainer.follow()
     for (const notice of adapted.model.notices) hooks.onNotice?.(notice)
     const compileSeconds = (performance.now() - started) / 1000
-    hooks.onStart?.({ prepared, trainable: adapted.variables.total, resumedAt: trainer.progress.step, compileSeconds })
+    hooks.onStart?.({ prepared, trainable: adapted.variables.total, resumedAt: trainer.progress.step, compileSeconds, prediction: stepper.prediction })
     return trainer
   }
 
@@ -124,8 +132,17 @@ class Trainer {
     return this.finish(before)
   }
 
-  async close(): Promise<void> {
+  private async follow(): Promise<void> {
+    try {
+      this.followers = await Followers.open(this.config, this.progress.step, (text) => this.hooks.onNotice?.(text))
+    } catch (error) {
+      await this.close('failed')
+      throw error
+    }
+  }
+  async close(status: 'finished' | 'stopped' | 'failed'): Promise<void> {
     await Promise.all([this.stepper.close(), this.evaluator.close()])
+    await this.followers?.finish(status)
   }
 
   private async step(t: number): Promise<void> {
@@ -133,7 +150,8 @@ class Trainer {
     const { totalSteps, stepsPerEpoch } = this.prepared
     const { training } = this.config
     const rate = learningRate(training, t, totalSteps)
-    const result = await this.stepper.step(t, rate, await this.batches(t))
+    const batches = await this.batches(t)
+    const result = await this.stepper.step(t, rate, batches)
     this.progress.step = t
     const seconds = (performance.now() - started) / 1000
     const ranks = this.ranks()
@@ -145,9 +163,11 @@ class Trainer {
       gradient_norm: result.gradientNorm,
       learning_rate: rate,
       tokens: result.tokens,
+      batch: digestOf(batches),
       seconds,
       memory_mb: Math.round(process.memoryUsage.rss() / 2 ** 20),
     })
+    this.followers?.scalars(t, 'train', { loss: result.loss, penalty: result.penalty, gradient_norm: result.gradientNorm, learning_rate: rate, tokens_per_second: result.tokens / seconds })
     this.hooks.onStep?.({ ...result, ranks, step: t, total: totalSteps, learningRate: rate, seconds })
     if (t % (training.eval_every ?? stepsPerEpoch) === 0 || t === totalSteps) await this.validate()
     if (t % training.save_every === 0) this.save('last')
@@ -201,6 +221,7 @@ class Trainer {
   }
   private report(phase: Phase, part: string, found: Evaluation, improved: boolean): void {
     this.log.write({ step: this.progress.step, phase, part, ...found })
+    this.followers?.scalars(this.progress.step, phase === 'during' ? part : `${part} ${phase}`, found)
     this.hooks.onEvaluation?.({ values: found, phase, step: this.progress.step, part, improved })
   }
 
@@ -243,3 +264,10 @@ class Trainer {
 }
 
 const checkpointFile = ({ output }: TrainConfig, name: 'last' | 'best'): string => join(output, 'checkpoints', `${name}.safetensors`)
+
+/** Tells batches apart in the log: methods that are compared must see the same. */
+const digestOf = (batches: readonly (readonly Example[])[]): string =>
+  createHash('sha256')
+    .update(JSON.stringify(batches.map((batch) => batch.map(({ ids, label, tokenLabels, image }) => [ids, label, tokenLabels, image?.file]))))
+    .digest('hex')
+    .slice(0, 12)

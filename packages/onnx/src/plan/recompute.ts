@@ -10,7 +10,7 @@ export const memoryModes = ['fast', 'balanced', 'low'] as const
 export type MemoryMode = (typeof memoryModes)[number]
 
 /** Share of a step's work that `balanced` may add by repeating whole blocks. */
-const extraShare = 0.03
+const extraShare = 0.05
 /** Work per byte of the output above which `balanced` keeps a value: scores of attention stay below, linear layers don't. */
 const cheapFlopsPerByte = 64
 

@@ -1,0 +1,105 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { defineLauncher, type Job, type JobProgress, type LaunchContext } from '@graft/core'
+import { Queue, QueueEvents } from 'bullmq'
+import { connect } from './connection.js'
+
+/** The file by which a run says that it is over. */
+export const resultName = 'result.json'
+
+export interface QueueOptions {
+  url: string
+  queue: string
+  /** times that a run whose process broke is tried */
+  attempts: number
+}
+/** milliseconds between looks at the shared folder */
+const looking = 1000
+
+/** Runs as jobs on BullMQ, over Redis or Valkey: `graft worker --queue URL` on each machine does them. The output folder must be shared. */
+export const launcher = defineLauncher<QueueOptions>({
+  name: 'bullmq',
+  summary: 'runs as jobs on BullMQ over Redis or Valkey, done by graft worker on any machine that shares the output folder',
+  configSchema: {
+    type: 'object',
+    additionalProperties: false,
+    properties: { url: { type: 'string', pattern: '^rediss?://' }, queue: { type: 'string', default: 'graft', pattern: '^[^:]+$' }, attempts: { type: 'integer', minimum: 1, default: 3 } },
+    required: ['url'],
+  },
+  async launch(jobs, options, context) {
+    const connection = await connect(options.url, context.onNotice)
+    const queue = new Queue<Job>(options.queue, { connection })
+    const events = new QueueEvents(options.queue, { connection: connection.duplicate() })
+    queue.on('error', () => {})
+    events.on('error', () => {})
+    const byId = new Map(jobs.map((job) => [job.id, job]))
+    events.on('progress', ({ jobId, data }) => {
+      const job = byId.get(jobId)
+      if (job) context.onProgress(job, data as unknown as JobProgress)
+    })
+    try {
+      await new Watch(queue, options, context).until(jobs)
+    } finally {
+      await Promise.race([Promise.all([events.close(), queue.close()]), sleep(2000)])
+      connection.disconnect()
+    }
+  },
+})
+
+/** Follows jobs by what they leave in the shared folder: that outlives any queue. What the queue has forgotten is put into it again. */
+class Watch {
+  private readonly open = new Map<string, Job>()
+
+  constructor(
+    private readonly queue: Queue<Job>,
+    private readonly options: QueueOptions,
+    private readonly context: LaunchContext,
+  ) {}
+
+  async until(jobs: readonly Job[]): Promise<void> {
+    for (const job of jobs) this.open.set(job.id, job)
+    for (const job of jobs) await this.patiently(() => this.submit(job, true))
+    while (this.open.size > 0 && !this.context.signal.aborted) {
+      for (const job of [...this.open.values()]) await this.look(job)
+      await sleep(looking, undefined, { signal: this.context.signal }).catch(() => {})
+    }
+    if (this.context.signal.aborted) await this.takeBack()
+  }
+
+  /** What an earlier comparison left under the same id is over: it has no result, or it would not be asked for. */
+  private async submit(job: Job, fresh: boolean): Promise<void> {
+    if (fresh) {
+      const left = await this.queue.getJob(job.id)
+      if (left && ((await left.isCompleted()) || (await left.isFailed()))) await left.remove()
+    }
+    const backoff = { type: 'exponential', delay: 1000 }
+    await this.queue.add('run', job, { jobId: job.id, attempts: this.options.attempts, backoff, removeOnComplete: 10_000, removeOnFail: 10_000 })
+  }
+
+  private async look(job: Job): Promise<void> {
+    if (existsSync(join(job.folder, resultName))) return this.end(job, { ok: true })
+    const queued = await this.patiently(() => this.queue.getJob(job.id))
+    if (queued === away) return
+    if (!queued) return void (await this.patiently(() => this.submit(job, false)))
+    const state = await this.patiently(() => queued.getState())
+    if (state === 'failed') this.end(job, { ok: false, reason: queued.failedReason })
+    if (state === 'completed' && !existsSync(join(job.folder, resultName)))
+      this.end(job, { ok: false, reason: `a worker says it is done, but ${job.folder} holds no result: is the folder shared between the machines?` })
+  }
+  private end(job: Job, end: { ok: boolean; reason?: string }): void {
+    this.open.delete(job.id)
+    this.context.onEnd(job, end)
+  }
+
+  /** Jobs that no worker has begun leave the queue; those in hand go on and are found when the comparison is continued. */
+  private async takeBack(): Promise<void> {
+    for (const { id } of this.open.values()) await Promise.race([this.queue.remove(id).catch(() => 0), sleep(500)])
+  }
+
+  /** A Redis that is away makes a question wait; one that takes too long is asked again at the next look. */
+  private patiently<T>(ask: () => Promise<T>): Promise<T | typeof away> {
+    return Promise.race([ask().catch((): typeof away => away), sleep(10_000, away)])
+  }
+}
+const away = Symbol('away')

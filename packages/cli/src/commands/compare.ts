@@ -1,0 +1,134 @@
+import { resolve } from 'node:path'
+import { Command } from 'commander'
+import { MultiBar, Presets, type SingleBar } from 'cli-progress'
+import {
+  columnsOf, compare, type Comparison, type CompareHooks, isBest, loadComparison, Results, resultsFile, type RunSpec, summarise, type Summary, withinNoise, writeReport,
+} from '@graft/compare' // biome-ignore format: a list
+import { defaultRegistry } from '../builtins.js'
+import { type CommandMaker, examples } from '../command.js'
+import { duration, note, printJson, printLine, printTable } from '../output.js'
+import { pulling } from '../progress.js'
+import { version } from '../version.js'
+
+interface Flags {
+  reportOnly?: boolean
+  json?: boolean
+}
+
+export const compareCommand: CommandMaker = (exit) =>
+  new Command('compare')
+    .description('train a model by several methods under the same conditions, and report which is best at what')
+    .argument('<config>', 'YAML file: a training config without a method, and compare: { methods: […] }')
+    .argument('[overrides...]', 'key=value pairs that replace keys of the config')
+    .option('--report-only', 'write the report anew from the results that are there')
+    .option('--json', 'print events as JSON Lines, the summary last')
+    .addHelpText('after', examples('graft compare compare.yaml', 'graft compare compare.yaml compare.seeds=5 training.epochs=2', 'graft compare compare.yaml compare.launcher="{name: bullmq, url: redis://queue:6379}"', 'graft compare compare.yaml --report-only'))
+    .action(async (path: string, overrides: string[], flags: Flags) => {
+      const registry = defaultRegistry()
+      const comparison = await loadComparison(path, registry, overrides, pulling())
+      const controller = new AbortController()
+      const progress = flags.json ? undefined : new RunBars()
+      const interrupt = () => {
+        if (controller.signal.aborted) process.exit(130)
+        note('Stopping; each run keeps a checkpoint. Press Ctrl-C again to stop at once.')
+        controller.abort()
+      }
+      process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
+      try {
+        const hooks: CompareHooks = { ...(progress?.hooks ?? jsonHooks), signal: controller.signal }
+        const results = flags.reportOnly ? new Results(resultsFile(comparison)) : await compare(comparison, registry, resolve(process.argv[1]), hooks)
+        progress?.stop()
+        if (controller.signal.aborted) {
+          note(`Stopped. Continue with: graft compare ${path}`)
+          return exit(130)
+        }
+        const summary = summarise(comparison, results, registry, version)
+        const page = await writeReport(summary, comparison.shared.output)
+        if (flags.json) printJson({ event: 'end', report: page, ...summary, runs: undefined })
+        else show(summary, page, comparison)
+        if (summary.rows.some((r) => r.failures.length > 0)) exit(1)
+      } finally {
+        progress?.stop()
+        process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+      }
+    })
+
+const jsonHooks: Omit<CompareHooks, 'signal'> = {
+  onStart: (info) => printJson({ event: 'start', ...info }),
+  onChecked: (label, predicted_bytes) => printJson({ event: 'checked', label, predicted_bytes }),
+  onProgress: ({ id }, progress) => printJson({ event: 'progress', id, ...progress }),
+  onResult: (_, result) => printJson({ event: 'result', ...result, curve: undefined, answers: undefined, ranks: undefined, validation: undefined }),
+  onNotice: (text) => printJson({ event: 'notice', text }),
+}
+
+/** A line for the whole, and one for each run under way; in a pipe, a line when a run ends. */
+class RunBars {
+  private readonly bars = process.stderr.isTTY ? new MultiBar({ stream: process.stderr, format: '{bar} {text}', barsize: 18, hideCursor: true, gracefulExit: false }, Presets.shades_classic) : undefined
+  private readonly byRun = new Map<string, SingleBar>()
+  private readonly started = new Map<string, number>()
+  private readonly begun = performance.now()
+  private total = 0
+  private done = 0
+  private first = 0
+  private spoken = performance.now()
+
+  readonly hooks: Omit<CompareHooks, 'signal'> = {
+    onStart: ({ total, done }) => {
+      ;[this.total, this.done, this.first] = [total, done, done]
+      this.say(`${total} runs, ${done} of them done already`)
+    },
+    onChecked: (label, bytes) => this.say(`checked ${label}${bytes > 0 ? `: ${Math.round(bytes / 1e6)} MB predicted` : ''}`),
+    onProgress: (spec, { step, total, loss }) => this.progress(spec, step, total, loss),
+    onResult: (spec, { status, reason }) => this.result(spec, status === 'done' ? 'done' : `failed: ${reason}`),
+    onNotice: (text) => this.say(text),
+  }
+
+  private progress(spec: RunSpec, step: number, total: number, loss: number): void {
+    const began = this.started.get(spec.id) ?? performance.now()
+    this.started.set(spec.id, began)
+    const left = ((performance.now() - began) / 1000 / Math.max(1, step)) * (total - step)
+    const text = `${nameOf(spec)} · step ${step}/${total} · loss ${loss.toFixed(4)} · ${duration(left)} left · run ${this.done + 1}/${this.total}`
+    if (this.bars) {
+      const bar = this.byRun.get(spec.id) ?? this.bars.create(total, step, { text })
+      this.byRun.set(spec.id, bar)
+      bar.update(step, { text })
+    } else if (performance.now() - this.spoken > 10_000) this.say(text)
+  }
+  private result(spec: RunSpec, how: string): void {
+    this.done++
+    const bar = this.byRun.get(spec.id)
+    if (bar) this.bars?.remove(bar)
+    this.byRun.delete(spec.id)
+    const left = ((performance.now() - this.begun) / 1000 / Math.max(1, this.done - this.first)) * (this.total - this.done)
+    this.say(`${this.done}/${this.total} ${nameOf(spec)} ${how}${this.done < this.total ? ` · about ${duration(left)} left` : ''}`)
+  }
+  private say(text: string): void {
+    this.spoken = performance.now()
+    if (this.bars) this.bars.log(`${text}\n`)
+    else note(text)
+  }
+  stop(): void {
+    this.bars?.stop()
+  }
+}
+const nameOf = ({ label, learning_rate, seed }: RunSpec): string => `${label} (rate ${learning_rate}, seed ${seed})`
+
+/** The table's columns that fit a terminal; all of them stand in the report. */
+const onScreen = new Set(['exact_match', 'forgetting', 'trainable', 'adapter_mb', 'peak_mb', 'step_s', 'train_s'])
+
+function show(summary: Summary, page: string, { path }: Comparison): void {
+  const columns = columnsOf(summary).filter((c, i) => i === 0 || onScreen.has(c.key))
+  printLine()
+  printTable(
+    ['method', ...columns.map((c) => c.title)],
+    summary.rows.map((row) => [row.label, ...columns.map((c) => `${c.text(row)}${isBest(c, row, summary.rows) ? ' *' : ''}`)]),
+    ['left', ...columns.map(() => 'right' as const)],
+  )
+  printLine(`* best of its column. ${summary.seeds.length > 1 ? `± is the 95 % interval over ${summary.seeds.length} seeds.` : 'One seed: no interval.'}`)
+  for (const line of withinNoise(summary)) printLine(`  ${line}`)
+  for (const { label, failures } of summary.rows) for (const why of failures) printLine(`  ${label} failed: ${why}`)
+  if (summary.picks.length > 0) printLine()
+  for (const { priority, label, why } of summary.picks) printLine(`For ${priority}: ${label} (${why}).`)
+  if (summary.missing > 0) printLine(`\n${summary.missing} runs have no result yet: graft compare ${path}`)
+  printLine(`\nReport   ${page}`)
+}

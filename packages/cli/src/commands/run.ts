@@ -1,0 +1,20 @@
+import { Command } from 'commander'
+import { performRun } from '@graft/compare'
+import { defaultRegistry } from '../builtins.js'
+import type { CommandMaker } from '../command.js'
+
+/** One run of a comparison in a process of its own; started by launchers. It ends when who started it is gone. */
+export const runCommand: CommandMaker = (exit) =>
+  new Command('run')
+    .description('do one run of a comparison, from its folder (what launchers start)')
+    .argument('<folder>', 'a folder with run.json and config.json')
+    .action(async (folder: string) => {
+      const controller = new AbortController()
+      process.once('SIGTERM', () => controller.abort())
+      // Ctrl-C reaches the whole process group; the one that started this run says when to stop.
+      process.on('SIGINT', () => {})
+      process.once('disconnect', () => process.exit(1))
+      const result = await performRun(folder, defaultRegistry(), { onProgress: (progress) => process.send?.(progress), signal: controller.signal })
+      if (!result) exit(130)
+      if (process.connected) process.disconnect()
+    })

@@ -1,0 +1,42 @@
+import { resolve } from 'node:path'
+import { Command } from 'commander'
+import { work } from '@graft/bullmq'
+import { execute } from '@graft/compare'
+import { type CommandMaker, examples } from '../command.js'
+import { note } from '../output.js'
+
+interface Flags {
+  queue: string
+  name: string
+  concurrency: string
+  patience: string
+}
+
+export const workerCommand: CommandMaker = () =>
+  new Command('worker')
+    .description('do runs of comparisons that a queue holds, on a machine that shares their folder')
+    .requiredOption('--queue <url>', 'Redis or Valkey, redis://host:6379')
+    .option('--name <queue>', "the queue's name", 'graft')
+    .option('--concurrency <n>', 'runs side by side', '1')
+    .option('--patience <seconds>', "without a sign of life for so long, a worker's run is taken over by another", '30')
+    .addHelpText('after', examples('graft worker --queue redis://queue:6379', 'graft worker --queue redis://:secret@queue:6379 --concurrency 4'))
+    .action(async ({ queue, name, concurrency, patience }: Flags) => {
+      const controller = new AbortController()
+      const stop = () => {
+        if (controller.signal.aborted) process.exit(130)
+        note('Stopping; runs in hand keep their checkpoint and go back to the queue.')
+        controller.abort()
+      }
+      process.on('SIGINT', stop).on('SIGTERM', stop)
+      const program = resolve(process.argv[1])
+      note(`Waiting for runs on ${name}. Ctrl-C stops.`)
+      await work({
+        url: queue,
+        queue: name,
+        concurrency: Number(concurrency),
+        patience: Number(patience),
+        execute: (job, signal, onProgress) => execute(program, job, signal, onProgress),
+        onNotice: (text) => note(`${new Date().toISOString()} ${text}`),
+        signal: controller.signal,
+      })
+    })

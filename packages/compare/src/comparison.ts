@@ -1,0 +1,187 @@
+import { createHash } from 'node:crypto'
+import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import {
+  ConfigSource,
+  configSchema,
+  findPlugin,
+  GraftError,
+  type Launcher,
+  loadPlugins,
+  located,
+  methodAt,
+  pluginEntry,
+  type PluginEntry,
+  type PullOptions,
+  type RawConfig,
+  type Registry,
+} from '@graft/core'
+import { untouched } from './untouched.js'
+
+/** One row to be: a method with its options, under a label of its own. */
+export interface Entry {
+  label: string
+  method: string
+  /** the method's options as they were given */
+  options: Record<string, unknown>
+  /** learning rates to try */
+  rates: readonly number[]
+}
+/** What every run of a comparison may take; the training config's own epochs where left out. */
+export interface Budget {
+  steps?: number
+  /** tokens seen, padding not counted */
+  tokens?: number
+  /** minutes of training, evaluations not counted */
+  minutes?: number
+}
+/** One run: an entry at one learning rate and seed. */
+export interface RunSpec {
+  id: string
+  label: string
+  seed: number
+  learning_rate: number
+  budget: Budget
+  /** a text whose loss before and after tells what was forgotten */
+  forgetting: { file: string; examples: number } | null
+  /** how many test examples to show answers to */
+  samples: number
+  /** a training config, paths absolute */
+  config: RawConfig
+}
+export interface Comparison {
+  /** what was asked for */
+  path: string
+  /** the training config that all runs share */
+  shared: Omit<RawConfig, 'method'>
+  entries: readonly Entry[]
+  seeds: readonly number[]
+  runs: readonly RunSpec[]
+  launcher: Launcher
+  launcherOptions: Record<string, unknown>
+}
+
+interface Raw extends Omit<RawConfig, 'method'> {
+  compare: {
+    methods: readonly (string | ({ name: string; label?: string; learning_rate?: number } & Record<string, unknown>))[]
+    seeds: number | readonly number[]
+    learning_rates: 'preset' | readonly number[]
+    budget: Budget | null
+    exclude: readonly string[]
+    forgetting: string | null
+    forgetting_examples: number
+    samples: number
+    launcher: PluginEntry
+  }
+}
+
+const count = { type: 'integer', minimum: 1 } as const
+const rate = { type: 'number', exclusiveMinimum: 0 } as const
+const budget = { type: 'object', additionalProperties: false, properties: { steps: count, tokens: count, minutes: rate }, minProperties: 1, maxProperties: 1 }
+const methodEntry = { anyOf: [{ type: 'string' }, { type: 'object', properties: { name: { type: 'string' }, label: { type: 'string', minLength: 1 }, learning_rate: rate }, required: ['name'] }] }
+const compareKeys = {
+  methods: { type: 'array', items: methodEntry, minItems: 1 },
+  seeds: { anyOf: [count, { type: 'array', items: { type: 'integer' }, minItems: 1, uniqueItems: true }], default: 3 },
+  learning_rates: { anyOf: [{ const: 'preset' }, { type: 'array', items: rate, minItems: 1, uniqueItems: true }], default: 'preset' },
+  budget: { anyOf: [budget, { type: 'null' }], default: null },
+  exclude: { type: 'array', items: { enum: ['base', 'full'] }, default: [] },
+  forgetting: { anyOf: [{ type: 'string' }, { type: 'null' }], default: null },
+  forgetting_examples: { ...count, default: 200 },
+  samples: { type: 'integer', minimum: 0, default: 8 },
+  launcher: { ...pluginEntry, default: 'local' },
+}
+const { method: _, ...trainingKeys } = configSchema.properties as Record<string, object>
+/** A training config without its method, and what to compare. */
+export const comparisonSchema = {
+  ...configSchema,
+  properties: { ...trainingKeys, compare: { type: 'object', additionalProperties: false, properties: compareKeys, required: ['methods'] } },
+  required: ['model', 'data', 'compare'],
+}
+
+/**
+ * Reads a comparison and checks all that can be checked before anything runs. Throws what loadConfig throws, DUPLICATE_ENTRY for two
+ * rows of one label, NO_VALIDATION where nothing tells which is better, BAD_LAUNCHER options as BAD_CONFIG.
+ */
+export async function loadComparison(path: string, registry: Registry, overrides: readonly string[] = [], hub: PullOptions = {}): Promise<Comparison> {
+  const source = new ConfigSource(path)
+  for (const override of overrides) source.override(override)
+  const raw = source.check<Raw>(comparisonSchema, source.document.toJS() ?? {}, [])
+  await loadPlugins(raw.plugins, dirname(path), registry)
+  const { compare, ...training } = raw
+  if (training.data.validation === 0)
+    throw new GraftError('NO_VALIDATION', `${source.position(['data', 'validation'])} data.validation: 0 leaves no data to compare on. Name a file, or the share of the training file to hold out.`)
+  const shared = { ...(await located(training, path, hub)), plugins: raw.plugins.map((name) => findPlugin(name, dirname(path)).file) }
+  const entries = [...compare.methods.map((_, i) => entryAt(source, registry, raw, i)), ...always(registry, raw)]
+  refuseTwins(source, entries)
+  const seeds = typeof compare.seeds === 'number' ? Array.from({ length: compare.seeds }, (_, i) => raw.seed + i) : compare.seeds
+  const { name, ...launcherOptions } = typeof compare.launcher === 'string' ? { name: compare.launcher } : compare.launcher
+  const launcher = registry.get('launcher', name)
+  const forgetting = compare.forgetting === null ? null : { file: join(dirname(path), compare.forgetting), examples: compare.forgetting_examples }
+  const common = { budget: compare.budget ?? {}, forgetting, samples: compare.samples }
+  return {
+    path, shared, entries, seeds, launcher,
+    launcherOptions: source.check(launcher.configSchema, launcherOptions, ['compare', 'launcher']),
+    runs: runsOf(shared, entries, seeds, common),
+  } // biome-ignore format: one thing
+}
+
+/** The row that a config's entry asks for. */
+function entryAt(source: ConfigSource, registry: Registry, { compare, training }: Raw, i: number): Entry {
+  const given = compare.methods[i]
+  const { label, learning_rate, ...entry } = typeof given === 'string' ? { name: given } : given
+  const keys = ['compare', 'methods', `${i}`]
+  const { method } = methodAt(source, registry, entry as PluginEntry, keys)
+  const { name, ...options } = entry
+  const preset = method.learningRate ?? training.learning_rate
+  const rates = learning_rate ? [learning_rate] : compare.learning_rates === 'preset' ? [preset] : compare.learning_rates
+  return { label: label ?? name, method: name, options, rates }
+}
+
+/** The untouched base and full fine-tuning, which every method stands between. */
+function always(registry: Registry, { compare }: Raw): Entry[] {
+  const named = new Set(compare.methods.map((m) => (typeof m === 'string' ? m : m.name)))
+  const wanted = ['base', 'full'].filter((name) => !compare.exclude.includes(name) && !named.has(name))
+  return wanted.map((name) => {
+    const { learningRate = 1e-3 } = name === 'base' ? untouched : registry.get('method', name)
+    return { label: name, method: name, options: {}, rates: [learningRate] }
+  })
+}
+
+function refuseTwins(source: ConfigSource, entries: readonly Entry[]): void {
+  entries.forEach(({ label }, i) => {
+    const twin = entries.findIndex((e) => e.label === label)
+    if (twin === i) return
+    throw new GraftError(
+      'DUPLICATE_ENTRY',
+      `${source.position(['compare', 'methods', `${i}`])} compare.methods.${i}: two entries are named ${label}. Give one of them a label of its own: { name: ${label}, label: ${label}-2, … }`,
+    )
+  })
+}
+
+/** All runs, in an order that has every method's first seed done early. */
+function runsOf(shared: Comparison['shared'], entries: readonly Entry[], seeds: readonly number[], common: Pick<RunSpec, 'budget' | 'forgetting' | 'samples'>): RunSpec[] {
+  const data = [shared.data.train, shared.data.validation, shared.data.test, common.forgetting?.file].map((file) => (typeof file === 'string' ? mark(file) : file))
+  return seeds.flatMap((seed) =>
+    entries.flatMap(({ label, method, options, rates }) =>
+      rates.map((learning_rate) => {
+        const { output, threads, trackers: _, ...decisive } = shared
+        const config = { ...decisive, method: { name: method, ...options }, training: { ...shared.training, learning_rate }, seed }
+        const digest = createHash('sha256').update(JSON.stringify([config, common, data])).digest('hex').slice(0, 8)
+        const id = `${label.replace(/[^\w.-]+/g, '-')}-${learning_rate}-s${seed}-${digest}`
+        return { id, label, seed, learning_rate, ...common, config: { ...shared, ...config, threads, output: join(output, 'runs', id, 'out') } }
+      }),
+    ),
+  )
+}
+
+/** Tells a changed data file from the same one: its size and beginning, or a folder's files. Throws DATA_NOT_FOUND. */
+function mark(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (!stat) throw new GraftError('DATA_NOT_FOUND', `${path}: no such data file.`)
+  if (stat.isDirectory()) return readdirSync(path, { recursive: true }).sort().join('\n')
+  const head = Buffer.alloc(Math.min(stat.size, 2 ** 20))
+  const file = openSync(path, 'r')
+  readSync(file, head, 0, head.length, 0)
+  closeSync(file)
+  return `${stat.size} ${createHash('sha256').update(head).digest('hex')}`
+}

@@ -1,0 +1,22 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { writeAtomically } from '@graft/core'
+import type { Summary } from '../summary.js'
+import { charts } from './charts.js'
+import { columnsOf, withinNoise } from './columns.js'
+import { csv, markdown } from './markdown.js'
+import { page } from './page.js'
+import { svg } from './svg.js'
+
+/** Writes report.html, report.json, report.md with its pictures in charts/, and table.csv. Returns the page's path. */
+export async function writeReport(summary: Summary, folder: string): Promise<string> {
+  const [drawn, columns, noise] = [charts(summary), columnsOf(summary), withinNoise(summary)]
+  mkdirSync(join(folder, 'charts'), { recursive: true })
+  for (const chart of drawn) writeAtomically(join(folder, 'charts', `${chart.id}.svg`), await svg(chart))
+  writeAtomically(join(folder, 'report.json'), `${JSON.stringify(summary, null, 2)}\n`)
+  writeAtomically(join(folder, 'report.md'), markdown(summary, drawn, columns, noise))
+  writeAtomically(join(folder, 'table.csv'), csv(summary, columns))
+  const file = join(folder, 'report.html')
+  writeAtomically(file, page(summary, drawn, columns, noise))
+  return file
+}

@@ -1,0 +1,66 @@
+import { adapt, Evaluator, type Example, fillVariables, inMemory, type OpenedAdapter, openAdapter, type Prepared, prepare, type Registry, take, type TrainConfig, Writer } from '@graft/core'
+import type { Answer, RunResult } from './results.js'
+
+/** tokens that a generated answer has at most */
+const longest = 96
+
+/** What a trained model says to the first test examples (validation examples where there is no test file), and how often it is exactly right. */
+export async function answers(count: number, config: TrainConfig, adapter: string, registry: Registry): Promise<RunResult['answers']> {
+  const prepared = await prepare(config, registry)
+  try {
+    const data = prepared.test.length > 0 ? prepared.test : prepared.validation
+    const first = Array.from({ length: Math.min(count, data.length) }, (_, i) => i)
+    if (first.length === 0) return undefined
+    const examples = await take(data, first)
+    const opened = await openAdapter(adapter, registry, config.model)
+    const { objective } = prepared
+    const shown = objective.name === 'causal-lm' ? await written(opened, examples, config) : objective.classifies && !examples[0].tokenLabels ? await classified(opened, examples, prepared) : []
+    if (shown.length === 0) return undefined
+    return { shown, exact_match: shown.filter((s) => s.answer.trim() === s.expected.trim()).length / shown.length }
+  } finally {
+    prepared.close()
+  }
+}
+
+async function classified(opened: OpenedAdapter, examples: readonly Example[], { labels, pad, model }: Prepared): Promise<Answer[]> {
+  const evaluator = await Evaluator.open(opened.model, opened.options, { pad, batchSize: 32 })
+  try {
+    const adapted = adapt(opened.model, { ...opened.options, training: false })
+    const logits = await evaluator.logits(inMemory(examples), fillVariables(opened.folder, opened.options.stored ?? new Map(), adapted))
+    const text = (e: Example) => e.image?.file.split('/').at(-1) ?? (e.pixels ? 'an image' : decode(e.ids))
+    const decode = decoder(model)
+    return examples.map((e, i) => ({ input: text(e), expected: labels[e.label ?? 0], answer: labels[greatest(logits[i][0], labels.length)] }))
+  } finally {
+    await evaluator.close()
+  }
+}
+const greatest = (logits: Float32Array, count: number): number => {
+  const known = logits.subarray(0, count)
+  return known.indexOf(Math.max(...known))
+}
+function decoder(model: Prepared['model']): (ids: readonly number[]) => string {
+  let writer: Writer | undefined
+  return (ids) => {
+    writer ??= new Writer(model)
+    return writer.tokenizer.decode(ids)
+  }
+}
+
+/** Texts are continued from where their supervised part begins. */
+async function written(opened: OpenedAdapter, examples: readonly Example[], { threads }: TrainConfig): Promise<Answer[]> {
+  const writer = new Writer(opened.model, { threads: threads ?? undefined })
+  try {
+    await writer.load('trained', opened)
+    const found: Answer[] = []
+    for (const { ids, tokenLabels = [] } of examples) {
+      const start = Math.max(1, tokenLabels.findIndex((l) => l !== -100))
+      const writing = writer.write(ids.slice(0, start), { adapter: 'trained', maxTokens: longest, stop: [], temperature: 0, topP: 1, topK: 0, seed: 0 })
+      let step = await writing.next()
+      while (!step.done) step = await writing.next()
+      found.push({ input: writer.tokenizer.decode(ids.slice(0, start)), expected: writer.tokenizer.decode(ids.slice(start)), answer: step.value.text })
+    }
+    return found
+  } finally {
+    await writer.close()
+  }
+}
