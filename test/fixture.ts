@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { biasOf, copyOf, Model, Random, storedFloats, type StoredTensor, writeSafetensors } from '@graft/core'
-import { stringify } from 'yaml'
+import { parse, stringify } from 'yaml'
 import { afterAll } from 'vitest'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
@@ -109,5 +109,20 @@ export function writeRun(folder: string, { data, method, training, ...rest }: Se
   }
   const path = join(folder, 'config.yaml')
   writeFileSync(path, stringify(config))
+  return path
+}
+
+/** The same for a comparison: `compare` as in the config, everything else as writeRun has it. */
+export function writeComparison(folder: string, compare: Record<string, unknown>, settings: Settings = {}): string {
+  const path = writeRun(folder, { threads: 1, ...settings, compare: { exclude: ['base', 'full'], seeds: 1, ...compare } })
+  const { method: _, ...config } = parse(readFileSync(path, 'utf8')) as Record<string, unknown>
+  writeFileSync(path, stringify(config))
+  return path
+}
+
+/** A command's path, or undefined with a word on what is not tested then. */
+export function found(command: string, what: string): string | undefined {
+  const path = (process.env.PATH ?? '').split(':').map((folder) => join(folder, command)).find((file) => existsSync(file)) // biome-ignore format: one thing
+  if (!path) console.warn(`SKIPPED: ${command} is not installed; ${what} is not checked.`)
   return path
 }

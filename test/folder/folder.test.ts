@@ -49,6 +49,11 @@ describe('a Hugging Face folder', () => {
     expect(JSON.parse(await answer(one.adapter, base)).score).toBeCloseTo(JSON.parse(await answer(one.adapter, sprout)).score, 4)
     expect(JSON.parse(await answer(other.adapter, base)).score).toBeCloseTo(JSON.parse(await answer(other.adapter, sprout)).score, 4)
   })
+  it('trains a prefix for a classifier that reads the last token', async () => {
+    const at = temporaryFolder()
+    const config = writeRun(at, { model: base, objective: 'sequence-classification', method: { name: 'prefix-tuning', num_virtual_tokens: 12 }, training: { max_steps: 3 } })
+    ok(await graft(['train', config]))
+  })
   it('opens half-precision weights as they lie, none expanded', () => {
     const model = open(join(root, 'test/golden/architectures/llama-bfloat16/model'))
     const stored = model.graph.constants().filter((v) => v.data && 'file' in v.data)

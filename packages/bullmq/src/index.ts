@@ -1,4 +1,5 @@
 import { launcher } from './launcher.js'
 
+export { backOff } from './connection.js'
 export { work, type WorkerOptions } from './worker.js'
 export default launcher

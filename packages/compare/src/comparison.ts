@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import {
   ConfigSource,
   configSchema,
@@ -116,7 +116,7 @@ export async function loadComparison(path: string, registry: Registry, overrides
   const seeds = typeof compare.seeds === 'number' ? Array.from({ length: compare.seeds }, (_, i) => raw.seed + i) : compare.seeds
   const { name, ...launcherOptions } = typeof compare.launcher === 'string' ? { name: compare.launcher } : compare.launcher
   const launcher = registry.get('launcher', name)
-  const forgetting = compare.forgetting === null ? null : { file: join(dirname(path), compare.forgetting), examples: compare.forgetting_examples }
+  const forgetting = compare.forgetting === null ? null : { file: resolve(dirname(path), compare.forgetting), examples: compare.forgetting_examples }
   const common = { budget: compare.budget ?? {}, forgetting, samples: compare.samples }
   return {
     path, shared, entries, seeds, launcher,
