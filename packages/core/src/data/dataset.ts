@@ -73,7 +73,7 @@ export class Spool implements Dataset {
 }
 
 /** A nameless file that is written at its end and read anywhere. */
-class Appended {
+export class Appended {
   size = 0
   private readonly fd: number
   private pending: Buffer[] = []

@@ -50,6 +50,8 @@ export interface Example {
   pixels?: Float32Array
   /** an image not read yet */
   image?: ImageReference
+  /** what frozen layers make of it, [positions, width] each, where that is kept */
+  frozen?: readonly Float32Array[]
 }
 /** Examples padded on the right to a common length. */
 export interface Batch {

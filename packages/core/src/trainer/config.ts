@@ -56,6 +56,8 @@ export interface TrainConfig {
   quantize: Quantisation | null
   /** what the backward pass keeps: everything, what is dear to compute again, little */
   memory: MemoryMode
+  /** compute once per example what frozen layers below the adapter make of it */
+  cache: 'frozen-prefix' | null
   /** who is told how the run goes, beside its log */
   trackers: readonly ChosenTracker[]
 }
@@ -114,6 +116,7 @@ export const configSchema = object(
     threads: nullable(count),
     quantize: { enum: [...quantisations, null], default: null },
     memory: { enum: [...memoryModes], default: 'balanced' },
+    cache: { enum: ['frozen-prefix', null], default: null },
     trackers: { type: 'array', items: pluginEntry, default: [] },
   },
   ['model', 'method', 'data'],

@@ -1,4 +1,4 @@
-import type { Bindings, Graph, MemoryMode } from '@graft/onnx'
+import { type Bindings, type FrozenCut, type Graph, type MemoryMode, splitFrozen, type Value } from '@graft/onnx'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
 import { predict, type Prediction } from '../compile/predict.js'
 import { compileSeparate, compileStep, next } from '../compile/step.js'
@@ -12,6 +12,7 @@ import { collectGarbage } from '../runtime/garbage.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { float32, scalar, type Tensors } from '../runtime/tensor.js'
 import { chunksOf } from './evaluator.js'
+import { frozenFeeds, nothingFrozen } from './frozen-prefix.js'
 
 export interface StepperOptions extends SessionOptions {
   base: Model
@@ -27,6 +28,8 @@ export interface StepperOptions extends SessionOptions {
   pad: number
   seed: number
   totalSteps: number
+  /** Is given the part of the step that never changes, and prepares the examples' own share of it: they then carry it in `frozen`. */
+  freeze?(cut: FrozenCut): Promise<void>
 }
 export interface StepResult {
   /** mean over supervised rows, and the method's penalty where it has one */
@@ -83,6 +86,13 @@ export function compileStepper(adapted: Adapted, options: StepperOptions): Graph
   const keeping = { mode: options.memory, sizes: sampleSizes(adapted, options) }
   return adapted.variables.separate ? compileSeparate(adapted, keeping) : compileStep(adapted, { ...options, keeping })
 }
+/** Throws NO_FROZEN_PREFIX where nothing below the adapter is frozen, or examples don't go through the model one by one. */
+function cutFrozen(graph: Graph, adapted: Adapted, options: StepperOptions): FrozenCut {
+  const { base, objective } = options
+  const cut = objective.rows ? undefined : splitFrozen(graph, new Set(base.graph.inputs.map((v) => v.name)), sampleSizes(adapted, options))
+  if (!cut) throw nothingFrozen()
+  return cut
+}
 /** Memory and work of a compiled step, before it runs. */
 export const predictStep = (graph: Graph, adapted: Adapted, options: StepperOptions): Prediction =>
   predict(graph, sampleSizes(adapted, options), adapted, { stateVectors: options.optimizer.state.length, prepack: options.prepack })
@@ -114,18 +124,22 @@ export class Stepper {
     private readonly o: StepperOptions,
     readonly prediction: Prediction,
     start: Float32Array,
+    private readonly frozen: readonly Value[],
   ) {
     this.vectors = initialState(adapted, o, start)
   }
 
   static async open(adapted: Adapted, start: Float32Array, options: StepperOptions): Promise<Stepper> {
     const graph = compileStepper(adapted, options)
+    const cut = options.freeze ? cutFrozen(graph, adapted, options) : undefined
+    if (cut) await options.freeze?.(cut)
+    cut?.below.clear()
     const prediction = predictStep(graph, adapted, options)
     const session = await Session.open(graph, options)
     // The step lives on in the session; its nodes would take tens of megabytes here.
     graph.clear()
     collectGarbage('major')
-    return new Stepper(session, adapted, options, prediction, start)
+    return new Stepper(session, adapted, options, prediction, start, cut?.values ?? [])
   }
 
   /** One optimiser step t = 1, 2, … over one or more batches. The mean is over all their supervised rows together. */
@@ -135,7 +149,7 @@ export class Stepper {
     const result: StepResult = { loss: 0, gradientNorm: 0, tokens: 0 }
     if (this.o.accumulate) this.sum = new Float32Array(this.adapted.variables.total)
     for (const [k, part] of parts.entries()) {
-      const feeds = feedsOf(this.adapted, this.o, part, { t, rate, k, parts: parts.length, count })
+      const feeds = { ...feedsOf(this.adapted, this.o, part, { t, rate, k, parts: parts.length, count }), ...frozenFeeds(this.frozen, part.batch) }
       const apply = k === parts.length - 1
       const outputs = this.adapted.variables.separate ? await this.runApart(feeds, this.o.optimizer.scalars(t, rate), apply) : await this.run(feeds, apply)
       result.loss += Number(outputs.loss.data[0])

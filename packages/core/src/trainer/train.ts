@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { FrozenCut } from '@graft/onnx'
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { saveAdapter } from '../adapter/files.js'
@@ -17,6 +18,7 @@ import { type Checkpoint, loadCheckpoint, type Progress, saveCheckpoint } from '
 import { Followers } from '../tracking/follow.js'
 import type { TrainConfig } from './config.js'
 import { type Evaluation, Evaluator } from './evaluator.js'
+import { type CachedDataset, withFrozenPrefix } from './frozen-prefix.js'
 import { RunLog } from './log.js'
 import { type Prepared, prepare } from './prepare.js'
 import { planRun } from './run.js'
@@ -80,6 +82,7 @@ class Trainer {
   private readonly log: RunLog
   private progress: Progress = { step: 0, best: null, stale: 0, stopped: false }
   private epoch?: EpochBatches
+  private followers?: Followers
 
   private constructor(
     private readonly config: TrainConfig,
@@ -89,7 +92,7 @@ class Trainer {
     private readonly adapted: Adapted,
     private readonly stepper: Stepper,
     private readonly evaluator: Evaluator,
-    private followers?: Followers,
+    private readonly cached?: CachedDataset,
   ) {
     this.log = new RunLog(join(config.output, 'log.jsonl'))
   }
@@ -99,7 +102,12 @@ class Trainer {
     const { model, pad } = prepared
     const resumed = flags.resume ? loadCheckpoint(checkpointFile(config, 'last'), prepared.fingerprint) : undefined
     const { options, adapted, stepping, session } = await planRun(config, prepared)
-    const stepper = await Stepper.open(adapted, adapted.variables.initial(config.seed), stepping)
+    let cached: CachedDataset | undefined
+    const freeze = async (cut: FrozenCut) => {
+      const { train } = prepared
+      cached = await withFrozenPrefix(train, cut, stepping, config.output, (done) => hooks.onEvaluating?.({ part: 'frozen layers of train', done, total: train.length }))
+    }
+    const stepper = await Stepper.open(adapted, adapted.variables.initial(config.seed), { ...stepping, ...(config.cache ? { freeze } : {}) })
     const evaluator = await Evaluator.open(
       model,
       { ...options, separate: adapted.variables.separate },
@@ -108,7 +116,7 @@ class Trainer {
       await stepper.close()
       throw error
     })
-    const trainer = new Trainer(config, prepared, hooks, options, adapted, stepper, evaluator)
+    const trainer = new Trainer(config, cached ? { ...prepared, train: cached } : prepared, hooks, options, adapted, stepper, evaluator, cached)
     if (resumed) trainer.restore(resumed)
     await trainer.follow()
     for (const notice of adapted.model.notices) hooks.onNotice?.(notice)
@@ -142,6 +150,7 @@ class Trainer {
   }
   async close(status: 'finished' | 'stopped' | 'failed'): Promise<void> {
     await Promise.all([this.stepper.close(), this.evaluator.close()])
+    this.cached?.close()
     await this.followers?.finish(status)
   }
 

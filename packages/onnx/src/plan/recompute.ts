@@ -1,5 +1,6 @@
 import type { Graph } from '../graph/graph.js'
 import type { Node, Value } from '../graph/types.js'
+import { blockOf } from './blocks.js'
 import { weightOnly } from './execution-order.js'
 import { flopsOf } from './flops.js'
 import { FlowGraph } from './min-cut.js'
@@ -29,8 +30,6 @@ export function recompute(graph: Graph, backward: ReadonlySet<Node>, mode: Memor
   graph.reorder(copies.behindOriginals(graph.sorted()))
 }
 
-/** The layer a node belongs to: the module under the first number of its path. */
-const blockOf = (node: Node | undefined): string | undefined => node?.scope.match(/^(?:.*?\.)?\d+(?=[./]|$)/)?.[0]
 const random = /^Random|^Bernoulli|^Multinomial|^Dropout/
 
 /** The values of the forward pass that stand in blocks. */
