@@ -30,7 +30,9 @@ export const launcher = defineLauncher<QueueOptions>({
   async launch(jobs, options, context) {
     const connection = await connect(options.url, context.onNotice)
     const queue = new Queue<Job>(options.queue, { connection })
-    const events = new QueueEvents(options.queue, { connection: connection.duplicate() })
+    const listening = connection.duplicate()
+    listening.on('error', () => {})
+    const events = new QueueEvents(options.queue, { connection: listening })
     queue.on('error', () => {})
     events.on('error', () => {})
     const byId = new Map(jobs.map((job) => [job.id, job]))
@@ -41,8 +43,10 @@ export const launcher = defineLauncher<QueueOptions>({
     try {
       await new Watch(queue, options, context).until(jobs)
     } finally {
-      await Promise.race([Promise.all([events.close(), queue.close()]), sleep(2000)])
-      connection.disconnect()
+      await Promise.race([Promise.all([events.close(), queue.close()]), sleep(2000, undefined, { ref: false })])
+      // What didn't close in time (a Redis that is gone) would keep the process alive.
+      await Promise.race([events.disconnect().catch(() => {}), sleep(500, undefined, { ref: false })])
+      for (const client of [listening, connection]) client.disconnect()
     }
   },
 })
@@ -94,12 +98,12 @@ class Watch {
 
   /** Jobs that no worker has begun leave the queue; those in hand go on and are found when the comparison is continued. */
   private async takeBack(): Promise<void> {
-    for (const { id } of this.open.values()) await Promise.race([this.queue.remove(id).catch(() => 0), sleep(500)])
+    for (const { id } of this.open.values()) await Promise.race([this.queue.remove(id).catch(() => 0), sleep(500, undefined, { ref: false })])
   }
 
   /** A Redis that is away makes a question wait; one that takes too long is asked again at the next look. */
   private patiently<T>(ask: () => Promise<T>): Promise<T | typeof away> {
-    return Promise.race([ask().catch((): typeof away => away), sleep(10_000, away)])
+    return Promise.race([ask().catch((): typeof away => away), sleep(10_000, away, { ref: false })])
   }
 }
 const away = Symbol('away')

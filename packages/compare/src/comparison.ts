@@ -160,13 +160,16 @@ function refuseTwins(source: ConfigSource, entries: readonly Entry[]): void {
 
 /** All runs, in an order that has every method's first seed done early. */
 function runsOf(shared: Comparison['shared'], entries: readonly Entry[], seeds: readonly number[], common: Pick<RunSpec, 'budget' | 'forgetting' | 'samples'>): RunSpec[] {
-  const data = [shared.data.train, shared.data.validation, shared.data.test, common.forgetting?.file].map((file) => (typeof file === 'string' ? mark(file) : file))
+  // What files hold decides, not where they lie.
+  const marked = <T>(file: T) => (typeof file === 'string' ? mark(file) : file)
+  const data = { ...shared.data, train: mark(shared.data.train), validation: marked(shared.data.validation), test: marked(shared.data.test) }
+  const held = { model: mark(shared.model), data, forgetting: marked(common.forgetting?.file), ...budgetAnd(common) }
   return seeds.flatMap((seed) =>
     entries.flatMap(({ label, method, options, rates }) =>
       rates.map((learning_rate) => {
         const { output, threads, trackers: _, ...decisive } = shared
         const config = { ...decisive, method: { name: method, ...options }, training: { ...shared.training, learning_rate }, seed }
-        const digest = createHash('sha256').update(JSON.stringify([config, common, data])).digest('hex').slice(0, 8)
+        const digest = createHash('sha256').update(JSON.stringify([{ ...config, ...held }])).digest('hex').slice(0, 8)
         const id = `${label.replace(/[^\w.-]+/g, '-')}-${learning_rate}-s${seed}-${digest}`
         return { id, label, seed, learning_rate, ...common, config: { ...shared, ...config, threads, output: join(output, 'runs', id, 'out') } }
       }),
@@ -174,14 +177,20 @@ function runsOf(shared: Comparison['shared'], entries: readonly Entry[], seeds: 
   )
 }
 
-/** Tells a changed data file from the same one: its size and beginning, or a folder's files. Throws DATA_NOT_FOUND. */
+const budgetAnd = ({ budget, samples, forgetting }: Pick<RunSpec, 'budget' | 'forgetting' | 'samples'>) => ({ budget, samples, general: forgetting?.examples })
+
+/** Tells a changed file from the same one: its size and beginning, or a folder's files and their sizes. Throws DATA_NOT_FOUND. */
 function mark(path: string): string {
   const stat = statSync(path, { throwIfNoEntry: false })
   if (!stat) throw new GraftError('DATA_NOT_FOUND', `${path}: no such data file.`)
-  if (stat.isDirectory()) return readdirSync(path, { recursive: true }).sort().join('\n')
+  if (stat.isDirectory()) return readdirSync(path, { recursive: true, encoding: 'utf8' }).sort().map((name) => `${name} ${sizeOf(join(path, name))}`).join('\n') // biome-ignore format: one chain
   const head = Buffer.alloc(Math.min(stat.size, 2 ** 20))
   const file = openSync(path, 'r')
   readSync(file, head, 0, head.length, 0)
   closeSync(file)
   return `${stat.size} ${createHash('sha256').update(head).digest('hex')}`
+}
+function sizeOf(path: string): number {
+  const stat = statSync(path)
+  return stat.isDirectory() ? 0 : stat.size
 }

@@ -39,4 +39,6 @@ export const workerCommand: CommandMaker = () =>
         onNotice: (text) => note(`${new Date().toISOString()} ${text}`),
         signal: controller.signal,
       })
+      // A Redis that is gone keeps its client trying; whoever stops a worker means it.
+      process.exit(0)
     })
