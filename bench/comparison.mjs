@@ -26,7 +26,7 @@ const lora = { name: 'lora', ...everywhere }
 const methods = [
   lora,
   { ...lora, label: 'dora', use_dora: true },
-  { name: 'adalora', init_r: 24, target_r: 16, lora_alpha: 32, target_modules: 'all-linear', tinit: 100, tfinal: 300, deltaT: 10, orth_reg_weight: 0.1 },
+  { name: 'adalora', init_r: 24, target_r: 16, lora_alpha: 32, target_modules: 'all-linear', tinit: 200, tfinal: 600, deltaT: 10, orth_reg_weight: 0.1 },
   'ia3',
   { name: 'prefix-tuning', num_virtual_tokens: 20 },
   { name: 'prompt-tuning', num_virtual_tokens: 20 },
@@ -37,8 +37,8 @@ const questions = (train, test, compare, training = {}) => ({
   model: resolve(flags.shared, 'models/sprout-3m'),
   objective: 'sequence-classification',
   data: { train, validation: 0.1, test, columns: { label: 'category' }, max_length: 96 },
-  training: { epochs: 3, batch_size: 32, schedule: 'cosine', warmup_steps: 20, save_every: 200, ...training },
-  threads: 2,
+  training: { epochs: 6, batch_size: 32, schedule: 'cosine', warmup_steps: 20, save_every: 200, ...training },
+  threads: 1,
   compare: { seeds: 3, ...compare },
 })
 /** Writes a comparison's config, runs it, and takes its pictures into the documentation. */
@@ -120,7 +120,7 @@ const experiments = {
       graft('merge', join(folder, 'pretraining/adapter'), join(folder, 'base'))
     }
     compare('vision', {
-      model: 'base', data: { train: 'train', validation: 0.2, test: 'test' }, training: { epochs: 40, batch_size: 16, warmup_steps: 10 }, threads: 2,
+      model: 'base', data: { train: 'train', validation: 0.2, test: 'test' }, training: { epochs: 40, batch_size: 16, warmup_steps: 10 }, threads: 1,
       compare: { seeds: 3, methods: [{ name: 'lora', r: 8, lora_alpha: 16, target_modules: 'all-linear' }, 'ia3'] },
     }) // biome-ignore format: one thing
   },

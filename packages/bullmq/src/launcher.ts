@@ -14,8 +14,9 @@ export interface QueueOptions {
   /** times that a run whose process broke is tried */
   attempts: number
 }
-/** milliseconds between looks at the shared folder */
+/** Milliseconds between looks at what the queue says has ended; every so many of them at everything, should the queue have missed something. */
 const looking = 1000
+const roundsToAll = 10
 
 /** Runs as jobs on BullMQ, over Redis or Valkey: `graft worker --queue URL` on each machine does them. The output folder must be shared. */
 export const launcher = defineLauncher<QueueOptions>({
@@ -40,8 +41,10 @@ export const launcher = defineLauncher<QueueOptions>({
       const job = byId.get(jobId)
       if (job) context.onProgress(job, data as unknown as JobProgress)
     })
+    const watch = new Watch(queue, options, context)
+    for (const event of ['completed', 'failed'] as const) events.on(event, ({ jobId }: { jobId: string }) => watch.heard(jobId))
     try {
-      await new Watch(queue, options, context).until(jobs)
+      await watch.until(jobs)
     } finally {
       await Promise.race([Promise.all([events.close(), queue.close()]), sleep(2000, undefined, { ref: false })])
       // What didn't close in time (a Redis that is gone) would keep the process alive.
@@ -54,6 +57,8 @@ export const launcher = defineLauncher<QueueOptions>({
 /** Follows jobs by what they leave in the shared folder: that outlives any queue. What the queue has forgotten is put into it again. */
 class Watch {
   private readonly open = new Map<string, Job>()
+  /** jobs that the queue says have ended */
+  private readonly ended = new Set<string>()
 
   constructor(
     private readonly queue: Queue<Job>,
@@ -64,11 +69,16 @@ class Watch {
   async until(jobs: readonly Job[]): Promise<void> {
     for (const job of jobs) this.open.set(job.id, job)
     for (const job of jobs) await this.patiently(() => this.submit(job, true))
-    while (this.open.size > 0 && !this.context.signal.aborted) {
-      for (const job of [...this.open.values()]) await this.look(job)
+    for (let round = 0; this.open.size > 0 && !this.context.signal.aborted; round++) {
+      const all = round % roundsToAll === 0
+      for (const job of [...this.open.values()]) if (all || this.ended.delete(job.id)) await this.look(job)
       await sleep(looking, undefined, { signal: this.context.signal }).catch(() => {})
     }
     if (this.context.signal.aborted) await this.takeBack()
+  }
+
+  heard(id: string): void {
+    this.ended.add(id)
   }
 
   /** What an earlier comparison left under the same id is over: it has no result, or it would not be asked for. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { GraftError, loadConfig, type Prepared, type Registry, type StepPrediction, train, type TrainConfig, writeAtomically } from '@graft/core'
 import { stepsWithin } from './budget.js'
@@ -39,6 +39,8 @@ export async function performRun(folder: string, registry: Registry, hooks: RunH
     result = { ...named(spec), status: 'failed', reason: error instanceof GraftError ? `${message} [${code}]` : `${stack}` }
   }
   if (result) writeAtomically(resultFile(folder), JSON.stringify(result))
+  // A thousand runs' checkpoints would outweigh their adapters many times over.
+  if (result?.status === 'done') rmSync(join(spec.config.output, 'checkpoints'), { recursive: true, force: true })
   return result
 }
 const named = ({ id, label, seed, learning_rate, config: { method } }: RunSpec) => ({ id, label, method: typeof method === 'string' ? method : method.name, seed, learning_rate })

@@ -28,8 +28,9 @@ export const firstToken = (g: Builder, hidden: Value): Value => g.squeeze(g.slic
 /** [batch, width]: hidden states of each text's last real token, wherever padding lies. */
 export function lastToken(g: Builder, hidden: Value, mask: Value): Value {
   const index = g.range(g.squeeze(g.op('Shape', [mask], { start: 1, end: 2 }), [0]))
-  const real = g.cast(g.greater(mask, g.int(0)), 'int64')
-  const last = g.op('ArgMax', [g.mul(real, g.add(index, g.int(1)))], { axis: 1, keepdims: 1 })
+  // In floating point: GPUs have no ArgMax of integers.
+  const real = g.cast(g.greater(mask, g.int(0)), 'float32')
+  const last = g.op('ArgMax', [g.mul(real, g.cast(g.add(index, g.int(1)), 'float32'))], { axis: 1, keepdims: 1 })
   return g.op('GatherND', [hidden, last], { batch_dims: 1 })
 }
 

@@ -36,12 +36,13 @@ export function charts(summary: Summary): Chart[] {
 /** The metric against one cost; what nothing beats on both is joined by a line. */
 function tradeOff({ id, title, of, unit, log }: Against, rows: readonly Row[], { metric }: Summary): Chart {
   const scale = metric.share ? 100 : 1
-  const points = rows.flatMap((r) => {
+  const found = rows.flatMap((r) => {
     const x = of(r)
     if (x === undefined || !r.metric) return []
     const half = r.metric.half ?? 0
     return [{ label: r.label, x, y: scale * r.metric.mean, low: scale * (r.metric.mean - half), high: scale * (r.metric.mean + half) }]
   })
+  const points = found.map((p, i) => ({ ...p, dy: found.slice(0, i).some((q) => near(p, q, found, log)) ? 18 : -11 }))
   const better = (a: number, b: number) => (metric.better === 'higher' ? a > b : a < b)
   const front = points.filter((p) => !points.some((q) => (q.x <= p.x && better(q.y, p.y)) || (q.x < p.x && q.y === p.y)))
   const x = { field: 'x', type: 'quantitative', title: `${title}${unit}`, scale: { ...(log ? { type: 'log' } : {}), zero: false, nice: true } } as const
@@ -53,10 +54,19 @@ function tradeOff({ id, title, of, unit, log }: Against, rows: readonly Row[], {
       { data: { values: front }, mark: { type: 'line', interpolate: metric.better === 'higher' ? 'step-after' : 'step-before', color: '#999', strokeDash: [3, 3] }, encoding: { x, y } },
       { mark: { type: 'rule', color: '#555' }, encoding: { x, y: { ...y, field: 'low' }, y2: { field: 'high' } } },
       { mark: { type: 'point', filled: true, size: 90, color: '#1f4e79', opacity: 1 }, encoding: { x, y, tooltip: [{ field: 'label', title: 'method' }, { field: 'y', title: metric.name, format: '.4~g' }, { field: 'x', title, format: '.4~g' }] } },
-      { mark: { type: 'text', dy: -11, fontSize: 12 }, encoding: { x, y, text: { field: 'label' } } },
+      ...[-11, 18].map((dy) => ({ transform: [{ filter: `datum.dy == ${dy}` }], mark: { type: 'text', dy, fontSize: 12 }, encoding: { x, y, text: { field: 'label' } } })),
     ],
   } // biome-ignore format: one thing
   return { id, title: `${metric.name} against ${title}`, caption: `Bars: 95 % interval over seeds. Dashed: what nothing beats on both.`, spec: spec as unknown as TopLevelSpec }
+}
+/** Whether two points stand so close that their names would lie on each other: the later one's goes below. */
+function near(p: Place, q: Place, all: readonly Place[], log = false): boolean {
+  const apart = (of: (place: Place) => number) => Math.abs(of(p) - of(q)) / (Math.max(...all.map(of)) - Math.min(...all.map(of)) || 1)
+  return apart((place) => (log ? Math.log(place.x) : place.x)) < 0.12 && apart((place) => place.y) < 0.06
+}
+interface Place {
+  x: number
+  y: number
 }
 const metricTitle = ({ name, part, share }: Summary['metric']): string => `${name}, ${part}${share ? ' (%)' : ''}`
 

@@ -92,7 +92,7 @@ thead button { font: inherit; font-weight: bold; background: none; border: 0; pa
 thead th[aria-sort=ascending] button::after { content: " ▲" } thead th[aria-sort=descending] button::after { content: " ▼" }
 .best { font-weight: bold } abbr { text-decoration: none } .failure { font-weight: normal; max-width: 40rem; white-space: normal }
 .warning { border-left: .3rem solid #111; padding-left: .8rem }
-.charts { display: flex; flex-wrap: wrap; gap: 1.5rem } figure { margin: 0; max-width: 100% } figcaption { font-size: .85rem; max-width: 38rem }
+.charts { display: flex; flex-wrap: wrap; gap: 1.5rem } figure { margin: 0; max-width: 100% } figcaption { font-size: .85rem; max-width: 32rem }
 pre { background: #f4f4f4; padding: 1rem; overflow-x: auto; font-size: .8rem }
 #h-answers ~ .scroll td { white-space: normal; text-align: left; max-width: 24rem } #h-answers ~ .scroll th { text-align: left }
 @media print { body { margin: 0; max-width: none; font-size: 11px } .scroll { overflow: visible } input, .skip { display: none } figure { break-inside: avoid } table { font-size: 8px } th, td { padding: .15rem .25rem } }
