@@ -11,7 +11,7 @@ import { stringify } from 'yaml'
 import { writeTinyLlama } from './tiny-llama.mjs'
 
 const root = resolve(import.meta.dirname, '..')
-const { values: flags } = parseArgs({ options: { write: { type: 'boolean' }, only: { type: 'string' }, point: { type: 'string' } } })
+const { values: flags } = parseArgs({ options: { write: { type: 'boolean' }, only: { type: 'string' }, point: { type: 'string' }, compile: { type: 'string' } } })
 const cli = join(root, 'packages/cli/bin/graft.js')
 const models = join(tmpdir(), 'graft-growth')
 const model = (layers = 8) => {
@@ -47,11 +47,13 @@ const curves = {
   layers: { title: 'layers', at: [4, 8, 16, 32, 64], of: (layers) => step({ layers, steps: 6 }) },
   rank: { title: 'rank', at: [1, 4, 16, 64, 256], of: (rank) => step({ rank }) },
   adapters: { title: 'adapters of one base, loaded side by side', at: [1, 10, 100, 500], of: adapters },
+  compile: { title: 'layers, LoRA on all linear layers', at: [4, 8, 16, 32, 64, 128], of: (layers) => JSON.parse(run([import.meta.filename, '--compile', `${model(layers)}`])) },
   data: { title: 'examples in the training file', at: [1000, 10_000, 100_000, 400_000], of: records },
 }
-const seconds = { adapters: 'seconds per token', data: 'seconds to train 5 steps', default: 'seconds per step' }
+const seconds = { compile: 'seconds to compile', adapters: 'seconds per token', data: 'seconds to train 5 steps', default: 'seconds per step' }
 
-if (flags.point) await point(Number(flags.point))
+if (flags.compile) await compileOnce(flags.compile)
+else if (flags.point) await point(Number(flags.point))
 else await measure()
 
 async function measure() {
@@ -60,7 +62,7 @@ async function measure() {
     const points = at.map((x) => ({ x, ...of(x) }))
     const columns = Object.keys(points[0]).filter((c) => c !== 'x')
     console.log(`\n| ${title} | ${columns.map((c) => (c === 'seconds' ? (seconds[name] ?? seconds.default) : c.replace('_mb', ' MB').replace(/^mb$/, 'peak MB').replace('_s', ' s'))).join(' | ')} |\n|${' ---: |'.repeat(columns.length + 1)}`)
-    for (const p of points) console.log(`| ${p.x.toLocaleString('en-US')} | ${columns.map((c) => (c.includes('mb') ? Math.round(p[c]) : p[c].toPrecision(3))).join(' | ')} |`)
+    for (const p of points) console.log(`| ${p.x.toLocaleString('en-US')} | ${columns.map((c) => (c.includes('mb') || c === 'nodes' ? Math.round(p[c]).toLocaleString('en-US') : p[c].toPrecision(3))).join(' | ')} |`)
     if (!flags.write) continue
     mkdirSync(folder, { recursive: true })
     writeFileSync(join(folder, `${name}.svg`), await picture(points, title, seconds[name] ?? seconds.default))
@@ -98,4 +100,20 @@ async function point(count) {
   }
   await writer.close()
   console.log(JSON.stringify({ seconds: spent / 1000 / tokens, mb: process.resourceUsage().maxRSS / 1024 }))
+}
+
+/** From an opened model to the bytes that ONNX Runtime gets. */
+async function compileOnce(folder) {
+  const { adamw, adapt, compileStep, defaultRegistry, methodOptions, Model } = await import('graft')
+  const { encodeOnnx } = await import('@graft/onnx')
+  const registry = defaultRegistry()
+  const started = performance.now()
+  const base = Model.open(folder, { architectures: registry.all('architecture'), task: 'causal-lm' })
+  const method = registry.get('method', 'lora')
+  const adapted = adapt(base, { method, config: methodOptions(method, { target_modules: 'all-linear' }), objective: registry.get('objective', 'causal-lm'), labels: 0, rows: 512, totalSteps: 1, training: true })
+  const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
+  const graph = compileStep(adapted, { optimizer, clip: 1, accumulate: false, keeping: { mode: 'balanced', sizes: { batch: 4, sequence: 128, supervised: 512 } } })
+  const nodes = graph.nodes.size
+  encodeOnnx(graph)
+  console.log(JSON.stringify({ seconds: (performance.now() - started) / 1000, mb: process.resourceUsage().maxRSS / 1024, nodes }))
 }
