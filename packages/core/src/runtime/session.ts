@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { encodeOnnx, type Graph } from '@graft/onnx'
+import { encodeLoop, encodeOnnx, type Graph } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import type { Tensors } from './tensor.js'
 import type { Update } from './update.js'
@@ -43,7 +43,8 @@ export class Session {
   private readonly waiting = new Map<number, { resolve: (t: Tensors) => void; reject: (e: Error) => void }>()
   private serial = 0
 
-  private constructor(private readonly inputs: ReadonlySet<string>) {
+  /** `inputs`: those that the graph has; undefined where only what it takes is ever fed. */
+  private constructor(private readonly inputs: ReadonlySet<string> | undefined) {
     this.worker.on('message', ({ id, outputs, error }: Reply) => {
       const request = this.waiting.get(id)
       this.waiting.delete(id)
@@ -57,10 +58,19 @@ export class Session {
   }
 
   /** Throws DEVICE_UNAVAILABLE when the device can't be had, RUNTIME when ONNX Runtime refuses the graph. */
-  static async open(graph: Graph, options: SessionOptions = {}): Promise<Session> {
-    const session = new Session(new Set(graph.inputs.map((v) => v.name)))
+  static open(graph: Graph, options: SessionOptions = {}): Promise<Session> {
+    return Session.create(new Set(graph.inputs.map((v) => v.name)), encodeOnnx(graph), options)
+  }
+
+  /** A session whose one run is several runs of the graph, each beginning with what the one before left: input's name → output's name. */
+  static openLoop(graph: Graph, carried: Readonly<Record<string, string>>, options: SessionOptions = {}): Promise<Session> {
+    return Session.create(undefined, encodeLoop(graph, { carried }), options)
+  }
+
+  private static async create(inputs: ReadonlySet<string> | undefined, bytes: Uint8Array, options: SessionOptions): Promise<Session> {
+    const session = new Session(inputs)
     try {
-      await session.send({ kind: 'create', bytes: encodeOnnx(graph), options: sessionOptions(options) })
+      await session.send({ kind: 'create', bytes, options: sessionOptions(options) })
     } catch (cause) {
       await session.close()
       const { device = 'auto' } = options
@@ -77,18 +87,22 @@ export class Session {
   /** Runs the graph once; feeds that it has no input for are left out. The feeds' buffers listed in `give` are moved to the thread, not copied, and are gone here afterwards. */
   run(feeds: Tensors, { give = [], fetches, carry }: { give?: string[]; fetches?: string[]; carry?: Carry } = {}): Promise<Tensors> {
     return this.send(
-      { kind: 'run', feeds: Object.fromEntries(Object.entries(feeds).filter(([name]) => this.inputs.has(name))), fetches, carry },
+      { kind: 'run', feeds: this.wanted(feeds), fetches, carry },
       give.map((name) => feeds[name].data.buffer as ArrayBuffer),
     )
   }
 
   /** Runs a graph of loss and gradients and takes the optimiser's step on the vectors, which move to the thread and come back with loss, penalty and gradient_norm. */
   update(feeds: Tensors, update: Update): Promise<Tensors> {
-    const wanted = Object.fromEntries(Object.entries(feeds).filter(([name]) => this.inputs.has(name)))
     return this.send(
-      { kind: 'update', feeds: wanted, update },
+      { kind: 'update', feeds: this.wanted(feeds), update },
       Object.values(update.vectors).map((v) => v.buffer as ArrayBuffer),
     )
+  }
+
+  private wanted(feeds: Tensors): Tensors {
+    const { inputs } = this
+    return inputs ? Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name))) : feeds
   }
 
   /** Gives the next run of a key its inputs. */

@@ -23,6 +23,8 @@ export interface TrainingOptions extends ScheduleOptions, Omit<OptimizerOptions,
   eval_every: number | null
   /** steps between checkpoints */
   save_every: number
+  /** steps that are one run of the session; null: as suits the device */
+  steps_per_run: number | null
   /** evaluations without improvement before training stops; null: never */
   early_stopping: number | null
 }
@@ -108,6 +110,7 @@ export const configSchema = object(
       max_grad_norm: { type: 'number', minimum: 0, default: 1 },
       eval_every: nullable(count),
       save_every: { ...count, default: 100 },
+      steps_per_run: nullable(count),
       early_stopping: nullable(count),
     }),
     output: { ...text, default: 'out' },

@@ -145,7 +145,7 @@ class Preparing {
     private readonly count: number,
   ) {
     mkdirSync(config.output, { recursive: true })
-    const { save_every: _, ...training } = config.training
+    const { save_every: _, steps_per_run: __, ...training } = config.training
     this.hash.update(JSON.stringify([config.method.name, config.methodOptions, training, config.seed, coder.labels, config.objective, config.data.packing, config.quantize, config.cache]))
   }
 

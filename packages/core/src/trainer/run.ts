@@ -38,10 +38,14 @@ export async function planRun(config: TrainConfig, prepared: Prepared, attach = 
   const stepping: StepperOptions = {
     ...session, base: model, objective, rows, pad, seed: config.seed, totalSteps,
     optimizer: makeOptimizer({ ...config.training, name: optimizer }), clip: max_grad_norm, accumulate: gradient_accumulation > 1,
-    memory: config.memory, sample: await largest(prepared.train, batch_size),
+    loop: stepsPerRun(config) > 1, memory: config.memory, sample: await largest(prepared.train, batch_size),
   } // biome-ignore format: one thing
   return { options, adapted, stepping, session }
 }
+
+/** On a GPU what is updated would cross to the host and back each step; here a run per step is as fast and tells of each at once. */
+const onGpu = 16
+export const stepsPerRun = ({ device, training: { steps_per_run } }: TrainConfig): number => steps_per_run ?? (device === 'cuda' ? onGpu : 1)
 
 export interface CompiledRun {
   graph: Graph

@@ -13,6 +13,7 @@ import { Session, type SessionOptions } from '../runtime/session.js'
 import { float32, scalar, type Tensors } from '../runtime/tensor.js'
 import { chunksOf } from './evaluator.js'
 import { frozenFeeds, nothingFrozen } from './frozen-prefix.js'
+import { stackFeeds } from './step-loop.js'
 
 export interface StepperOptions extends SessionOptions {
   base: Model
@@ -28,6 +29,8 @@ export interface StepperOptions extends SessionOptions {
   pad: number
   seed: number
   totalSteps: number
+  /** whether several steps are to be one run: what is updated then stays on the device between them */
+  loop?: boolean
   /** Is given the part of the step that never changes, and prepares the examples' own share of it: they then carry it in `frozen`. */
   freeze?(cut: FrozenCut): Promise<void>
 }
@@ -105,10 +108,38 @@ export function adaptForTraining(base: Model, options: Omit<AdaptOptions, 'train
   return wantsSeparate(adapted) ? adapt(base, { ...options, training: true, separate: true }) : adapted
 }
 
+/** The vectors that each run of the step leaves for the next. */
+function carriedBy({ state }: Adapted, { optimizer, accumulate }: StepperOptions): Record<string, string> {
+  const names = ['parameters', ...optimizer.state, ...(state ? [state.vector] : []), ...(accumulate ? ['gradient_sum'] : [])]
+  return Object.fromEntries(names.map((name) => [name, next(name)]))
+}
+
 /** The vectors that a run starts from. */
 export function initialState({ variables, state }: Adapted, { optimizer, seed }: StepperOptions, start: Float32Array): Record<string, Float32Array> {
   const own = Object.fromEntries(optimizer.state.map((name) => [name, new Float32Array(variables.total)]))
   return { parameters: start, ...own, ...(state ? { [state.vector]: state.initial(seed) } : {}) }
+}
+
+/** A step to take. */
+export interface WantedStep {
+  /** 1, 2, … */
+  t: number
+  rate: number
+  batches: readonly (readonly Example[])[]
+}
+/** One run of the graph: a batch of step t. */
+interface Run {
+  t: number
+  feeds: Tensors
+  /** whether it ends its step */
+  apply: boolean
+  tokens: number
+  scalars: readonly number[]
+}
+interface Scalars {
+  loss: number
+  penalty?: number
+  gradient_norm: number
 }
 
 /** Holds the compiled step and the flat state vectors it updates. */
@@ -125,6 +156,8 @@ export class Stepper {
     readonly prediction: Prediction,
     start: Float32Array,
     private readonly frozen: readonly Value[],
+    /** what a loop over the step is fed for each iteration, where it was opened as one */
+    private readonly looped?: readonly string[],
   ) {
     this.vectors = initialState(adapted, o, start)
   }
@@ -135,48 +168,82 @@ export class Stepper {
     if (cut) await options.freeze?.(cut)
     cut?.below.clear()
     const prediction = predictStep(graph, adapted, options)
-    const session = await Session.open(graph, options)
+    const carried = options.loop && !adapted.variables.separate ? carriedBy(adapted, options) : undefined
+    const looped = carried && graph.inputs.map((v) => v.name).filter((name) => !(name in carried)) // biome-ignore format: one thing
+    const session = carried ? await Session.openLoop(graph, carried, options) : await Session.open(graph, options)
     // The step lives on in the session; its nodes would take tens of megabytes here.
     graph.clear()
     collectGarbage('major')
-    return new Stepper(session, adapted, options, prediction, start, cut?.values ?? [])
+    return new Stepper(session, adapted, options, prediction, start, cut?.values ?? [], looped)
   }
 
   /** One optimiser step t = 1, 2, … over one or more batches. The mean is over all their supervised rows together. */
   async step(t: number, rate: number, batches: readonly (readonly Example[])[]): Promise<StepResult> {
+    const [result] = await this.steps([{ t, rate, batches }])
+    return result
+  }
+
+  /** Several steps, in one run of the session where it was opened for that. */
+  async steps(wanted: readonly WantedStep[]): Promise<StepResult[]> {
+    if (this.o.accumulate) this.sum = new Float32Array(this.adapted.variables.total)
+    const runs = wanted.flatMap((step) => this.runsOf(step))
+    const outputs = this.looped ? await this.runLooped(runs) : await this.runOneByOne(runs)
+    return wanted.map(({ t }) => {
+      const result: StepResult = { loss: 0, gradientNorm: 0, tokens: 0 }
+      runs.forEach((run, k) => {
+        if (run.t !== t) return
+        const { loss, penalty, gradient_norm } = outputs[k]
+        result.loss += loss
+        if (penalty !== undefined) result.penalty = (result.penalty ?? 0) + penalty
+        result.gradientNorm = gradient_norm
+        result.tokens += run.tokens
+      })
+      if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) throw notFinite(t, result)
+      return result
+    })
+  }
+
+  /** A step's runs of the graph: one per batch, the last of which updates. */
+  private runsOf({ t, rate, batches }: WantedStep): Run[] {
     const parts = batches.map((examples) => partOf(this.adapted, this.o, examples))
     const count = parts.reduce((sum, p) => sum + p.supervision.count, 0)
-    const result: StepResult = { loss: 0, gradientNorm: 0, tokens: 0 }
-    if (this.o.accumulate) this.sum = new Float32Array(this.adapted.variables.total)
-    for (const [k, part] of parts.entries()) {
-      const feeds = { ...feedsOf(this.adapted, this.o, part, { t, rate, k, parts: parts.length, count }), ...frozenFeeds(this.frozen, part.batch) }
+    return parts.map((part, k) => {
       const apply = k === parts.length - 1
-      const outputs = this.adapted.variables.separate ? await this.runApart(feeds, this.o.optimizer.scalars(t, rate), apply) : await this.run(feeds, apply)
-      result.loss += Number(outputs.loss.data[0])
-      if (outputs.penalty) result.penalty = (result.penalty ?? 0) + Number(outputs.penalty.data[0])
-      result.gradientNorm = Number(outputs.gradient_norm.data[0])
-      result.tokens += part.examples.reduce((n, e) => n + e.ids.length + (e.decoderIds?.length ?? 0), 0)
-    }
-    if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) throw notFinite(t, result)
-    return result
+      const adding: Tensors = this.sum ? { apply: { dtype: 'bool' as const, shape: [], data: Uint8Array.of(Number(apply)) } } : {}
+      const feeds = { ...feedsOf(this.adapted, this.o, part, { t, rate, k, parts: parts.length, count }), ...frozenFeeds(this.frozen, part.batch), ...adding }
+      const tokens = part.examples.reduce((n, e) => n + e.ids.length + (e.decoderIds?.length ?? 0), 0)
+      return { t, feeds, apply, tokens, scalars: this.o.optimizer.scalars(t, rate) }
+    })
   }
 
   close(): Promise<void> {
     return this.session.close()
   }
 
+  private async runOneByOne(runs: readonly Run[]): Promise<Scalars[]> {
+    const found: Scalars[] = []
+    for (const run of runs) {
+      const { loss, penalty, gradient_norm } = this.adapted.variables.separate ? await this.runApart(run) : await this.run(run.feeds)
+      found.push({ loss: Number(loss.data[0]), penalty: penalty && Number(penalty.data[0]), gradient_norm: Number(gradient_norm.data[0]) })
+    }
+    return found
+  }
+  private async runLooped(runs: readonly Run[]): Promise<Scalars[]> {
+    const { loss, penalty, gradient_norm } = await this.run(stackFeeds(runs.map((r) => r.feeds), this.looped ?? [])) // biome-ignore format: one thing
+    return runs.map((_, k) => ({ loss: Number(loss.data[k]), penalty: penalty && Number(penalty.data[k]), gradient_norm: Number(gradient_norm.data[k]) }))
+  }
+
   /** Runs the graph; the state vectors move to the session's thread and their successors come back. */
-  private async run(feeds: Tensors, apply: boolean): Promise<Tensors> {
-    const state = Object.fromEntries(Object.entries(this.vectors).map(([name, v]) => [name, float32(v)]))
-    const adding: Tensors = this.sum ? { gradient_sum: float32(this.sum), apply: { dtype: 'bool' as const, shape: [], data: Uint8Array.of(Number(apply)) } } : {}
-    const outputs = await this.session.run({ ...feeds, ...state, ...adding }, { give: Object.keys(state) })
-    this.vectors = Object.fromEntries(Object.keys(state).map((name) => [name, outputs[next(name)].data as Float32Array]))
+  private async run(feeds: Tensors): Promise<Tensors> {
+    const state = Object.fromEntries(Object.entries({ ...this.vectors, ...(this.sum ? { gradient_sum: this.sum } : {}) }).map(([name, v]) => [name, float32(v)]))
+    const outputs = await this.session.run({ ...feeds, ...state }, { give: Object.keys(state) })
+    this.vectors = Object.fromEntries(Object.keys(this.vectors).map((name) => [name, outputs[next(name)].data as Float32Array]))
     if (this.sum) this.sum = outputs[next('gradient_sum')].data as Float32Array
     return outputs
   }
 
   /** The same where the optimiser's step is taken beside the graph: the vectors themselves come back. */
-  private async runApart(feeds: Tensors, scalars: readonly number[], apply: boolean): Promise<Tensors> {
+  private async runApart({ feeds, scalars, apply }: Run): Promise<Tensors> {
     const { optimizer, clip } = this.o
     const variables = this.adapted.variables.list.map(({ offset, size, shape, lrScale = 1 }) => ({ offset, size, shape, rateScale: lrScale }))
     const vectors = { ...this.vectors, ...(this.sum ? { gradient_sum: this.sum } : {}) }

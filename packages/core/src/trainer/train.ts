@@ -21,8 +21,8 @@ import { type Evaluation, Evaluator } from './evaluator.js'
 import { type CachedDataset, withFrozenPrefix } from './frozen-prefix.js'
 import { RunLog } from './log.js'
 import { type Prepared, prepare } from './prepare.js'
-import { planRun } from './run.js'
-import { Stepper, type StepResult } from './stepper.js'
+import { planRun, stepsPerRun } from './run.js'
+import { Stepper, type StepResult, type WantedStep } from './stepper.js'
 
 /** When an evaluation happens: on the untrained adapter, between steps, or on the adapter that is kept. */
 export type Phase = 'before' | 'during' | 'after'
@@ -130,7 +130,7 @@ class Trainer {
     const before = this.progress.step === 0 ? await this.evaluateParts('before', { validation, test }) : {}
     if (this.progress.step === 0) this.save('last')
     while (this.progress.step < totalSteps && !this.progress.stopped) {
-      await this.step(this.progress.step + 1)
+      await this.advance(this.progress.step + 1)
       if (this.hooks.signal?.aborted) {
         this.save('last')
         return { finished: false, step: this.progress.step, adapter: '', before, after: {} }
@@ -154,32 +154,39 @@ class Trainer {
     await this.followers?.finish(status)
   }
 
-  private async step(t: number): Promise<void> {
+  /** The steps from t on that are one run: none of them but the last ends in an evaluation or a checkpoint. */
+  private group(t: number): number[] {
+    const { totalSteps, stepsPerEpoch } = this.prepared
+    const { eval_every, save_every } = this.config.training
+    const ends = (step: number) => step % (eval_every ?? stepsPerEpoch) === 0 || step % save_every === 0 || step === totalSteps
+    const steps = [t]
+    while (steps.length < stepsPerRun(this.config) && !ends(steps[steps.length - 1])) steps.push(t + steps.length)
+    return steps
+  }
+
+  /** Takes the next steps. */
+  private async advance(first: number): Promise<void> {
     const started = performance.now()
     const { totalSteps, stepsPerEpoch } = this.prepared
     const { training } = this.config
-    const rate = learningRate(training, t, totalSteps)
-    const batches = await this.batches(t)
-    const result = await this.stepper.step(t, rate, batches)
-    this.progress.step = t
-    const seconds = (performance.now() - started) / 1000
-    const ranks = this.ranks()
-    this.log.write({
-      step: t,
-      loss: result.loss,
-      penalty: result.penalty,
-      ranks,
-      gradient_norm: result.gradientNorm,
-      learning_rate: rate,
-      tokens: result.tokens,
-      batch: digestOf(batches),
-      seconds,
-      memory_mb: Math.round(process.memoryUsage.rss() / 2 ** 20),
-    })
-    this.followers?.scalars(t, 'train', { loss: result.loss, penalty: result.penalty, gradient_norm: result.gradientNorm, learning_rate: rate, tokens_per_second: result.tokens / seconds })
-    this.hooks.onStep?.({ ...result, ranks, step: t, total: totalSteps, learningRate: rate, seconds })
+    const wanted = await Promise.all(this.group(first).map(async (t) => ({ t, rate: learningRate(training, t, totalSteps), batches: await this.batches(t) })))
+    const results = await this.stepper.steps(wanted)
+    const seconds = (performance.now() - started) / 1000 / wanted.length
+    wanted.forEach((step, k) => this.tell(step, results[k], seconds, k === wanted.length - 1))
+    const t = this.progress.step
     if (t % (training.eval_every ?? stepsPerEpoch) === 0 || t === totalSteps) await this.validate()
     if (t % training.save_every === 0) this.save('last')
+  }
+
+  private tell({ t, rate, batches }: WantedStep, result: StepResult, seconds: number, isLast: boolean): void {
+    this.progress.step = t
+    const { loss, penalty, gradientNorm: gradient_norm, tokens } = result
+    // Within a run of several steps the parameters stay where they are.
+    const ranks = isLast ? this.ranks() : undefined
+    const memory_mb = Math.round(process.memoryUsage.rss() / 2 ** 20)
+    this.log.write({ step: t, loss, penalty, ranks, gradient_norm, learning_rate: rate, tokens, batch: digestOf(batches), seconds, memory_mb })
+    this.followers?.scalars(t, 'train', { loss, penalty, gradient_norm, learning_rate: rate, tokens_per_second: tokens / seconds })
+    this.hooks.onStep?.({ ...result, ranks, step: t, total: this.prepared.totalSteps, learningRate: rate, seconds })
   }
 
   private ranks(): Record<string, number> | undefined {

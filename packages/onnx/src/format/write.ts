@@ -32,9 +32,11 @@ function lowered(value: Value): Value {
  * The graph as ONNX bytes for a session in this process: weights in files are named by their absolute path without the
  * leading slash, for a session whose external folder is the root. Node order is kept: ONNX Runtime's execution order follows it.
  */
-export function encodeOnnx(graph: Graph): Uint8Array {
+export const encodeOnnx = (graph: Graph): Uint8Array => encode(graph, inProcess(graph))
+
+export function inProcess(graph: Graph): Encoding {
   const place: Place = ({ data }) => (data && 'file' in data ? { location: data.file.replace(/^\/+/, ''), offset: data.offset, length: data.length } : undefined)
-  return encode(graph, { place, nameOf: shortNames(graph), scopes: false })
+  return { place, nameOf: shortNames(graph), scopes: false }
 }
 /** Values inside are numbered: ONNX Runtime keeps many copies of each name, which come to tens of megabytes for paths of modules. */
 function shortNames({ inputs, outputs }: Graph): (v: Value) => string {
@@ -140,24 +142,31 @@ function diskError(cause: unknown, path: string): unknown {
   return new GraftError('DISK_FULL', `${path}: no room left to write it (${code}). What was there before is untouched. Free some space, then continue with --resume.`, { cause })
 }
 
-interface Encoding {
+export interface Encoding {
   place: Place
   nameOf: (value: Value) => string
   /** whether nodes say which module they belong to */
   scopes: boolean
 }
 
-function encode(graph: Graph, encoding: Encoding): Uint8Array {
+const encode = (graph: Graph, encoding: Encoding): Uint8Array => modelBytes({ ...graphFields(graph, encoding), initializer: initializers(graph, encoding) })
+
+type GraphFields = Omit<Extract<MessageInitShape<typeof GraphProtoSchema>, { $typeName?: undefined }>, '$typeName'>
+/** A graph's nodes and types, without its weights. */
+export function graphFields(graph: Graph, encoding: Encoding): GraphFields {
   const nodes = fileOrder(graph).filter((n) => n.op !== 'graft::StopGradient')
-  const proto = create(GraphProtoSchema, {
+  return {
     name: 'graft',
     input: graph.inputs.map((v) => valueInfo(v, v.name)),
     output: graph.outputs.map((v) => valueInfo(v, v.data ? outputName(v) : v.name)),
     valueInfo: inside(nodes, graph).map((v) => valueInfo(v, encoding.nameOf(v))),
-    initializer: graph.constants().map((v) => tensorProto(v, encoding)),
     node: [...nodes.map((node) => nodeProto(node, encoding)), ...passedThrough(graph, encoding)],
-  })
-  return toBinary(
+  }
+}
+export const initializers = (graph: Graph, encoding: Encoding): TensorProto[] => graph.constants().map((v) => tensorProto(v, encoding))
+
+export const modelBytes = (graph: GraphFields): Uint8Array =>
+  toBinary(
     ModelProtoSchema,
     create(ModelProtoSchema, {
       irVersion: BigInt(targetIr),
@@ -166,10 +175,9 @@ function encode(graph: Graph, encoding: Encoding): Uint8Array {
         { domain: '', version: BigInt(targetOpset) },
         { domain: 'com.microsoft', version: 1n },
       ],
-      graph: proto,
+      graph: create(GraphProtoSchema, graph),
     }),
   )
-}
 
 /** Values between nodes. With their shapes declared, ONNX Runtime opens a graph in half the time. */
 function inside(nodes: readonly Node[], { outputs }: Graph): Value[] {
@@ -231,7 +239,7 @@ function tensorOf(name: string, dtype: Value['dtype'], shape: readonly number[],
   return create(TensorProtoSchema, { name, dataType: dtypes[dtype].code, dims: shape.map(BigInt), rawData: readBytes(data) })
 }
 
-function valueInfo(value: Value, name: string): ValueInfoProto {
+export function valueInfo(value: Pick<Value, 'dtype' | 'shape'>, name: string): ValueInfoProto {
   const tensor = create(TypeProto_TensorSchema, { elemType: dtypes[value.dtype].code, shape: value.shape ? shapeProto(value.shape) : undefined })
   return create(ValueInfoProtoSchema, { name, type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }) })
 }
