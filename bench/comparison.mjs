@@ -1,6 +1,6 @@
 // The comparisons of docs/comparison.md, from start to pictures: node bench/comparison.mjs --help
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Random, readRecords } from 'graft'
@@ -10,7 +10,12 @@ import { writeTinyVit } from './tiny-vit.mjs'
 
 const root = resolve(import.meta.dirname, '..')
 const { values: flags } = parseArgs({
-  options: { shared: { type: 'string', default: join(root, '../shared') }, out: { type: 'string', default: join(root, 'out/comparison') }, only: { type: 'string' }, help: { type: 'boolean' } },
+  options: {
+    shared: { type: 'string', default: join(root, '../shared') },
+    out: { type: 'string', default: join(root, 'out/comparison') },
+    only: { type: 'string' },
+    help: { type: 'boolean' },
+  },
 })
 if (flags.help) {
   console.log(`node bench/comparison.mjs [--shared DIR] [--out DIR] [--only banking,little,rare,rephrased,vision]
@@ -19,7 +24,8 @@ Needs models/sprout-3m and data/ of the shared folder (vision needs neither). Pi
   process.exit(0)
 }
 const out = resolve(flags.out)
-const graft = (...args) => execFileSync(process.execPath, [join(root, 'packages/cli/bin/graft.js'), ...args], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 2 ** 28 })
+const graft = (...args) =>
+  execFileSync(process.execPath, [join(root, 'packages/cli/bin/graft.js'), ...args], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 2 ** 28 })
 
 const everywhere = { r: 16, lora_alpha: 32, target_modules: 'all-linear' }
 const lora = { name: 'lora', ...everywhere }
@@ -55,7 +61,11 @@ async function records(file) {
   for await (const { fields } of readRecords(file)) found.push(fields)
   return found
 }
-const jsonLines = (path, list) => (mkdirSync(join(path, '..'), { recursive: true }), writeFileSync(path, list.map((r) => `${JSON.stringify(r)}\n`).join('')), path)
+function jsonLines(path, list) {
+  mkdirSync(join(path, '..'), { recursive: true })
+  writeFileSync(path, list.map((r) => `${JSON.stringify(r)}\n`).join(''))
+  return path
+}
 
 /** As many examples of each intent as `limit` says. */
 function few(list, limit, random) {
@@ -80,15 +90,24 @@ const experiments = {
   banking: () => compare('banking', questions(join(banking, 'train.csv'), join(banking, 'test.csv'), { methods, forgetting: resolve(flags.shared, 'data/gsm8k/test.jsonl') })),
   /** Ten examples of every intent. */
   async little() {
-    const train = jsonLines(join(out, 'data/little.jsonl'), few(await records(join(banking, 'train.csv')), () => 10, new Random(1, 'little')))
+    const train = jsonLines(
+      join(out, 'data/little.jsonl'),
+      few(await records(join(banking, 'train.csv')), () => 10, new Random(1, 'little')),
+    )
     compare('little', questions(train, join(banking, 'test.csv'), { methods: [lora], exclude: ['base'] }, { epochs: 30 }))
   },
   /** Five examples of twenty intents and all of the others; tested on the twenty. */
   async rare() {
     const all = await records(join(banking, 'train.csv'))
     const names = new Set(new Random(2, 'rare').shuffle([...new Set(all.map((r) => r.category))].sort()).slice(0, 20))
-    const train = jsonLines(join(out, 'data/rare.jsonl'), few(all, (c) => (names.has(c) ? 5 : Number.POSITIVE_INFINITY), new Random(3, 'rare')))
-    const test = jsonLines(join(out, 'data/rare-test.jsonl'), (await records(join(banking, 'test.csv'))).filter((r) => names.has(r.category)))
+    const train = jsonLines(
+      join(out, 'data/rare.jsonl'),
+      few(all, (c) => (names.has(c) ? 5 : Number.POSITIVE_INFINITY), new Random(3, 'rare')),
+    )
+    const test = jsonLines(
+      join(out, 'data/rare-test.jsonl'),
+      (await records(join(banking, 'test.csv'))).filter((r) => names.has(r.category)),
+    )
     compare('rare', questions(train, test, { methods: [lora], exclude: ['base'] }))
   },
   /** The adapters of `banking`, asked the test questions put differently. */
@@ -114,7 +133,13 @@ const experiments = {
       await drawGlyphs(join(folder, 'train'), alphabets.digits, 12, 28, uniform('digits'))
       await drawGlyphs(join(folder, 'test'), alphabets.digits, 100, 28, uniform('test'))
       writeTinyVit(join(folder, 'random'))
-      const pretraining = { model: 'random', data: { train: 'letters', validation: 0.1 }, method: 'full', training: { epochs: 12, batch_size: 32, learning_rate: 1e-3, warmup_steps: 50 }, output: 'pretraining' }
+      const pretraining = {
+        model: 'random',
+        data: { train: 'letters', validation: 0.1 },
+        method: 'full',
+        training: { epochs: 12, batch_size: 32, learning_rate: 1e-3, warmup_steps: 50 },
+        output: 'pretraining',
+      }
       writeFileSync(join(folder, 'pretraining.yaml'), stringify(pretraining))
       console.log(graft('train', join(folder, 'pretraining.yaml'), '--overwrite'))
       graft('merge', join(folder, 'pretraining/adapter'), join(folder, 'base'))

@@ -33,7 +33,13 @@ function records(n) {
   const example = join(root, 'examples/support-intents')
   const lines = readFileSync(join(example, 'train.jsonl'), 'utf8').trim().split('\n') // biome-ignore format: one thing
   writeFileSync(join(folder, 'train.jsonl'), Array.from({ length: n }, (_, i) => `${lines[i % lines.length]}\n`).join(''))
-  const config = { model: join(example, 'model/onnx/model.onnx'), data: { train: 'train.jsonl', validation: 0.001, max_length: 64 }, method: 'lora', training: { max_steps: 5, batch_size: 32 }, output: 'out' }
+  const config = {
+    model: join(example, 'model/onnx/model.onnx'),
+    data: { train: 'train.jsonl', validation: 0.001, max_length: 64 },
+    method: 'lora',
+    training: { max_steps: 5, batch_size: 32 },
+    output: 'out',
+  }
   writeFileSync(join(folder, 'config.yaml'), stringify(config))
   const started = performance.now()
   run([cli, 'train', join(folder, 'config.yaml'), '--json'])
@@ -61,8 +67,13 @@ async function measure() {
   for (const [name, { title, at, of }] of Object.entries(curves).filter(([n]) => !flags.only || flags.only.split(',').includes(n))) {
     const points = at.map((x) => ({ x, ...of(x) }))
     const columns = Object.keys(points[0]).filter((c) => c !== 'x')
-    console.log(`\n| ${title} | ${columns.map((c) => (c === 'seconds' ? (seconds[name] ?? seconds.default) : c.replace('_mb', ' MB').replace(/^mb$/, 'peak MB').replace('_s', ' s'))).join(' | ')} |\n|${' ---: |'.repeat(columns.length + 1)}`)
-    for (const p of points) console.log(`| ${p.x.toLocaleString('en-US')} | ${columns.map((c) => (c.includes('mb') || c === 'nodes' ? Math.round(p[c]).toLocaleString('en-US') : p[c].toPrecision(3))).join(' | ')} |`)
+    console.log(
+      `\n| ${title} | ${columns.map((c) => (c === 'seconds' ? (seconds[name] ?? seconds.default) : c.replace('_mb', ' MB').replace(/^mb$/, 'peak MB').replace('_s', ' s'))).join(' | ')} |\n|${' ---: |'.repeat(columns.length + 1)}`,
+    )
+    for (const p of points)
+      console.log(
+        `| ${p.x.toLocaleString('en-US')} | ${columns.map((c) => (c.includes('mb') || c === 'nodes' ? Math.round(p[c]).toLocaleString('en-US') : p[c].toPrecision(3))).join(' | ')} |`,
+      )
     if (!flags.write) continue
     mkdirSync(folder, { recursive: true })
     writeFileSync(join(folder, `${name}.svg`), await picture(points, title, seconds[name] ?? seconds.default))
@@ -110,7 +121,15 @@ async function compileOnce(folder) {
   const started = performance.now()
   const base = Model.open(folder, { architectures: registry.all('architecture'), task: 'causal-lm' })
   const method = registry.get('method', 'lora')
-  const adapted = adapt(base, { method, config: methodOptions(method, { target_modules: 'all-linear' }), objective: registry.get('objective', 'causal-lm'), labels: 0, rows: 512, totalSteps: 1, training: true })
+  const adapted = adapt(base, {
+    method,
+    config: methodOptions(method, { target_modules: 'all-linear' }),
+    objective: registry.get('objective', 'causal-lm'),
+    labels: 0,
+    rows: 512,
+    totalSteps: 1,
+    training: true,
+  })
   const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
   const graph = compileStep(adapted, { optimizer, clip: 1, accumulate: false, keeping: { mode: 'balanced', sizes: { batch: 4, sequence: 128, supervised: 512 } } })
   const nodes = graph.nodes.size

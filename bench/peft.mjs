@@ -30,7 +30,13 @@ const qv = ['--targets', 'q_proj,v_proj']
 const rows = [
   { id: '1', what: 'LoRA r=8 on q, v; 4 × 128, all supervised', graft: qv, peft: qv, wanted: '≥ 2.3 ×, ≤ 0.5 ×' },
   { id: '2', what: 'the same, a quarter supervised', graft: [...qv, '--supervised', '0.25'], peft: [...qv, '--supervised', '0.25'], wanted: '≥ 3 ×, ≤ 0.45 ×' },
-  { id: '2b', what: 'the same in two halves, gradients added up', graft: [...qv, '--supervised', '0.25', '--micro-batch', '2'], peft: [...qv, '--supervised', '0.25'], wanted: '≥ 3 ×, ≤ 0.45 ×' },
+  {
+    id: '2b',
+    what: 'the same in two halves, gradients added up',
+    graft: [...qv, '--supervised', '0.25', '--micro-batch', '2'],
+    peft: [...qv, '--supervised', '0.25'],
+    wanted: '≥ 3 ×, ≤ 0.45 ×',
+  },
   {
     id: '3',
     what: 'memory: low, 4 × 512; PEFT with checkpointing',

@@ -63,10 +63,13 @@ async function simulate() {
     peak.commands = Math.max(peak.commands, Number(stats.match(/instantaneous_ops_per_sec:(\d+)/)[1]))
   }, 500)
   for (let k = 0; k < kills; k++)
-    setTimeout(() => {
-      alive.shift().kill('SIGKILL')
-      alive.push(start())
-    }, (k + 1) * seconds * 500)
+    setTimeout(
+      () => {
+        alive.shift().kill('SIGKILL')
+        alive.push(start())
+      },
+      (k + 1) * seconds * 500,
+    )
   const context = {
     execute: pretend,
     onProgress: () => told++,

@@ -9,8 +9,14 @@ export function writeTinyVit(folder, { size = 28, patch = 7, width = 64, layers 
   const put = (name, shape, fill) => tensors.set(name, storedFloats(Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, fill), shape))
   const weight = (name, shape) => put(name, shape, () => random.normal() / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1)))
   const constant = (name, shape, v) => put(name, shape, () => v)
-  const linear = (name, out, into) => (weight(`${name}.weight`, [out, into]), constant(`${name}.bias`, [out], 0))
-  const norm = (name) => (constant(`${name}.weight`, [width], 1), constant(`${name}.bias`, [width], 0))
+  const linear = (name, out, into) => {
+    weight(`${name}.weight`, [out, into])
+    constant(`${name}.bias`, [out], 0)
+  }
+  const norm = (name) => {
+    constant(`${name}.weight`, [width], 1)
+    constant(`${name}.bias`, [width], 0)
+  }
   const places = (size / patch) ** 2 + 1
   put('vit.embeddings.cls_token', [1, 1, width], () => 0.02 * random.normal())
   put('vit.embeddings.position_embeddings', [1, places, width], () => 0.02 * random.normal())

@@ -50,7 +50,8 @@ describe('a comparison', () => {
       expect(new Set(orders).size).toBe(1)
     }
     const measured = summary.rows.find((r) => r.label === 'lora')
-    for (const key of ['trainable', 'adapter_bytes', 'step_s', 'tokens_per_s', 'peak_bytes', 'predicted_bytes', 'flops', 'compile_s'] as const) expect(measured?.[key], key).toBeGreaterThan(0)
+    for (const key of ['trainable', 'adapter_bytes', 'step_s', 'tokens_per_s', 'peak_bytes', 'predicted_bytes', 'flops', 'compile_s'] as const)
+      expect(measured?.[key], key).toBeGreaterThan(0)
     for (const file of ['report.html', 'report.md', 'table.csv', 'charts/loss.svg', 'charts/parameters.svg']) expect(existsSync(join(folder, 'out', file)), file).toBe(true)
   })
 
@@ -100,9 +101,15 @@ describe('a comparison', () => {
   it('measures forgetting on a general text, whatever the adapter was trained for', async () => {
     const folder = temporaryFolder()
     const model = sproutFolder(join(folder, 'model'))
-    writeFileSync(join(folder, 'general.jsonl'), ['The sun rose over the hills.', 'She sold seashells by the shore.'].map((text) => JSON.stringify({ question: text, answer: text })).join('\n'))
+    writeFileSync(
+      join(folder, 'general.jsonl'),
+      ['The sun rose over the hills.', 'She sold seashells by the shore.'].map((text) => JSON.stringify({ question: text, answer: text })).join('\n'),
+    )
     const methods = [lora, { name: 'prefix-tuning', num_virtual_tokens: 4 }, { name: 'adalora', tinit: 2, tfinal: 2, deltaT: 2 }]
-    const { code, stderr } = await graft(['compare', writeComparison(folder, { methods, exclude: [], forgetting: 'general.jsonl' }, { model, objective: 'sequence-classification', training: { max_steps: 10 } })])
+    const { code, stderr } = await graft([
+      'compare',
+      writeComparison(folder, { methods, exclude: [], forgetting: 'general.jsonl' }, { model, objective: 'sequence-classification', training: { max_steps: 10 } }),
+    ])
     expect(code, stderr).toBe(0)
     const results = resultsOf(folder)
     expect(results).toHaveLength(5)

@@ -16,7 +16,11 @@ describe.skipIf(!executable)('report.html in Chromium', () => {
   const requests: string[] = []
   beforeAll(async () => {
     const folder = temporaryFolder()
-    const methods = ['ia3', { name: 'lora', r: 2, target_modules: ['q_proj'], label: '</script><b>odd' }, { name: 'adalora', tinit: 2, tfinal: 4, deltaT: 2, target_modules: ['q_proj', 'v_proj'] }]
+    const methods = [
+      'ia3',
+      { name: 'lora', r: 2, target_modules: ['q_proj'], label: '</script><b>odd' },
+      { name: 'adalora', tinit: 2, tfinal: 4, deltaT: 2, target_modules: ['q_proj', 'v_proj'] },
+    ]
     const { stderr } = await graft(['compare', writeComparison(folder, { methods, seeds: 2, exclude: ['base'] })])
     file = join(folder, 'out/report.html')
     expect(existsSync(file), stderr).toBe(true)

@@ -101,7 +101,9 @@ describe('mlflow', () => {
     expect(code, stderr).toBe(0)
     const metrics = got.flatMap((g) => (g.body.metrics ?? []) as { key: string; step: number; value: number }[])
     expect(metrics.filter((m) => m.key === 'train/loss').map((m) => [m.step, m.value])).toEqual(logged(folder).map((l) => [l.step, l.loss]))
-    expect(got.flatMap((g) => (g.body.params ?? []) as { key: string }[]).map((p) => p.key)).toEqual(expect.arrayContaining(['method', 'method.r', 'training.learning_rate', 'seed']))
+    expect(got.flatMap((g) => (g.body.params ?? []) as { key: string }[]).map((p) => p.key)).toEqual(
+      expect.arrayContaining(['method', 'method.r', 'training.learning_rate', 'seed']),
+    )
     expect(got.at(-1)).toMatchObject({ path: 'runs/update', body: { run_id: 'r1', status: 'FINISHED' } })
   })
   it('that goes away while a run goes on costs no more than a notice', async () => {

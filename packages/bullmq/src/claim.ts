@@ -8,7 +8,10 @@ import { join } from 'node:path'
 export class Claim {
   private readonly timer: NodeJS.Timeout
 
-  private constructor(private readonly path: string, beat: number) {
+  private constructor(
+    private readonly path: string,
+    beat: number,
+  ) {
     this.timer = setInterval(() => touch(path), beat)
   }
 

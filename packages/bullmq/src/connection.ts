@@ -14,7 +14,11 @@ export async function connect(url: string, onNotice: (text: string) => void): Pr
     await first.connect()
     await first.ping()
   } catch (cause) {
-    throw new GraftError('QUEUE_UNREACHABLE', `${withoutPassword(url)}: no Redis answers there (${(cause as Error).message}). Start one (redis-server, or Valkey), or correct the address.`, { cause })
+    throw new GraftError(
+      'QUEUE_UNREACHABLE',
+      `${withoutPassword(url)}: no Redis answers there (${(cause as Error).message}). Start one (redis-server, or Valkey), or correct the address.`,
+      { cause },
+    )
   } finally {
     first.disconnect()
   }

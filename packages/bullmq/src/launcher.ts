@@ -25,7 +25,11 @@ export const launcher = defineLauncher<QueueOptions>({
   configSchema: {
     type: 'object',
     additionalProperties: false,
-    properties: { url: { type: 'string', pattern: '^rediss?://' }, queue: { type: 'string', default: 'graft', pattern: '^[^:]+$' }, attempts: { type: 'integer', minimum: 1, default: 3 } },
+    properties: {
+      url: { type: 'string', pattern: '^rediss?://' },
+      queue: { type: 'string', default: 'graft', pattern: '^[^:]+$' },
+      attempts: { type: 'integer', minimum: 1, default: 3 },
+    },
     required: ['url'],
   },
   async launch(jobs, options, context) {

@@ -12,7 +12,8 @@ export async function evaluateBase(config: TrainConfig, registry: Registry): Pro
     const evaluator = await Evaluator.open(model, options, { device: config.device, threads: config.threads ?? undefined, pad, batchSize: 32 })
     try {
       const before: Record<string, Evaluation> = {}
-      for (const [part, data] of Object.entries({ validation, test })) if (data.length > 0) before[part] = await evaluator.evaluate(data, variables.initial(config.seed), metrics, labels)
+      for (const [part, data] of Object.entries({ validation, test }))
+        if (data.length > 0) before[part] = await evaluator.evaluate(data, variables.initial(config.seed), metrics, labels)
       return { parameters: model.parameterCount, before }
     } finally {
       await evaluator.close()

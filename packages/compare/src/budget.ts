@@ -17,7 +17,8 @@ export async function stepsWithin(budget: Budget, config: TrainConfig, folder: s
   if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as number
   const prepared = await prepare(config, registry)
   try {
-    const steps = budget.tokens !== undefined ? stepsForTokens(budget.tokens, config, prepared) : Math.floor(((budget.minutes as number) * 60) / (await secondsPerStep(config, prepared)))
+    const steps =
+      budget.tokens !== undefined ? stepsForTokens(budget.tokens, config, prepared) : Math.floor(((budget.minutes as number) * 60) / (await secondsPerStep(config, prepared)))
     writeAtomically(file, String(Math.max(1, steps)))
     return Math.max(1, steps)
   } finally {

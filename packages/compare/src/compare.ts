@@ -53,7 +53,15 @@ export async function compare(comparison: Comparison, registry: Registry, progra
   return results
 }
 const methodName = ({ config: { method } }: RunSpec): string => (typeof method === 'string' ? method : method.name)
-const failed = (spec: RunSpec, reason: string): RunResult => ({ id: spec.id, label: spec.label, method: methodName(spec), seed: spec.seed, learning_rate: spec.learning_rate, status: 'failed', reason })
+const failed = (spec: RunSpec, reason: string): RunResult => ({
+  id: spec.id,
+  label: spec.label,
+  method: methodName(spec),
+  seed: spec.seed,
+  learning_rate: spec.learning_rate,
+  status: 'failed',
+  reason,
+})
 
 /** A run's folder with what is to be done; a result that an earlier failure left there is forgotten. */
 function prepareJob({ shared }: Comparison, spec: RunSpec, memory: number): Job {
@@ -67,7 +75,13 @@ function prepareJob({ shared }: Comparison, spec: RunSpec, memory: number): Job 
 }
 
 /** Bytes that each entry will take, by label. An entry that can't be attached is left out, with results that say why. */
-async function check(comparison: Comparison, waiting: readonly RunSpec[], registry: Registry, hooks: CompareHooks, keep: (spec: RunSpec, result: RunResult) => void): Promise<Map<string, number>> {
+async function check(
+  comparison: Comparison,
+  waiting: readonly RunSpec[],
+  registry: Registry,
+  hooks: CompareHooks,
+  keep: (spec: RunSpec, result: RunResult) => void,
+): Promise<Map<string, number>> {
   const memory = new Map<string, number>()
   if (!registry.all('method').some((m) => m.name === untouched.name)) registry.register('method', untouched, { package: '@graft/compare', version: '' })
   const scratch = join(comparison.shared.output, 'check')
@@ -109,6 +123,10 @@ function checkForgetting({ forgetting }: RunSpec, config: Parameters<typeof lang
   try {
     languageModel(config, registry)
   } catch (cause) {
-    throw new GraftError('NO_LANGUAGE_MODEL', `compare.forgetting measures the loss on a text, but ${config.model} is no language model: ${(cause as Error).message} Leave compare.forgetting out.`, { cause })
+    throw new GraftError(
+      'NO_LANGUAGE_MODEL',
+      `compare.forgetting measures the loss on a text, but ${config.model} is no language model: ${(cause as Error).message} Leave compare.forgetting out.`,
+      { cause },
+    )
   }
 }

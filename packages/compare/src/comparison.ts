@@ -78,7 +78,9 @@ interface Raw extends Omit<RawConfig, 'method'> {
 const count = { type: 'integer', minimum: 1 } as const
 const rate = { type: 'number', exclusiveMinimum: 0 } as const
 const budget = { type: 'object', additionalProperties: false, properties: { steps: count, tokens: count, minutes: rate }, minProperties: 1, maxProperties: 1 }
-const methodEntry = { anyOf: [{ type: 'string' }, { type: 'object', properties: { name: { type: 'string' }, label: { type: 'string', minLength: 1 }, learning_rate: rate }, required: ['name'] }] }
+const methodEntry = {
+  anyOf: [{ type: 'string' }, { type: 'object', properties: { name: { type: 'string' }, label: { type: 'string', minLength: 1 }, learning_rate: rate }, required: ['name'] }],
+}
 const compareKeys = {
   methods: { type: 'array', items: methodEntry, minItems: 1 },
   seeds: { anyOf: [count, { type: 'array', items: { type: 'integer' }, minItems: 1, uniqueItems: true }], default: 3 },
@@ -109,7 +111,10 @@ export async function loadComparison(path: string, registry: Registry, overrides
   await loadPlugins(raw.plugins, dirname(path), registry)
   const { compare, ...training } = raw
   if (training.data.validation === 0)
-    throw new GraftError('NO_VALIDATION', `${source.position(['data', 'validation'])} data.validation: 0 leaves no data to compare on. Name a file, or the share of the training file to hold out.`)
+    throw new GraftError(
+      'NO_VALIDATION',
+      `${source.position(['data', 'validation'])} data.validation: 0 leaves no data to compare on. Name a file, or the share of the training file to hold out.`,
+    )
   const shared = { ...(await located(training, path, hub)), plugins: raw.plugins.map((name) => findPlugin(name, dirname(path)).file) }
   const entries = [...compare.methods.map((_, i) => entryAt(source, registry, raw, i)), ...always(registry, raw)]
   refuseTwins(source, entries)
@@ -169,7 +174,10 @@ function runsOf(shared: Comparison['shared'], entries: readonly Entry[], seeds: 
       rates.map((learning_rate) => {
         const { output, threads, trackers: _, ...decisive } = shared
         const config = { ...decisive, method: { name: method, ...options }, training: { ...shared.training, learning_rate }, seed }
-        const digest = createHash('sha256').update(JSON.stringify([{ ...config, ...held }])).digest('hex').slice(0, 8)
+        const digest = createHash('sha256')
+          .update(JSON.stringify([{ ...config, ...held }]))
+          .digest('hex')
+          .slice(0, 8)
         const id = `${label.replace(/[^\w.-]+/g, '-')}-${learning_rate}-s${seed}-${digest}`
         return { id, label, seed, learning_rate, ...common, config: { ...shared, ...config, threads, output: join(output, 'runs', id, 'out') } }
       }),

@@ -22,7 +22,9 @@ export function execute(program: string, { folder }: Job, signal: AbortSignal, o
       settle(existsSync(resultFile(folder)) ? { ok: true } : { ok: false, reason })
     }
     child.once('error', (error) => end(`its process could not be started: ${error.message}`))
-    child.once('close', (code, by) => end(by ? `its process was ended by ${by}${by === 'SIGKILL' ? ', as when memory runs out' : ''}` : `its process ended with code ${code}: ${lastLine(folder)}`))
+    child.once('close', (code, by) =>
+      end(by ? `its process was ended by ${by}${by === 'SIGKILL' ? ', as when memory runs out' : ''}` : `its process ended with code ${code}: ${lastLine(folder)}`),
+    )
   })
 }
 const lastLine = (folder: string): string => readFileSync(join(folder, 'output.txt'), 'utf8').trim().split('\n').at(-1) as string // biome-ignore format: one thing

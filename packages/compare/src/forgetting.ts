@@ -45,7 +45,13 @@ function asText(record: { fields: Readonly<Record<string, unknown>>; where: stri
   return { ...record, fields: { text } }
 }
 
-async function loss(model: Model, options: Parameters<typeof Evaluator.open>[1], parameters: Float32Array, examples: readonly Example[], { device, threads }: TrainConfig): Promise<number> {
+async function loss(
+  model: Model,
+  options: Parameters<typeof Evaluator.open>[1],
+  parameters: Float32Array,
+  examples: readonly Example[],
+  { device, threads }: TrainConfig,
+): Promise<number> {
   const evaluator = await Evaluator.open(model, options, { device, threads: threads ?? undefined, pad: 0, batchSize: 8 })
   try {
     const found: Evaluation = await evaluator.evaluate(inMemory(examples), parameters, [], [])

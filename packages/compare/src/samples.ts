@@ -1,4 +1,18 @@
-import { adapt, Evaluator, type Example, fillVariables, inMemory, type OpenedAdapter, openAdapter, type Prepared, prepare, type Registry, take, type TrainConfig, Writer } from '@graft/core'
+import {
+  adapt,
+  Evaluator,
+  type Example,
+  fillVariables,
+  inMemory,
+  type OpenedAdapter,
+  openAdapter,
+  type Prepared,
+  prepare,
+  type Registry,
+  take,
+  type TrainConfig,
+  Writer,
+} from '@graft/core'
 import type { Answer, RunResult } from './results.js'
 
 /** tokens that a generated answer has at most */
@@ -14,7 +28,12 @@ export async function answers(count: number, config: TrainConfig, adapter: strin
     const examples = await take(data, first)
     const opened = await openAdapter(adapter, registry, config.model)
     const { objective } = prepared
-    const shown = objective.name === 'causal-lm' ? await written(opened, examples, config) : objective.classifies && !examples[0].tokenLabels ? await classified(opened, examples, prepared) : []
+    const shown =
+      objective.name === 'causal-lm'
+        ? await written(opened, examples, config)
+        : objective.classifies && !examples[0].tokenLabels
+          ? await classified(opened, examples, prepared)
+          : []
     if (shown.length === 0) return undefined
     return { shown, exact_match: shown.filter((s) => s.answer.trim() === s.expected.trim()).length / shown.length }
   } finally {
@@ -53,7 +72,10 @@ async function written(opened: OpenedAdapter, examples: readonly Example[], { th
     await writer.load('trained', opened)
     const found: Answer[] = []
     for (const { ids, tokenLabels = [] } of examples) {
-      const start = Math.max(1, tokenLabels.findIndex((l) => l !== -100))
+      const start = Math.max(
+        1,
+        tokenLabels.findIndex((l) => l !== -100),
+      )
       const writing = writer.write(ids.slice(0, start), { adapter: 'trained', maxTokens: longest, stop: [], temperature: 0, topP: 1, topK: 0, seed: 0 })
       let step = await writing.next()
       while (!step.done) step = await writing.next()

@@ -86,7 +86,8 @@ function rowOf({ label, method, options }: Entry, all: readonly RunResult[], { n
     return { learning_rate, score: mean(at.map((r) => score(r, 'validation') ?? score(r))) ?? Number.NaN }
   })
   // The rate is chosen on validation data, never on the test file.
-  const best = [...rates].sort((a, b) => (Number.isNaN(a.score) ? 1 : Number.isNaN(b.score) ? -1 : better === 'higher' ? b.score - a.score : a.score - b.score))[0]?.learning_rate ?? 0
+  const best =
+    [...rates].sort((a, b) => (Number.isNaN(a.score) ? 1 : Number.isNaN(b.score) ? -1 : better === 'higher' ? b.score - a.score : a.score - b.score))[0]?.learning_rate ?? 0
   const chosen = own.filter((r) => r.learning_rate === best)
   const done = chosen.filter((r) => r.status === 'done')
   const average = (of: (r: RunResult) => number | undefined) => mean(done.map(of))

@@ -22,11 +22,15 @@ const patience = 10_000
 /** An MLflow server, by its REST API (2.0). A run that is resumed goes on under its id. */
 export const mlflow = defineTracker<Options>({
   name: 'mlflow',
-  summary: "an MLflow server, by its REST API",
+  summary: 'an MLflow server, by its REST API',
   configSchema: {
     type: 'object',
     additionalProperties: false,
-    properties: { uri: { type: 'string', pattern: '^https?://' }, experiment: { type: 'string', default: 'graft' }, token_env: { type: 'string', default: 'MLFLOW_TRACKING_TOKEN' } },
+    properties: {
+      uri: { type: 'string', pattern: '^https?://' },
+      experiment: { type: 'string', default: 'graft' },
+      token_env: { type: 'string', default: 'MLFLOW_TRACKING_TOKEN' },
+    },
     required: ['uri'],
   },
   async open({ name, folder, config, resumedAt, notice }, options) {
@@ -61,7 +65,9 @@ class Sending {
     this.send()
     await this.sending
     const states = { finished: 'FINISHED', stopped: 'KILLED', failed: 'FAILED' }
-    await this.server.post('runs/update', { run_id: this.run_id, status: states[status], end_time: Date.now() }).catch((error) => this.notice(`${(error as Error).message} ${this.waiting.length} numbers were not sent.`))
+    await this.server
+      .post('runs/update', { run_id: this.run_id, status: states[status], end_time: Date.now() })
+      .catch((error) => this.notice(`${(error as Error).message} ${this.waiting.length} numbers were not sent.`))
   }
 
   private send(): void {

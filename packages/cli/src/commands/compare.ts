@@ -22,7 +22,15 @@ export const compareCommand: CommandMaker = (exit) =>
     .argument('[overrides...]', 'key=value pairs that replace keys of the config')
     .option('--report-only', 'write the report anew from the results that are there')
     .option('--json', 'print events as JSON Lines, the summary last')
-    .addHelpText('after', examples('graft compare compare.yaml', 'graft compare compare.yaml compare.seeds=5 training.epochs=2', 'graft compare compare.yaml compare.launcher="{name: bullmq, url: redis://queue:6379}"', 'graft compare compare.yaml --report-only'))
+    .addHelpText(
+      'after',
+      examples(
+        'graft compare compare.yaml',
+        'graft compare compare.yaml compare.seeds=5 training.epochs=2',
+        'graft compare compare.yaml compare.launcher="{name: bullmq, url: redis://queue:6379}"',
+        'graft compare compare.yaml --report-only',
+      ),
+    )
     .action(async (path: string, overrides: string[], flags: Flags) => {
       const registry = defaultRegistry()
       const comparison = await loadComparison(path, registry, overrides, pulling())
@@ -63,7 +71,9 @@ const jsonHooks: Omit<CompareHooks, 'signal'> = {
 
 /** A line for the whole, and one for each run under way; in a pipe, a line when a run ends. */
 class RunBars {
-  private readonly bars = process.stderr.isTTY ? new MultiBar({ stream: process.stderr, format: '{bar} {text}', barsize: 18, hideCursor: true, gracefulExit: false }, Presets.shades_classic) : undefined
+  private readonly bars = process.stderr.isTTY
+    ? new MultiBar({ stream: process.stderr, format: '{bar} {text}', barsize: 18, hideCursor: true, gracefulExit: false }, Presets.shades_classic)
+    : undefined
   private readonly byRun = new Map<string, SingleBar>()
   private readonly started = new Map<string, number>()
   private readonly begun = performance.now()

@@ -10,7 +10,12 @@ export interface Chart {
   spec: TopLevelSpec
 }
 const size = { width: 460, height: 300 }
-const config: TopLevelSpec['config'] = { font: 'system-ui, sans-serif', axis: { labelFontSize: 12, titleFontSize: 12 }, legend: { labelFontSize: 12, titleFontSize: 12 }, background: '#ffffff' }
+const config: TopLevelSpec['config'] = {
+  font: 'system-ui, sans-serif',
+  axis: { labelFontSize: 12, titleFontSize: 12 },
+  legend: { labelFontSize: 12, titleFontSize: 12 },
+  background: '#ffffff',
+}
 
 interface Against {
   id: string
@@ -107,6 +112,13 @@ function ranks({ runs, rows }: Summary): Chart[] {
         tooltip: [{ field: 'module' }, { field: 'step' }, { field: 'rank' }],
       },
     } // biome-ignore format: one thing
-    return [{ id: `ranks-${label.replace(/\W+/g, '-')}`, title: `${label}: rank by module`, caption: `Seed ${run.seed}. The darker, the more ranks a module has.`, spec: spec as unknown as TopLevelSpec }]
+    return [
+      {
+        id: `ranks-${label.replace(/\W+/g, '-')}`,
+        title: `${label}: rank by module`,
+        caption: `Seed ${run.seed}. The darker, the more ranks a module has.`,
+        spec: spec as unknown as TopLevelSpec,
+      },
+    ]
   })
 }

@@ -27,6 +27,8 @@ export function markdown(summary: Summary, charts: readonly Chart[], columns: re
 export function csv({ rows, seeds }: Summary, columns: readonly Column[]): string {
   const quote = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
   const head = ['method', 'done', 'seeds', ...columns.map((c) => c.key), 'interval', 'failure']
-  const lines = rows.map((r) => [r.label, r.done, seeds.length, ...columns.map((c) => c.value(r) ?? ''), r.metric?.half ?? '', r.failures.join(' ')].map((v) => quote(String(v))).join(','))
+  const lines = rows.map((r) =>
+    [r.label, r.done, seeds.length, ...columns.map((c) => c.value(r) ?? ''), r.metric?.half ?? '', r.failures.join(' ')].map((v) => quote(String(v))).join(','),
+  )
   return `${[head.join(','), ...lines].join('\n')}\n`
 }

@@ -60,9 +60,15 @@ const facts = ({ data, seeds, metric }: Summary): string =>
 
 /** Cells carry their numbers for sorting; the best of a column is marked by a star, not by colour alone. */
 function table({ rows }: Summary, columns: readonly Column[]): string {
-  const head = ['<th scope="col" aria-sort="none"><button type="button">method</button></th>', ...columns.map((c) => `<th scope="col" aria-sort="none" title="${escape(c.help)}"><button type="button">${escape(c.title)}</button></th>`)]
+  const head = [
+    '<th scope="col" aria-sort="none"><button type="button">method</button></th>',
+    ...columns.map((c) => `<th scope="col" aria-sort="none" title="${escape(c.help)}"><button type="button">${escape(c.title)}</button></th>`),
+  ]
   const body = rows.map((row) => {
-    const cells = columns.map((c) => `<td data-value="${c.value(row) ?? ''}"${isBest(c, row, rows) ? ' class="best"' : ''}>${escape(c.text(row))}${isBest(c, row, rows) ? ' <abbr title="best">★</abbr>' : ''}</td>`)
+    const cells = columns.map(
+      (c) =>
+        `<td data-value="${c.value(row) ?? ''}"${isBest(c, row, rows) ? ' class="best"' : ''}>${escape(c.text(row))}${isBest(c, row, rows) ? ' <abbr title="best">★</abbr>' : ''}</td>`,
+    )
     const why = row.failures.length > 0 ? `<div class="failure">failed: ${escape(row.failures.join(' '))}</div>` : ''
     return `<tr><th scope="row" data-value="${escape(row.label)}">${escape(row.label)}${why}</th>${cells.join('')}</tr>`
   })
@@ -72,10 +78,13 @@ function table({ rows }: Summary, columns: readonly Column[]): string {
 
 /** What each method said to the same examples. */
 function answers({ runs, rows, seeds }: Summary): string {
-  const told = rows.map((row) => ({ label: row.label, shown: runs.find((r) => r.label === row.label && r.learning_rate === row.learning_rate && r.seed === seeds[0])?.answers?.shown })).filter((t) => t.shown)
+  const told = rows
+    .map((row) => ({ label: row.label, shown: runs.find((r) => r.label === row.label && r.learning_rate === row.learning_rate && r.seed === seeds[0])?.answers?.shown }))
+    .filter((t) => t.shown)
   if (told.length === 0) return ''
   const first = told[0].shown ?? []
-  const row = (i: number) => `<tr><td>${escape(first[i].input)}</td><td>${escape(first[i].expected)}</td>${told.map(({ shown = [] }) => `<td>${escape(shown[i]?.answer ?? '')}${shown[i]?.answer.trim() === first[i].expected.trim() ? ' ✓' : ''}</td>`).join('')}</tr>`
+  const row = (i: number) =>
+    `<tr><td>${escape(first[i].input)}</td><td>${escape(first[i].expected)}</td>${told.map(({ shown = [] }) => `<td>${escape(shown[i]?.answer ?? '')}${shown[i]?.answer.trim() === first[i].expected.trim() ? ' ✓' : ''}</td>`).join('')}</tr>`
   return `<section aria-labelledby="h-answers"><h2 id="h-answers">Answers side by side</h2><p>Of seed ${seeds[0]}; ✓: exactly right.</p><div class="scroll" tabindex="0" role="region" aria-label="answers"><table><thead><tr><th scope="col">example</th><th scope="col">expected</th>${told.map((t) => `<th scope="col">${escape(t.label)}</th>`).join('')}</tr></thead><tbody>${first.map((_, i) => row(i)).join('')}</tbody></table></div></section>`
 }
 

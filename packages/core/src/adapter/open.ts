@@ -33,7 +33,12 @@ export interface OpenedAdapter {
  * the head it was trained with.
  * Throws NO_ADAPTER, NO_BASE_MODEL, UNSUPPORTED_ADAPTER, and what pulling and opening the model throw.
  */
-export async function openAdapter(given: string, registry: Registry, model?: string, { fullPrecision = false, as }: { fullPrecision?: boolean; as?: string } = {}): Promise<OpenedAdapter> {
+export async function openAdapter(
+  given: string,
+  registry: Registry,
+  model?: string,
+  { fullPrecision = false, as }: { fullPrecision?: boolean; as?: string } = {},
+): Promise<OpenedAdapter> {
   const folder = await resolveModel(given)
   const config = readAdapterConfig(folder)
   const manifest = hasManifest(folder) ? readManifest(folder) : undefined

@@ -15,7 +15,13 @@ export class Followers {
   /** Throws what a tracker throws that can't follow the run. */
   static async open(config: TrainConfig, resumedAt: number, notice: (text: string) => void): Promise<Followers> {
     const { method, methodOptions, trackers, output, model, seed, training } = config
-    const run = { name: basename(output), folder: output, config: { model, method: method.name, ...prefixed('method', methodOptions), ...prefixed('training', training), seed }, resumedAt, notice }
+    const run = {
+      name: basename(output),
+      folder: output,
+      config: { model, method: method.name, ...prefixed('method', methodOptions), ...prefixed('training', training), seed },
+      resumedAt,
+      notice,
+    }
     const trackings: Tracking[] = []
     for (const { tracker, options } of trackers) trackings.push(await tracker.open(run, options))
     return new Followers(trackings)

@@ -8,7 +8,8 @@ import type { Quantisation } from '../model/quantise.js'
 import type { Example } from '../objective/objective.js'
 import { adamw } from '../optimizer/adamw.js'
 import type { SessionOptions } from '../runtime/session.js'
-import { adaptForTraining, Stepper } from './stepper.js'
+import { Stepper } from './stepper.js'
+import { adaptForTraining } from './stepping.js'
 
 export interface BenchmarkOptions extends SessionOptions {
   memory: MemoryMode

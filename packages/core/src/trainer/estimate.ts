@@ -11,7 +11,7 @@ import { adamw } from '../optimizer/adamw.js'
 import type { TrainConfig } from './config.js'
 import { prepare } from './prepare.js'
 import { planRun } from './run.js'
-import { adaptForTraining, compileStepper, predictStep, sampleSizes, type StepperOptions } from './stepper.js'
+import { adaptForTraining, compileStepper, predictStep, sampleSizes, type StepperOptions } from './stepping.js'
 
 /** What tuning a model by one method would take. */
 export interface MethodEstimate {

@@ -5,7 +5,7 @@ import { GraftError } from '../errors.js'
 import type { Batch, Example } from '../objective/objective.js'
 import { Session } from '../runtime/session.js'
 import { float32, type Tensors } from '../runtime/tensor.js'
-import type { StepperOptions } from './stepper.js'
+import type { StepperOptions } from './stepping.js'
 
 const batchSize = 32
 export type CachedDataset = Dataset & { close(): void }

@@ -146,7 +146,9 @@ class Preparing {
   ) {
     mkdirSync(config.output, { recursive: true })
     const { save_every: _, steps_per_run: __, ...training } = config.training
-    this.hash.update(JSON.stringify([config.method.name, config.methodOptions, training, config.seed, coder.labels, config.objective, config.data.packing, config.quantize, config.cache]))
+    this.hash.update(
+      JSON.stringify([config.method.name, config.methodOptions, training, config.seed, coder.labels, config.objective, config.data.packing, config.quantize, config.cache]),
+    )
   }
 
   async parts(): Promise<Record<Part, Dataset>> {

@@ -8,7 +8,7 @@ import { largest } from '../data/dataset.js'
 import type { TrainConfig } from './config.js'
 import type { Prepared } from './prepare.js'
 import { prepareMethod } from './prepare-method.js'
-import { adaptForTraining, compileStepper, feedsOf, initialState, partOf, type StepperOptions } from './stepper.js'
+import { adaptForTraining, compileStepper, feedsOf, initialState, partOf, type StepperOptions } from './stepping.js'
 
 /** What follows from a config and its data: the adapted model, and how its step is compiled and run. */
 export interface RunPlan {

@@ -2,16 +2,12 @@ import { createHash } from 'node:crypto'
 import type { FrozenCut } from '@graft/onnx'
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { saveAdapter } from '../adapter/files.js'
-import { savedForm } from '../adapter/saved.js'
-import { baseFingerprint, writeManifest } from '../adapter/manifest.js'
-import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
+import type { Adapted, AdaptOptions } from '../compile/adapt.js'
 import type { Prediction } from '../compile/predict.js'
 import type { Registry } from '../container.js'
 import { EpochBatches } from '../data/batches.js'
 import { type Dataset, take } from '../data/dataset.js'
 import { GraftError } from '../errors.js'
-import { hubName } from '../hub/card.js'
 import type { Example } from '../objective/objective.js'
 import { learningRate } from '../optimizer/schedule.js'
 import { type Checkpoint, loadCheckpoint, type Progress, saveCheckpoint } from './checkpoint.js'
@@ -22,6 +18,7 @@ import { type CachedDataset, withFrozenPrefix } from './frozen-prefix.js'
 import { RunLog } from './log.js'
 import { type Prepared, prepare } from './prepare.js'
 import { planRun, stepsPerRun } from './run.js'
+import { saveTrained } from './save-trained.js'
 import { Stepper, type StepResult, type WantedStep } from './stepper.js'
 
 /** When an evaluation happens: on the untrained adapter, between steps, or on the adapter that is kept. */
@@ -245,25 +242,7 @@ class Trainer {
   private async finish(before: Record<string, Evaluation>): Promise<TrainResult> {
     const { validation, test } = this.prepared
     if (existsSync(checkpointFile(this.config, 'best'))) this.stepper.vectors = loadCheckpoint(checkpointFile(this.config, 'best'), this.prepared.fingerprint).vectors
-    const adapter = join(this.config.output, 'adapter')
-    const { method, methodOptions } = this.config
-    const { objective } = this.prepared
-    const saved = methodOptions.modules_to_save ?? (objective.savedModules.length > 0 ? objective.savedModules : null)
-    const { tensors, options } = await savedForm(adapt(this.prepared.model, { ...this.options, training: false }), this.stepper.vectors.parameters)
-    saveAdapter(adapter, tensors, {
-      ...methodOptions, ...options, modules_to_save: saved, peft_type: method.peftType, task_type: objective.taskType, inference_mode: true, base_model_name_or_path: hubName(this.prepared.model.folder) ?? this.prepared.model.folder,
-    }) // biome-ignore format: one thing
-    writeManifest(adapter, {
-      model: this.prepared.model.path,
-      method: method.name,
-      options: { ...methodOptions, ...options },
-      base: baseFingerprint(this.prepared.model),
-      ...(this.config.quantize ? { quantize: this.config.quantize } : {}),
-      objective: objective.name,
-      labels: this.prepared.labels,
-      max_length: this.prepared.max_length,
-      columns: this.config.data.columns,
-    })
+    const adapter = await saveTrained(this.config, this.prepared, this.options, this.stepper.vectors.parameters)
     const after = await this.evaluateParts('after', { validation, test })
     return { finished: true, step: this.progress.step, adapter, before, after }
   }

@@ -45,7 +45,10 @@ export function encodeLoop(graph: Graph, { carried }: LoopOptions): Uint8Array {
   return modelBytes({
     name: 'graft',
     input: [scalarInfo(iterations, 'int64'), ...kept.map((v) => valueInfo(v, v.name)), ...fed.flatMap(stackedInfo)],
-    output: [...kept.map((v) => valueInfo(output(carried[v.name]), carried[v.name])), ...scanned.map((v) => valueInfo({ dtype: v.dtype, shape: ['iterations', ...(v.shape ?? [])] }, v.name))],
+    output: [
+      ...kept.map((v) => valueInfo(output(carried[v.name]), carried[v.name])),
+      ...scanned.map((v) => valueInfo({ dtype: v.dtype, shape: ['iterations', ...(v.shape ?? [])] }, v.name)),
+    ],
     initializer: [...initializers(graph, encoding), ...indices],
     node: [loop, ...kept.map((v) => nodeOf('Identity', [last(carried[v.name])], [carried[v.name]]))],
   })
