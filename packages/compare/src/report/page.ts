@@ -5,7 +5,7 @@ import type { Summary } from '../summary.js'
 import type { Chart } from './charts.js'
 import { type Column, isBest } from './columns.js'
 
-const escape = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
+const escaped = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
 /** A script's text inside a page: what would end it is broken up. */
 const inline = (script: string): string => script.replace(/<\/(script)/gi, '<\\/$1').replace(/<!--/g, '<\\!--')
 const json = (value: unknown): string => JSON.stringify(value).replace(/</g, '\\u003c')
@@ -35,19 +35,19 @@ export function page(summary: Summary, charts: readonly Chart[], columns: readon
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:; font-src data:">
-<title>${escape(title)} — Graft</title>
+<title>${escaped(title)} — Graft</title>
 <style>${style}</style>
 </head>
 <body>
 <a class="skip" href="#table">to the table</a>
-<header><h1>${escape(title)}</h1><p>${escape(facts(summary))}</p></header>
+<header><h1>${escaped(title)}</h1><p>${escaped(facts(summary))}</p></header>
 ${summary.missing > 0 ? `<p class="warning">${summary.missing} runs have no result yet: this report is of the others.</p>` : ''}
-<section aria-labelledby="h-picks"><h2 id="h-picks">What would I pick?</h2><dl>${summary.picks.map(({ priority, label, why }) => `<dt>${escape(priority)}</dt><dd><strong>${escape(label)}</strong>: ${escape(why)}.</dd>`).join('')}</dl>
-${noise.length > 0 ? `<ul>${noise.map((n) => `<li>${escape(n)}.</li>`).join('')}</ul>` : ''}</section>
+<section aria-labelledby="h-picks"><h2 id="h-picks">What would I pick?</h2><dl>${summary.picks.map(({ priority, label, why }) => `<dt>${escaped(priority)}</dt><dd><strong>${escaped(label)}</strong>: ${escaped(why)}.</dd>`).join('')}</dl>
+${noise.length > 0 ? `<ul>${noise.map((n) => `<li>${escaped(n)}.</li>`).join('')}</ul>` : ''}</section>
 <section aria-labelledby="h-table"><h2 id="h-table">All methods</h2>${table(summary, columns)}</section>
-<section aria-labelledby="h-charts"><h2 id="h-charts">Pictures</h2><div class="charts">${charts.map((c) => `<figure><div id="chart-${c.id}" role="img" aria-label="${escape(`${c.title}. ${c.caption}`)}"></div><figcaption><strong>${escape(c.title)}.</strong> ${escape(c.caption)}</figcaption></figure>`).join('')}</div></section>
+<section aria-labelledby="h-charts"><h2 id="h-charts">Pictures</h2><div class="charts">${charts.map((c) => `<figure><div id="chart-${c.id}" role="img" aria-label="${escaped(`${c.title}. ${c.caption}`)}"></div><figcaption><strong>${escaped(c.title)}.</strong> ${escaped(c.caption)}</figcaption></figure>`).join('')}</div></section>
 ${answers(summary)}
-<section aria-labelledby="h-config"><h2 id="h-config">Exact settings</h2><p>Graft ${escape(summary.graft)}, ONNX Runtime ${escape(summary.runtime)}, Node ${escape(summary.node)}; ${escape(summary.machine)}.</p><pre>${escape(JSON.stringify(summary.config, null, 2))}</pre></section>
+<section aria-labelledby="h-config"><h2 id="h-config">Exact settings</h2><p>Graft ${escaped(summary.graft)}, ONNX Runtime ${escaped(summary.runtime)}, Node ${escaped(summary.node)}; ${escaped(summary.machine)}.</p><pre>${escaped(JSON.stringify(summary.config, null, 2))}</pre></section>
 ${libraries}
 <script>const charts = ${json(charts.map(({ id, spec }) => ({ id, spec })))}
 ${script}</script>
@@ -62,15 +62,15 @@ const facts = ({ data, seeds, metric }: Summary): string =>
 function table({ rows }: Summary, columns: readonly Column[]): string {
   const head = [
     '<th scope="col" aria-sort="none"><button type="button">method</button></th>',
-    ...columns.map((c) => `<th scope="col" aria-sort="none" title="${escape(c.help)}"><button type="button">${escape(c.title)}</button></th>`),
+    ...columns.map((c) => `<th scope="col" aria-sort="none" title="${escaped(c.help)}"><button type="button">${escaped(c.title)}</button></th>`),
   ]
   const body = rows.map((row) => {
     const cells = columns.map(
       (c) =>
-        `<td data-value="${c.value(row) ?? ''}"${isBest(c, row, rows) ? ' class="best"' : ''}>${escape(c.text(row))}${isBest(c, row, rows) ? ' <abbr title="best">★</abbr>' : ''}</td>`,
+        `<td data-value="${c.value(row) ?? ''}"${isBest(c, row, rows) ? ' class="best"' : ''}>${escaped(c.text(row))}${isBest(c, row, rows) ? ' <abbr title="best">★</abbr>' : ''}</td>`,
     )
-    const why = row.failures.length > 0 ? `<div class="failure">failed: ${escape(row.failures.join(' '))}</div>` : ''
-    return `<tr><th scope="row" data-value="${escape(row.label)}">${escape(row.label)}${why}</th>${cells.join('')}</tr>`
+    const why = row.failures.length > 0 ? `<div class="failure">failed: ${escaped(row.failures.join(' '))}</div>` : ''
+    return `<tr><th scope="row" data-value="${escaped(row.label)}">${escaped(row.label)}${why}</th>${cells.join('')}</tr>`
   })
   return `<p><label>Show methods that contain <input id="filter" type="search"></label> <span id="shown" role="status">${rows.length} of ${rows.length}</span></p>
 <div class="scroll" tabindex="0" role="region" aria-label="all methods"><table id="table"><thead><tr>${head.join('')}</tr></thead><tbody>${body.join('')}</tbody></table></div>`
@@ -84,8 +84,8 @@ function answers({ runs, rows, seeds }: Summary): string {
   if (told.length === 0) return ''
   const first = told[0].shown ?? []
   const row = (i: number) =>
-    `<tr><td>${escape(first[i].input)}</td><td>${escape(first[i].expected)}</td>${told.map(({ shown = [] }) => `<td>${escape(shown[i]?.answer ?? '')}${shown[i]?.answer.trim() === first[i].expected.trim() ? ' ✓' : ''}</td>`).join('')}</tr>`
-  return `<section aria-labelledby="h-answers"><h2 id="h-answers">Answers side by side</h2><p>Of seed ${seeds[0]}; ✓: exactly right.</p><div class="scroll" tabindex="0" role="region" aria-label="answers"><table><thead><tr><th scope="col">example</th><th scope="col">expected</th>${told.map((t) => `<th scope="col">${escape(t.label)}</th>`).join('')}</tr></thead><tbody>${first.map((_, i) => row(i)).join('')}</tbody></table></div></section>`
+    `<tr><td>${escaped(first[i].input)}</td><td>${escaped(first[i].expected)}</td>${told.map(({ shown = [] }) => `<td>${escaped(shown[i]?.answer ?? '')}${shown[i]?.answer.trim() === first[i].expected.trim() ? ' ✓' : ''}</td>`).join('')}</tr>`
+  return `<section aria-labelledby="h-answers"><h2 id="h-answers">Answers side by side</h2><p>Of seed ${seeds[0]}; ✓: exactly right.</p><div class="scroll" tabindex="0" role="region" aria-label="answers"><table><thead><tr><th scope="col">example</th><th scope="col">expected</th>${told.map((t) => `<th scope="col">${escaped(t.label)}</th>`).join('')}</tr></thead><tbody>${first.map((_, i) => row(i)).join('')}</tbody></table></div></section>`
 }
 
 const style = `

@@ -16,8 +16,8 @@ export function stackFeeds(runs: readonly Tensors[], names: readonly string[]): 
 
 function padded(tensors: readonly Tensor[], largest: readonly number[]): Tensor['data'] {
   const size = largest.reduce((a, b) => a * b, 1)
-  const Array = tensors[0].data.constructor as new (length: number) => Tensor['data']
-  const all = new Array(size * tensors.length)
+  const Numbers = tensors[0].data.constructor as new (length: number) => Tensor['data']
+  const all = new Numbers(size * tensors.length)
   tensors.forEach(({ data, shape }, k) => copyInto(all, data, { shape, largest, axis: 0, to: k * size, from: 0 }))
   return all
 }
