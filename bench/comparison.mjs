@@ -1,6 +1,6 @@
 // The comparisons of docs/comparison.md, from start to pictures: node bench/comparison.mjs --help
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Random, readRecords } from 'graft'
@@ -54,7 +54,8 @@ function compare(name, config) {
   writeFileSync(join(folder, 'compare.yaml'), stringify({ ...config, output: 'out' }))
   console.log(graft('compare', join(folder, 'compare.yaml')))
   for (const picture of readdirSync(join(folder, 'out/charts'))) cpSync(join(folder, 'out/charts', picture), join(root, 'docs/comparison', `${name}-${picture}`))
-  cpSync(join(folder, 'out/report.md'), join(root, 'docs/comparison', `${name}.md`))
+  const report = readFileSync(join(folder, 'out/report.md'), 'utf8').replaceAll('(charts/', `(${name}-`)
+  writeFileSync(join(root, 'docs/comparison', `${name}.md`), report)
 }
 async function records(file) {
   const found = []
@@ -121,7 +122,7 @@ const experiments = {
       console.log(`${run}: ${((100 * answers.filter((a) => a.prediction === a.category).length) / answers.length).toFixed(2)} % of the rephrased questions`)
     }
   },
-  /** A tiny ViT that has learnt letters learns digits from twelve examples each. */
+  /** A tiny ViT that has learnt letters learns digits from thirty examples each. */
   async vision() {
     const folder = join(out, 'vision')
     const uniform = (name) => {
@@ -129,15 +130,15 @@ const experiments = {
       return () => random.uniform(0, 1)
     }
     if (!existsSync(join(folder, 'base'))) {
-      await drawGlyphs(join(folder, 'letters'), alphabets.letters, 250, 28, uniform('letters'))
-      await drawGlyphs(join(folder, 'train'), alphabets.digits, 12, 28, uniform('digits'))
+      await drawGlyphs(join(folder, 'letters'), alphabets.letters, 400, 28, uniform('letters'))
+      await drawGlyphs(join(folder, 'train'), alphabets.digits, 30, 28, uniform('digits'))
       await drawGlyphs(join(folder, 'test'), alphabets.digits, 100, 28, uniform('test'))
       writeTinyVit(join(folder, 'random'))
       const pretraining = {
         model: 'random',
         data: { train: 'letters', validation: 0.1 },
         method: 'full',
-        training: { epochs: 12, batch_size: 32, learning_rate: 1e-3, warmup_steps: 50 },
+        training: { epochs: 15, batch_size: 32, learning_rate: 1e-3, warmup_steps: 50 },
         output: 'pretraining',
       }
       writeFileSync(join(folder, 'pretraining.yaml'), stringify(pretraining))
@@ -146,7 +147,7 @@ const experiments = {
     }
     compare('vision', {
       model: 'base', data: { train: 'train', validation: 0.2, test: 'test' }, training: { epochs: 40, batch_size: 16, warmup_steps: 10 }, threads: 1,
-      compare: { seeds: 3, methods: [{ name: 'lora', r: 8, lora_alpha: 16, target_modules: 'all-linear' }, 'ia3'] },
+      compare: { seeds: 3, methods: [{ name: 'lora', r: 8, lora_alpha: 16, target_modules: 'all-linear' }, 'bitfit'] },
     }) // biome-ignore format: one thing
   },
 }

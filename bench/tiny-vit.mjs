@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Random, storedFloats, writeSafetensors } from 'graft'
 
-export function writeTinyVit(folder, { size = 28, patch = 7, width = 64, layers = 4, heads = 4, inner = 128, labels = 2 } = {}) {
+export function writeTinyVit(folder, { size = 28, patch = 4, width = 64, layers = 4, heads = 4, inner = 128, labels = 2 } = {}) {
   const random = new Random(0, 'tiny-vit')
   const tensors = new Map()
   const put = (name, shape, fill) => tensors.set(name, storedFloats(Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, fill), shape))

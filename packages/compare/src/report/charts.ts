@@ -87,8 +87,8 @@ function curves({ runs, rows }: Summary): Chart[] {
     ...size, width: 620, height: 340, config,
     data: { values },
     layer: [
-      { mark: { type: 'errorband', extent: 'ci', opacity: 0.15 }, encoding: { x, y: { ...y, field: 'loss' }, color: colour } },
-      { mark: { type: 'line', strokeWidth: 1.5 }, encoding: { x, y: { ...y, field: 'loss', aggregate: 'mean' }, color: colour, strokeDash: { field: 'label', type: 'nominal', title: null } } },
+      { mark: { type: 'errorband', extent: 'ci', opacity: 0.15 }, encoding: { x, y: { ...y, field: 'loss' }, color: { ...colour, legend: null } } },
+      { mark: { type: 'line', strokeWidth: 1.5 }, encoding: { x, y: { ...y, field: 'loss', aggregate: 'mean' }, color: { ...colour, legend: { symbolType: 'stroke', symbolSize: 400 } }, strokeDash: { field: 'label', type: 'nominal', title: null } } },
     ],
   } // biome-ignore format: one thing
   return [{ id: 'loss', title: 'training loss', caption: 'Mean over seeds, each point over the steps before it; bands: 95 % interval.', spec: spec as unknown as TopLevelSpec }]
@@ -99,7 +99,7 @@ function ranks({ runs, rows }: Summary): Chart[] {
   return rows.flatMap(({ label, learning_rate }) => {
     const run = runs.find((r) => r.label === label && r.learning_rate === learning_rate && r.ranks)
     if (!run?.ranks) return []
-    const values = run.ranks.flatMap(({ step, ranks: at }) => Object.entries(at).map(([module, rank]) => ({ step, module, rank })))
+    const values = allotted(run.ranks).flatMap(({ step, ranks: at }) => Object.entries(at).map(([module, rank]) => ({ step, module, rank })))
     const modules = new Set(values.map((v) => v.module)).size
     const spec = {
       width: 620, height: Math.max(160, modules * 12), config,
@@ -121,4 +121,10 @@ function ranks({ runs, rows }: Summary): Chart[] {
       },
     ]
   })
+}
+
+/** Between two allotments what was cut grows again: the low points say how many ranks were allotted. */
+function allotted(history: NonNullable<RunResult['ranks']>): NonNullable<RunResult['ranks']> {
+  const total = history.map(({ ranks: at }) => Object.values(at).reduce((a, b) => a + b, 0))
+  return history.filter((_, i) => i === history.length - 1 || (total[i] <= total[i + 1] && (i === 0 || total[i] <= total[i - 1])))
 }

@@ -20,7 +20,7 @@ export interface Prediction {
 }
 
 /** Node with Graft and ONNX Runtime loaded; per operator of the graph (measured: docs/performance.md). */
-const runtimeBytes = { base: 138e6, node: 9e3 }
+const runtimeBytes = { base: 143e6, node: 9e3 }
 /** What the operating system maps around a row that is looked up. */
 const window = 2 ** 16
 
@@ -36,8 +36,9 @@ export function predict(graph: Graph, sizes: Bindings, { variables, state: own }
   const weights = graph.constants().reduce((sum, v) => sum + residentBytes(v, sizes) * (prepack && isMatrix(v) ? 2 : 1), 0)
   const { arena: activations } = planMemory(fileOrder(graph), graph.outputs, sizes)
   const vector = 4 * variables.total
-  // Beside the graph the vectors stay where they are and one gradient comes back; in it each vector has a successor.
-  const state = variables.separate ? vector * (2 + stateVectors) : 2 * (vector * (1 + stateVectors) + 4 * (own?.total ?? 0))
+  // Beside the graph the vectors stay where they are and one gradient comes back; in it each vector has a successor, which is copied out
+  // of the session while the vector before it waits to be collected.
+  const state = variables.separate ? vector * (2 + stateVectors) : 4 * (vector * (1 + stateVectors) + 4 * (own?.total ?? 0))
   const runtime = runtimeBytes.base + runtimeBytes.node * graph.nodes.size
   let flops = 0
   for (const node of graph.nodes) flops += flopsOf(node, sizes)

@@ -86,6 +86,8 @@ export class Stepper {
   async steps(wanted: readonly WantedStep[]): Promise<StepResult[]> {
     if (this.o.accumulate) this.sum = new Float32Array(this.adapted.variables.total)
     const runs = wanted.flatMap((step) => this.runsOf(step))
+    // The vectors before these are garbage here too.
+    collectGarbage('minor')
     const outputs = this.looped ? await this.runLooped(runs) : await this.runOneByOne(runs)
     return wanted.map(({ t }) => {
       const result: StepResult = { loss: 0, gradientNorm: 0, tokens: 0 }
