@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -43,6 +43,23 @@ print(json.dumps({t: [[s.step, s.value] for s in e.Scalars(t)] for t in e.Tags()
     expect(scalars['train/loss'].map(([step]) => step)).toEqual(logged(folder).map((l) => l.step))
     scalars['train/loss'].forEach(([, v], i) => expect(v).toBeCloseTo(logged(folder)[i].loss as number, 5))
   })
+})
+
+it('a tracker of a plugin gets its options, every step and the end; a wrong option is refused', async () => {
+  const folder = temporaryFolder()
+  writeFileSync(
+    join(folder, 'speak.mjs'),
+    `const properties = { word: { type: 'string', default: 'step' } }
+export default { kind: 'tracker', apiVersion: 1, name: 'speak', summary: '', configSchema: { type: 'object', additionalProperties: false, properties },
+  open: async ({ name }, { word }) => ({ scalars: (step, values) => console.error(name, word, step, Object.keys(values)[0]), finish: async (status) => console.error(name, status) }) }`,
+  )
+  const settings = { plugins: ['./speak.mjs'], training: { max_steps: 2 } }
+  const { code, stderr } = await graft(['train', writeRun(folder, { ...settings, trackers: [{ name: 'speak', word: 'at' }] })])
+  expect(code, stderr).toBe(0)
+  expect(stderr).toContain('out at 2 train/loss')
+  expect(stderr).toContain('out finished')
+  const wrong = await graft(['train', writeRun(folder, { ...settings, trackers: [{ name: 'speak', wrd: 'at' }] }), '--overwrite'])
+  expect(wrong.stderr).toMatch(/config\.yaml:\d+:\d+: trackers\.0\.wrd: unknown key wrd\. Did you mean word\?/)
 })
 
 it('tensorboard writes records whose checksums hold', async () => {

@@ -82,13 +82,16 @@ function curves({ runs, rows }: Summary): Chart[] {
   if (values.length === 0) return []
   const colour = { field: 'label', type: 'nominal', title: null, scale: { scheme: 'dark2' } }
   const x = { field: 'step', type: 'quantitative', title: 'step' }
+  const legend = { symbolType: 'stroke', symbolSize: 400 }
   const y = { type: 'quantitative', title: 'training loss', scale: { type: 'symlog', constant: 0.1 } }
   const spec = {
     ...size, width: 620, height: 340, config,
     data: { values },
+    // The band's own legend would show areas where lines are told apart by their dashes.
+    resolve: { legend: { color: 'independent', strokeDash: 'independent' } },
     layer: [
       { mark: { type: 'errorband', extent: 'ci', opacity: 0.15 }, encoding: { x, y: { ...y, field: 'loss' }, color: { ...colour, legend: null } } },
-      { mark: { type: 'line', strokeWidth: 1.5 }, encoding: { x, y: { ...y, field: 'loss', aggregate: 'mean' }, color: { ...colour, legend: { symbolType: 'stroke', symbolSize: 400 } }, strokeDash: { field: 'label', type: 'nominal', title: null } } },
+      { mark: { type: 'line', strokeWidth: 1.5 }, encoding: { x, y: { ...y, field: 'loss', aggregate: 'mean' }, color: { ...colour, legend }, strokeDash: { field: 'label', type: 'nominal', title: null, legend } } },
     ],
   } // biome-ignore format: one thing
   return [{ id: 'loss', title: 'training loss', caption: 'Mean over seeds, each point over the steps before it; bands: 95 % interval.', spec: spec as unknown as TopLevelSpec }]

@@ -82,7 +82,14 @@ export function columnsOf({ metric, rows }: Pick<Summary, 'metric' | 'rows'>): C
       text: (r) => optional(r.predicted_bytes, megabytes),
     },
     { key: 'step_s', title: 'step s', help: 'median of the training steps', better: 'lower', value: (r) => r.step_s, text: (r) => optional(r.step_s, number(3)) },
-    { key: 'tokens_per_s', title: 'tokens/s', help: 'padding not counted', better: 'higher', value: (r) => r.tokens_per_s || undefined, text: (r) => optional(r.tokens_per_s || undefined, thousands) },
+    {
+      key: 'tokens_per_s',
+      title: 'tokens/s',
+      help: 'padding not counted',
+      better: 'higher',
+      value: (r) => r.tokens_per_s || undefined,
+      text: (r) => optional(r.tokens_per_s || undefined, thousands),
+    },
     { key: 'train_s', title: 'training s', help: 'all steps, without evaluations', better: 'lower', value: (r) => r.train_s, text: (r) => optional(r.train_s, number(1)) },
     {
       key: 'compile_s',
