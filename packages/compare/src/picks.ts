@@ -16,6 +16,7 @@ export function picks(rows: readonly Row[], { name, part }: Summary['metric']): 
   const small = least(alike, (r) => r.trainable)
   const light = least(alike, (r) => r.peak_bytes)
   const keeping = least(alike, (r) => r.forgetting?.mean)
+  const quick = least(alike, (r) => r.train_s)
   const score = `${name} (${part})`
   const among =
     alike.length > 1 ? ` among the ${alike.length} that can't be told from the best ${score}`
@@ -25,6 +26,8 @@ export function picks(rows: readonly Row[], { name, part }: Summary['metric']): 
     small && { priority: 'the best result, in the smallest file', label: small.label, why: `fewest trained parameters${among}` },
     light && { priority: 'a result as good, in the least memory', label: light.label, why: `least peak memory${among}` },
     keeping && { priority: 'a result as good, forgetting least', label: keeping.label, why: `smallest rise of the loss on the general text${among}` },
+    // Where forgetting wasn't measured, time is the third thing to care about.
+    keeping ? undefined : quick && { priority: 'a result as good, in the least time', label: quick.label, why: `shortest training${among}` },
   ]
   return found.filter((p): p is Pick => p !== undefined)
 }

@@ -33,6 +33,15 @@ export function columnsOf({ metric, rows }: Pick<Summary, 'metric' | 'rows'>): C
       value: (r) => r.metric?.mean,
       text: (r) => withInterval(r.metric, score),
     },
+    metric.part === 'test' &&
+      rows.some((r) => r.validation) && {
+        key: 'validation',
+        title: `${metric.name} (validation)${unit}`,
+        help: 'what checkpoints and learning rates were chosen by',
+        better: metric.better,
+        value: (r) => r.validation?.mean,
+        text: (r) => withInterval(r.validation, score),
+      },
     rows.some((r) => r.exact_match) && {
       key: 'exact_match',
       title: 'shown answers right %',
