@@ -71,11 +71,12 @@ const jsonHooks: Omit<CompareHooks, 'signal'> = {
 
 /** A line for the whole, and one for each run under way; in a pipe, a line when a run ends. */
 class RunBars {
-  private readonly bars = process.stderr.isTTY
+  private bars = process.stderr.isTTY
     ? new MultiBar({ stream: process.stderr, format: '{bar} {text}', barsize: 18, hideCursor: true, gracefulExit: false }, Presets.shades_classic)
     : undefined
   private readonly byRun = new Map<string, SingleBar>()
-  private readonly started = new Map<string, number>()
+  /** when each run was first heard of, and at which step */
+  private readonly started = new Map<string, { at: number; step: number }>()
   private readonly begun = performance.now()
   private total = 0
   private done = 0
@@ -94,9 +95,9 @@ class RunBars {
   }
 
   private progress(spec: RunSpec, step: number, total: number, loss: number): void {
-    const began = this.started.get(spec.id) ?? performance.now()
+    const began = this.started.get(spec.id) ?? { at: performance.now(), step }
     this.started.set(spec.id, began)
-    const left = ((performance.now() - began) / 1000 / Math.max(1, step)) * (total - step)
+    const left = ((performance.now() - began.at) / 1000 / Math.max(1, step - began.step)) * (total - step)
     const text = `${nameOf(spec)} · step ${step}/${total} · loss ${loss.toFixed(4)} · ${duration(left)} left · run ${this.done + 1}/${this.total}`
     if (this.bars) {
       const bar = this.byRun.get(spec.id) ?? this.bars.create(total, step, { text })
@@ -119,6 +120,7 @@ class RunBars {
   }
   stop(): void {
     this.bars?.stop()
+    this.bars = undefined
   }
 }
 const nameOf = ({ label, learning_rate, seed }: RunSpec): string => `${label} (rate ${learning_rate}, seed ${seed})`
