@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Value } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { Random } from '../method/random.js'
@@ -119,3 +120,10 @@ function filler(name: string) {
 export const checkInputs = (inputs: readonly Value[]): void => {
   for (const { name } of inputs) filler(name)
 }
+
+/** Tells batches apart in the log: methods that are compared must see the same. */
+export const digestOf = (batches: readonly (readonly Example[])[]): string =>
+  createHash('sha256')
+    .update(JSON.stringify(batches.map((batch) => batch.map(({ ids, label, tokenLabels, image }) => [ids, label, tokenLabels, image?.file]))))
+    .digest('hex')
+    .slice(0, 12)

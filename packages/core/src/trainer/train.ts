@@ -1,16 +1,15 @@
-import { createHash } from 'node:crypto'
 import type { FrozenCut } from '@graft/onnx'
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Adapted, AdaptOptions } from '../compile/adapt.js'
 import type { Prediction } from '../compile/predict.js'
 import type { Registry } from '../container.js'
-import { EpochBatches } from '../data/batches.js'
+import { digestOf, EpochBatches } from '../data/batches.js'
 import { type Dataset, take } from '../data/dataset.js'
-import { GraftError } from '../errors.js'
 import type { Example } from '../objective/objective.js'
 import { learningRate } from '../optimizer/schedule.js'
 import { type Checkpoint, loadCheckpoint, type Progress, saveCheckpoint } from './checkpoint.js'
+import { checkpointFile, claimOutput } from './output-folder.js'
 import { Followers } from '../tracking/follow.js'
 import type { TrainConfig } from './config.js'
 import { type Evaluation, Evaluator } from './evaluator.js'
@@ -64,15 +63,6 @@ export async function train(config: TrainConfig, registry: Registry, hooks: Trai
   } finally {
     prepared.close()
   }
-}
-
-function claimOutput(config: TrainConfig, { resume, overwrite }: TrainFlags): void {
-  const { output } = config
-  if (overwrite) for (const part of ['adapter', 'checkpoints', 'log.jsonl']) rmSync(join(output, part), { recursive: true, force: true })
-  if (!resume && existsSync(checkpointFile(config, 'last')))
-    throw new GraftError('OUTPUT_EXISTS', `${output} already holds a run. Continue it with --resume, replace it with --overwrite, or choose another output.`)
-  if (!resume) rmSync(join(output, 'log.jsonl'), { force: true })
-  mkdirSync(join(output, 'checkpoints'), { recursive: true })
 }
 
 class Trainer {
@@ -257,12 +247,3 @@ class Trainer {
     this.log.truncateAfter(progress.step === 0 ? -1 : progress.step)
   }
 }
-
-const checkpointFile = ({ output }: TrainConfig, name: 'last' | 'best'): string => join(output, 'checkpoints', `${name}.safetensors`)
-
-/** Tells batches apart in the log: methods that are compared must see the same. */
-const digestOf = (batches: readonly (readonly Example[])[]): string =>
-  createHash('sha256')
-    .update(JSON.stringify(batches.map((batch) => batch.map(({ ids, label, tokenLabels, image }) => [ids, label, tokenLabels, image?.file]))))
-    .digest('hex')
-    .slice(0, 12)
