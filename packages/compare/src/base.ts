@@ -1,5 +1,4 @@
-import { type Evaluation, Evaluator, outputs, prepare, type Registry, type TrainConfig } from '@graft/core'
-import { adapt } from '@graft/core'
+import { adapt, type Evaluation, Evaluator, outputs, prepare, type Registry, type TrainConfig } from '@graft/core'
 import { untouched } from './untouched.js'
 
 /** Scores of the base as it is; where the objective adds a head, of that head as it starts. */

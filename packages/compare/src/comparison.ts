@@ -9,7 +9,7 @@ import {
   type Launcher,
   loadPlugins,
   located,
-  methodAt,
+  pluginAt,
   pluginEntry,
   type PluginEntry,
   type PullOptions,
@@ -119,13 +119,11 @@ export async function loadComparison(path: string, registry: Registry, overrides
   const entries = [...compare.methods.map((_, i) => entryAt(source, registry, raw, i)), ...always(registry, raw)]
   refuseTwins(source, entries)
   const seeds = typeof compare.seeds === 'number' ? Array.from({ length: compare.seeds }, (_, i) => raw.seed + i) : compare.seeds
-  const { name, ...launcherOptions } = typeof compare.launcher === 'string' ? { name: compare.launcher } : compare.launcher
-  const launcher = registry.get('launcher', name)
+  const { plugin: launcher, options: launcherOptions } = pluginAt(source, registry, 'launcher', compare.launcher, ['compare', 'launcher'])
   const forgetting = compare.forgetting === null ? null : { file: resolve(dirname(path), compare.forgetting), examples: compare.forgetting_examples }
   const common = { budget: compare.budget ?? {}, forgetting, samples: compare.samples }
   return {
-    path, shared, entries, seeds, launcher,
-    launcherOptions: source.check(launcher.configSchema, launcherOptions, ['compare', 'launcher']),
+    path, shared, entries, seeds, launcher, launcherOptions,
     runs: runsOf(shared, entries, seeds, common),
   } // biome-ignore format: one thing
 }
@@ -134,8 +132,7 @@ export async function loadComparison(path: string, registry: Registry, overrides
 function entryAt(source: ConfigSource, registry: Registry, { compare, training }: Raw, i: number): Entry {
   const given = compare.methods[i]
   const { label, learning_rate, ...entry } = typeof given === 'string' ? { name: given } : given
-  const keys = ['compare', 'methods', `${i}`]
-  const { method } = methodAt(source, registry, entry as PluginEntry, keys)
+  const { plugin: method } = pluginAt(source, registry, 'method', entry as PluginEntry, ['compare', 'methods', `${i}`])
   const { name, ...options } = entry
   const preset = method.learningRate ?? training.learning_rate
   const rates = learning_rate ? [learning_rate] : compare.learning_rates === 'preset' ? [preset] : compare.learning_rates

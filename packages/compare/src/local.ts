@@ -1,5 +1,4 @@
-import { freemem, totalmem } from 'node:os'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, freemem, totalmem } from 'node:os'
 import { defineLauncher, type Job, type LaunchContext } from '@graft/core'
 
 interface Options {

@@ -1,13 +1,13 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { GraftError, loadConfig, type Prepared, type Registry, type StepPrediction, train, type TrainConfig, writeAtomically } from '@graft/core'
+import { type Example, GraftError, loadConfig, type Prepared, type Registry, type StepPrediction, train, type TrainConfig, writeAtomically } from '@graft/core'
 import { stepsWithin } from './budget.js'
 import type { RunSpec } from './comparison.js'
 import { evaluateBase } from './base.js'
 import { forgetting } from './forgetting.js'
 import { type RunLogged, readLog } from './run-log.js'
 import type { RunResult } from './results.js'
-import { answers } from './samples.js'
+import { answers, firstExamples } from './samples.js'
 import { untouched } from './untouched.js'
 
 /** What a run tells while it goes on. */
@@ -49,9 +49,9 @@ async function measured(spec: RunSpec, folder: string, registry: Registry, hooks
   const config = await loadConfig(join(folder, 'config.json'), registry)
   if (config.method.name === untouched.name) return baseResult(spec, config, registry)
   const training = { ...config.training, max_steps: await stepsWithin(spec.budget, config, folder, registry) }
-  const found = await trained({ ...config, training }, registry, hooks)
+  const found = await trained({ ...config, training }, spec.samples, registry, hooks)
   if (!found) return undefined
-  const { adapter, start, peak } = found
+  const { adapter, start, asked, peak } = found
   const log = readLog(join(config.output, 'log.jsonl'))
   return {
     ...named(spec),
@@ -59,7 +59,7 @@ async function measured(spec: RunSpec, folder: string, registry: Registry, hooks
     ...costs(start, log, adapter, peak),
     ...log.scores,
     forgetting: await forgetting(spec.forgetting, config, adapter, registry),
-    answers: await answers(spec.samples, config, adapter, registry),
+    answers: await answers(asked, start.prepared, config, adapter, registry),
   }
 }
 
@@ -69,12 +69,25 @@ interface Started {
   compileSeconds: number
   prediction: StepPrediction
 }
-async function trained(config: TrainConfig, registry: Registry, { onProgress, signal }: RunHooks): Promise<{ adapter: string; start: Started; peak: number } | undefined> {
+interface Trained {
+  adapter: string
+  start: Started
+  /** what it is asked afterwards, taken while the data was at hand */
+  asked: readonly Example[]
+  peak: number
+}
+async function trained(config: TrainConfig, samples: number, registry: Registry, { onProgress, signal }: RunHooks): Promise<Trained | undefined> {
   const resume = existsSync(join(config.output, 'checkpoints/last.safetensors'))
   let start: Started | undefined
+  let asked: Promise<Example[]> | undefined
+  const onStart = (info: Started) => {
+    start = info
+    asked = firstExamples(info.prepared, samples)
+  }
   const onStep = ({ step, total, loss }: { step: number; total: number; loss: number }) => onProgress({ step, total, loss })
-  const { finished, adapter } = await train(config, registry, { onStart: (info) => (start = info), onStep, signal }, { resume, overwrite: !resume })
-  return finished ? { adapter, start: start as Started, peak: process.resourceUsage().maxRSS * 1024 } : undefined
+  const { finished, adapter } = await train(config, registry, { onStart, onStep, signal }, { resume, overwrite: !resume })
+  const peak = process.resourceUsage().maxRSS * 1024
+  return finished ? { adapter, start: start as Started, asked: (await asked) ?? [], peak } : undefined
 }
 
 /** What a run took. Work is that of the largest batch, in proportion to the tokens seen. */

@@ -7,9 +7,9 @@ import {
   type OpenedAdapter,
   openAdapter,
   type Prepared,
-  prepare,
   type Registry,
   take,
+  Tokenizer,
   type TrainConfig,
   Writer,
 } from '@graft/core'
@@ -18,27 +18,24 @@ import type { Answer, RunResult } from './results.js'
 /** tokens that a generated answer has at most */
 const longest = 96
 
-/** What a trained model says to the first test examples (validation examples where there is no test file), and how often it is exactly right. */
-export async function answers(count: number, config: TrainConfig, adapter: string, registry: Registry): Promise<RunResult['answers']> {
-  const prepared = await prepare(config, registry)
-  try {
-    const data = prepared.test.length > 0 ? prepared.test : prepared.validation
-    const first = Array.from({ length: Math.min(count, data.length) }, (_, i) => i)
-    if (first.length === 0) return undefined
-    const examples = await take(data, first)
-    const opened = await openAdapter(adapter, registry, config.model)
-    const { objective } = prepared
-    const shown =
-      objective.name === 'causal-lm'
-        ? await written(opened, examples, config)
-        : objective.classifies && !examples[0].tokenLabels
-          ? await classified(opened, examples, prepared)
-          : []
-    if (shown.length === 0) return undefined
-    return { shown, exact_match: shown.filter((s) => s.answer.trim() === s.expected.trim()).length / shown.length }
-  } finally {
-    prepared.close()
-  }
+/** The first test examples; validation examples where there is no test file. */
+export function firstExamples({ test, validation }: Prepared, count: number): Promise<Example[]> {
+  const data = test.length > 0 ? test : validation
+  return take(
+    data,
+    Array.from({ length: Math.min(count, data.length) }, (_, i) => i),
+  )
+}
+
+/** What a trained model says to examples, and how often it is exactly right. Undefined where its objective gives no such answers. */
+export async function answers(examples: readonly Example[], prepared: Prepared, config: TrainConfig, adapter: string, registry: Registry): Promise<RunResult['answers']> {
+  if (examples.length === 0) return undefined
+  const opened = await openAdapter(adapter, registry, config.model)
+  const { objective } = prepared
+  const shown =
+    objective.name === 'causal-lm' ? await written(opened, examples, config) : objective.classifies && !examples[0].tokenLabels ? await classified(opened, examples, prepared) : []
+  if (shown.length === 0) return undefined
+  return { shown, exact_match: shown.filter((s) => s.answer.trim() === s.expected.trim()).length / shown.length }
 }
 
 async function classified(opened: OpenedAdapter, examples: readonly Example[], { labels, pad, model }: Prepared): Promise<Answer[]> {
@@ -46,8 +43,8 @@ async function classified(opened: OpenedAdapter, examples: readonly Example[], {
   try {
     const adapted = adapt(opened.model, { ...opened.options, training: false })
     const logits = await evaluator.logits(inMemory(examples), fillVariables(opened.folder, opened.options.stored ?? new Map(), adapted))
-    const text = (e: Example) => e.image?.file.split('/').at(-1) ?? (e.pixels ? 'an image' : decode(e.ids))
-    const decode = decoder(model)
+    const tokenizer = examples[0].ids.length > 0 ? Tokenizer.open(model.folder, model.config) : undefined
+    const text = (e: Example) => e.image?.file.split('/').at(-1) ?? tokenizer?.decode(e.ids) ?? 'an image'
     return examples.map((e, i) => ({ input: text(e), expected: labels[e.label ?? 0], answer: labels[greatest(logits[i][0], labels.length)] }))
   } finally {
     await evaluator.close()
@@ -56,13 +53,6 @@ async function classified(opened: OpenedAdapter, examples: readonly Example[], {
 const greatest = (logits: Float32Array, count: number): number => {
   const known = logits.subarray(0, count)
   return known.indexOf(Math.max(...known))
-}
-function decoder(model: Prepared['model']): (ids: readonly number[]) => string {
-  let writer: Writer | undefined
-  return (ids) => {
-    writer ??= new Writer(model)
-    return writer.tokenizer.decode(ids)
-  }
 }
 
 /** Texts are continued from where their supervised part begins. */

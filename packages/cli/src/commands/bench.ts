@@ -2,7 +2,7 @@ import { Command, Option } from 'commander'
 import { benchmark, type MemoryMode, memoryModes, type Quantisation, quantisations, resolveModel } from '@graft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
-import { optionPairs } from '../pairs.js'
+import { methodFlags, optionPairs } from '../pairs.js'
 import { pulling } from '../progress.js'
 import { printJson, printTable, thousands } from '../output.js'
 
@@ -45,7 +45,7 @@ export const benchCommand: CommandMaker = () =>
     .action(async (path: string, flags: Flags) => {
       const result = await benchmark(await resolveModel(path, pulling()), await registryWith(flags.plugins), {
         method: flags.method,
-        methodOptions: { r: Number(flags.rank), ...(flags.targets ? { target_modules: flags.targets.split(',') } : {}), ...Object.assign({}, ...flags.option) },
+        methodOptions: methodFlags(flags),
         batch: Number(flags.batch),
         microBatch: flags.microBatch ? Number(flags.microBatch) : undefined,
         sequence: Number(flags.seq),

@@ -3,6 +3,7 @@ import {
   type Estimate,
   estimateModel,
   estimateRun,
+  knownOptions,
   loadConfig,
   type MemoryMode,
   memoryModes,
@@ -15,7 +16,7 @@ import {
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, printTable, thousands } from '../output.js'
-import { optionPairs } from '../pairs.js'
+import { methodFlags, optionPairs } from '../pairs.js'
 import { pulling } from '../progress.js'
 
 interface Flags {
@@ -74,11 +75,7 @@ async function ofModel(given: string, flags: Flags): Promise<Estimate> {
   const path = flags.configOnly ? given.replace(/\/?config\.json$/, '') || '.' : await resolveModel(given, pulling())
   const registry = await registryWith(flags.plugins)
   const names = [...new Set([...flags.method.split(','), yardstick])]
-  const wanted = { r: Number(flags.rank), ...(flags.targets ? { target_modules: flags.targets.split(',') } : {}), ...Object.assign({}, ...flags.option) }
-  const methods = names.map((name) => {
-    const known = Object.keys((registry.get('method', name).configSchema as { properties: object }).properties)
-    return { name, options: Object.fromEntries(Object.entries(wanted).filter(([key]) => known.includes(key))) }
-  })
+  const methods = names.map((name) => ({ name, options: knownOptions(registry.get('method', name), methodFlags(flags)) }))
   return estimateModel(path, registry, {
     methods,
     batch: Number(flags.batch),

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type { Summary } from '../summary.js'
@@ -13,16 +13,8 @@ const json = (value: unknown): string => JSON.stringify(value).replace(/</g, '\\
 const find = createRequire(import.meta.url)
 /** Vega as it comes for browsers, from the packages' own folders. */
 function library(name: string): string {
-  const [start] = find.resolve.paths(name)?.map((p) => join(p, name, 'package.json')).filter((p) => exists(p)) ?? [] // biome-ignore format: one thing
+  const [start] = find.resolve.paths(name)?.map((p) => join(p, name, 'package.json')).filter((p) => existsSync(p)) ?? [] // biome-ignore format: one thing
   return readFileSync(join(dirname(start), 'build', `${name}.min.js`), 'utf8')
-}
-const exists = (path: string): boolean => {
-  try {
-    readFileSync(path)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** The report as one file that needs nothing else: opens from disk, prints, works by keyboard and without colour. */

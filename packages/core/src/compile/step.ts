@@ -155,12 +155,8 @@ export function compileEvaluation({ model, objective }: Adapted): Graph {
 export function finish(g: Builder, outputs: Record<string, Value>): Graph {
   g.graph.outputs.splice(0, g.graph.outputs.length, ...Object.entries(outputs).map(([name, v]) => output(g, name, v)))
   g.graph.prune()
-  dropUnusedInputs(g.graph)
+  // A classifier on hidden states needs no vocabulary.
+  g.graph.dropUnusedInputs()
   castPerUse(g.graph)
   return g.graph
-}
-/** A classifier on hidden states needs no vocabulary; whatever the outputs don't depend on is no input either. */
-function dropUnusedInputs(graph: Graph): void {
-  const used = graph.inputs.filter((v) => v.users.size > 0)
-  graph.inputs.splice(0, graph.inputs.length, ...used)
 }

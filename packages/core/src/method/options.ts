@@ -34,6 +34,12 @@ function complaint(error: ErrorObject): Complaint {
   return { path, key: false, message: `${error.message}${got}` }
 }
 
+/** Of some options those that a method has: a rank means nothing to prompts. */
+export function knownOptions({ configSchema }: PeftMethod, options: Record<string, unknown>): Record<string, unknown> {
+  const { properties } = configSchema as { properties: object }
+  return Object.fromEntries(Object.entries(options).filter(([key]) => key in properties))
+}
+
 /** A method's options, checked and completed. Throws BAD_METHOD_OPTION naming the option. */
 export function methodOptions(method: PeftMethod, given: Record<string, unknown>): Record<string, unknown> {
   const result = validate<Record<string, unknown>>(method.configSchema, given)

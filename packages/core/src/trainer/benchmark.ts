@@ -1,7 +1,6 @@
 import type { MemoryMode } from '@graft/onnx'
 import type { Registry } from '../container.js'
-import type { PeftMethod } from '../method/method.js'
-import { methodOptions } from '../method/options.js'
+import { knownOptions, methodOptions } from '../method/options.js'
 import { Random } from '../method/random.js'
 import { Model } from '../model/model.js'
 import type { Quantisation } from '../model/quantise.js'
@@ -46,7 +45,7 @@ export async function benchmark(path: string, registry: Registry, options: Bench
   const objective = registry.get('objective', 'causal-lm')
   const method = registry.get('method', options.method)
   const rows = Math.round(microBatch * sequence * supervised)
-  const adapted = adaptForTraining(model, { method, config: methodOptions(method, known(method, options.methodOptions)), objective, labels: 0, rows, totalSteps: steps })
+  const adapted = adaptForTraining(model, { method, config: methodOptions(method, knownOptions(method, options.methodOptions)), objective, labels: 0, rows, totalSteps: steps })
   const parts = inParts(randomExamples(model, options), microBatch)
   const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
   const stepper = await Stepper.open(adapted, adapted.variables.initial(0), {
@@ -76,12 +75,6 @@ export async function benchmark(path: string, registry: Registry, options: Bench
   } finally {
     await stepper.close()
   }
-}
-
-/** Options that the method has: a rank means nothing to prompts. */
-function known({ configSchema }: PeftMethod, options: Record<string, unknown>): Record<string, unknown> {
-  const { properties } = configSchema as { properties: object }
-  return Object.fromEntries(Object.entries(options).filter(([key]) => key in properties))
 }
 
 async function timeSteps(stepper: Stepper, parts: readonly Example[][], steps: number) {

@@ -9,7 +9,9 @@ import { type MemoryMode, memoryModes } from '@graft/onnx'
 import type { OptimizerOptions } from '../optimizer/optimizer.js'
 import type { ScheduleOptions } from '../optimizer/schedule.js'
 import { type Device, devices } from '../runtime/session.js'
+import type { Launcher } from '../launch/launcher.js'
 import type { ChosenTracker } from '../tracking/follow.js'
+import type { Tracker } from '../tracking/tracker.js'
 import { ConfigSource } from './config-source.js'
 
 export interface TrainingOptions extends ScheduleOptions, Omit<OptimizerOptions, 'name'> {
@@ -132,25 +134,33 @@ export async function loadConfig(path: string, registry: Registry, overrides: re
   for (const override of overrides) source.override(override)
   const raw = source.check<RawConfig>(configSchema, source.document.toJS() ?? {}, [])
   await loadPlugins(raw.plugins, dirname(path), registry)
-  const trackers = raw.trackers.map((entry, i) => trackerAt(source, registry, entry, ['trackers', `${i}`]))
-  return { ...(await located(raw, path, hub)), ...methodAt(source, registry, raw.method, ['method']), trackers }
+  const { plugin: method, options: methodOptions } = pluginAt(source, registry, 'method', raw.method, ['method'])
+  const trackers = raw.trackers.map((entry, i) => {
+    const { plugin, options } = pluginAt(source, registry, 'tracker', entry, ['trackers', `${i}`])
+    return { tracker: plugin, options }
+  })
+  return { ...(await located(raw, path, hub)), method, methodOptions, trackers }
 }
 /** A training config as it is written. */
 export type RawConfig = Omit<TrainConfig, 'method' | 'methodOptions' | 'trackers'> & { method: PluginEntry; trackers: readonly PluginEntry[] }
 
-const nameAndOptions = (entry: PluginEntry) => (typeof entry === 'string' ? { name: entry } : entry)
-
-/** A method that a config names at `keys`, its options checked. Throws UNKNOWN_PLUGIN, BAD_CONFIG. */
-export function methodAt(source: ConfigSource, registry: Registry, entry: PluginEntry, keys: readonly string[]): Pick<TrainConfig, 'method' | 'methodOptions'> {
-  const { name, ...given } = nameAndOptions(entry)
-  const method = registry.get('method', name)
-  return { method, methodOptions: source.check<Record<string, unknown>>(method.configSchema, given, keys) }
+/** Kinds of plugin whose options a config gives beside the name. */
+interface Configured {
+  method: PeftMethod
+  tracker: Tracker
+  launcher: Launcher
 }
-
-function trackerAt(source: ConfigSource, registry: Registry, entry: PluginEntry, keys: readonly string[]): ChosenTracker {
-  const { name, ...given } = nameAndOptions(entry)
-  const tracker = registry.get('tracker', name)
-  return { tracker, options: source.check<Record<string, unknown>>(tracker.configSchema, given, keys) }
+/** A plugin that a config names at `keys`, its options checked and completed. Throws UNKNOWN_PLUGIN, BAD_CONFIG. */
+export function pluginAt<K extends keyof Configured>(
+  source: ConfigSource,
+  registry: Registry,
+  kind: K,
+  entry: PluginEntry,
+  keys: readonly string[],
+): { plugin: Configured[K]; options: Record<string, unknown> } {
+  const { name, ...given } = typeof entry === 'string' ? { name: entry } : entry
+  const plugin: Configured[K] = registry.get(kind, name)
+  return { plugin, options: source.check(plugin.configSchema, given, keys) }
 }
 
 /** The same with absolute paths, which a config gives relative to its own file, and with a model that is here. */

@@ -6,7 +6,7 @@ export function stackFeeds(runs: readonly Tensors[], names: readonly string[]): 
   const all: Tensors = { iterations: int64([runs.length], []) }
   for (const name of names) {
     const tensors = runs.map((feeds) => feeds[name])
-    const { rank } = { rank: tensors[0].shape.length }
+    const rank = tensors[0].shape.length
     const largest = Array.from({ length: rank }, (_, axis) => Math.max(...tensors.map((t) => t.shape[axis])))
     all[stacked(name)] = { dtype: tensors[0].dtype, shape: [runs.length, ...largest], data: padded(tensors, largest) }
     if (rank > 0) all[sizesOf(name)] = int64(tensors.flatMap((t) => t.shape), [runs.length, rank]) // biome-ignore format: one thing

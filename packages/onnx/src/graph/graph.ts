@@ -182,6 +182,12 @@ export class Graph {
     for (const node of [...this.nodes]) if (!live.has(node)) this.removeNode(node)
   }
 
+  /** Drops inputs that no node reads: what the outputs don't depend on is no input either. */
+  dropUnusedInputs(): void {
+    const used = this.inputs.filter((v) => v.users.size > 0)
+    this.inputs.splice(0, this.inputs.length, ...used)
+  }
+
   /** Constants that some node or output reads. */
   constants(): Value[] {
     const found = new Set<Value>()

@@ -24,19 +24,15 @@ export function splitFrozen(graph: Graph, data: ReadonlySet<string>, bindings: B
   const { graph: below, copyOf } = graph.clone()
   below.outputs.splice(0, below.outputs.length, ...cut.map(copyOf))
   below.prune()
-  dropUnused(below)
+  below.dropUnusedInputs()
   const values = cut.map((v, k) => {
     const input = graph.addInput(graph.fresh(`frozen.${k}`), v.dtype, v.shape ?? [])
     graph.replaceUses(v, input)
     return input
   })
   graph.prune()
-  dropUnused(graph)
+  graph.dropUnusedInputs()
   return { below, values }
-}
-function dropUnused(graph: Graph): void {
-  const used = graph.inputs.filter((v) => v.users.size > 0)
-  graph.inputs.splice(0, graph.inputs.length, ...used)
 }
 
 function cheapestCut(graph: Graph, data: ReadonlySet<string>, bindings: Bindings): Value[] | undefined {
