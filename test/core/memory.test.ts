@@ -68,7 +68,7 @@ describe('what the backward pass keeps', () => {
       ...feeds,
       inverse_count: scalar(1 / count),
       penalty_share: scalar(1),
-      dropout_seed: { dtype: 'int64', shape: [], data: BigInt64Array.of(7n) },
+      dropout_seed: { dtype: 'int32', shape: [], data: Int32Array.of(7) },
       parameters: float32(adapted.variables.initial(3).map((v, i) => v + 0.01 * Math.sin(i))),
       ...(adapted.state ? { method_state: float32(adapted.state.initial(0)) } : {}),
     })
@@ -118,7 +118,7 @@ describe('an optimiser beside the graph does what the graph does', () => {
         } finally {
           await stepper.close()
         }
-        return { losses, vectors: stepper.vectors }
+        return { losses, vectors: await stepper.read() }
       }
     })
 })

@@ -76,7 +76,7 @@ describe('dropout', () => {
     const graph = compileGradient(found)
     const feeds = {
       input_ids: int64([5, 9, 17, 33, 65, 129, 257, 513], [1, 8]), attention_mask: int64(Array(8).fill(1), [1, 8]), rows: int64([0, 1, 2, 3, 4, 5, 6]), targets: int64([9, 17, 33, 65, 129, 257, 513]),
-      bounds: int64([0, 7]), inverse_count: scalar(1 / 7), parameters: float32(flat), dropout_seed: { dtype: 'int64' as const, shape: [], data: BigInt64Array.of(BigInt(seed)) },
+      bounds: int64([0, 7]), inverse_count: scalar(1 / 7), parameters: float32(flat), dropout_seed: { dtype: 'int32' as const, shape: [], data: Int32Array.of(seed) },
     } // biome-ignore format: one thing
     const names = new Set(graph.inputs.map((v) => v.name))
     const { gradient: d } = await runOnce(graph, Object.fromEntries(Object.entries(feeds).filter(([n]) => names.has(n))))

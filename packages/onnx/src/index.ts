@@ -10,6 +10,8 @@ export { AtomicFile, encodeOnnx, writeAtomically, writeOnnx } from './format/wri
 export { encodeLoop, type LoopOptions, sizesOf, stacked } from './format/loop.js'
 export { byteLength, elements, floatValues, numbersOf, readBytes } from './format/tensors.js'
 export { bfloat16ToFloat, floatToBfloat16, floatToHalf, halfToFloat } from './format/halves.js'
+export { lowerForWebgpu } from './lower/webgpu.js'
+export { narrowName } from './lower/integers.js'
 export { differentiate, type Partials } from './gradients/differentiate.js'
 export { gradientRules, nonDifferentiable } from './gradients/table.js'
 export type { GradientRule } from './gradients/rule.js'

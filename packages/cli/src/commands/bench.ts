@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander'
-import { benchmark, type MemoryMode, memoryModes, type Quantisation, quantisations, resolveModel } from '@graft/core'
+import { benchmark, type Device, type MemoryMode, memoryModes, type Quantisation, quantisations, resolveModel } from '@graft/core'
 import { pluginOption, registryWith } from '../builtins.js'
-import { type CommandMaker, examples } from '../command.js'
+import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { methodFlags, optionPairs } from '../pairs.js'
 import { pulling } from '../progress.js'
 import { printJson, printTable, thousands } from '../output.js'
@@ -18,6 +18,7 @@ interface Flags {
   steps: string
   supervised: string
   threads?: string
+  device: Device
   memory: MemoryMode
   quantize?: Quantisation
   json?: boolean
@@ -39,6 +40,7 @@ export const benchCommand: CommandMaker = () =>
     .addOption(new Option('--memory <mode>', 'what the backward pass keeps').choices(memoryModes).default('balanced'))
     .addOption(new Option('--quantize <bits>', 'keep the base in fewer bits').choices(quantisations))
     .option('--threads <n>', 'threads (default: one per core)')
+    .addOption(deviceOption())
     .option('--json', 'print one JSON line')
     .addOption(pluginOption())
     .addHelpText('after', examples('graft bench model/onnx/model.onnx --method lora --rank 8 --targets q_proj,v_proj --batch 4 --seq 128 --steps 8 --json'))
@@ -53,6 +55,7 @@ export const benchCommand: CommandMaker = () =>
         supervised: Number(flags.supervised),
         memory: flags.memory,
         quantize: flags.quantize,
+        device: flags.device,
         threads: flags.threads ? Number(flags.threads) : undefined,
       })
       if (flags.json) return printJson({ impl: 'graft', method: flags.method, batch: Number(flags.batch), seq: Number(flags.seq), ...result })

@@ -1,29 +1,30 @@
 import { Command } from 'commander'
-import { type CaseReport, tolerances, verify } from '@graft/core'
+import { type CaseReport, type Device, tolerancesOn, verify } from '@graft/core'
 import { defaultRegistry } from '../builtins.js'
-import { type CommandMaker, examples } from '../command.js'
+import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { printJson, printLine, printTable, scientific } from '../output.js'
 
-const checkNames = Object.keys(tolerances) as (keyof typeof tolerances)[]
+const checkNames = Object.keys(tolerancesOn()) as CaseReport['checks'][number]['name'][]
 
 export const verifyCommand: CommandMaker = (exit) =>
   new Command('verify')
     .description('replay reference results of HF PEFT: forward, gradients, ten steps, adapter')
     .argument('<folder>', 'reference results of one model')
     .option('--case <name>', 'one method only')
+    .addOption(deviceOption())
     .option('--json', 'print one JSON object per case')
-    .addHelpText('after', examples('graft verify golden/llama', 'graft verify golden/llama --case lora --json'))
-    .action(async (folder: string, flags: { case?: string; json?: boolean }) => {
+    .addHelpText('after', examples('graft verify golden/llama', 'graft verify golden/llama --case lora --json', 'graft verify golden/llama --device webgpu'))
+    .action(async (folder: string, flags: { case?: string; device: Device; json?: boolean }) => {
       const reports: CaseReport[] = []
-      for await (const report of verify(folder, defaultRegistry(), flags.case)) {
+      for await (const report of verify(folder, defaultRegistry(), { only: flags.case, device: flags.device })) {
         reports.push(report)
         if (flags.json) printJson(report)
       }
-      if (!flags.json) show(reports)
+      if (!flags.json) show(reports, flags.device)
       if (reports.some((r) => r.status === 'failed')) exit(1)
     })
 
-function show(reports: readonly CaseReport[]): void {
+function show(reports: readonly CaseReport[], device: Device): void {
   const difference = (r: CaseReport, name: string) => {
     const found = r.checks.find((c) => c.name === name)
     return found ? `${scientific(found.difference)}${found.passed ? '' : ' !'}` : ''
@@ -36,6 +37,6 @@ function show(reports: readonly CaseReport[]): void {
   for (const r of reports) if (r.reason && r.status === 'failed') printLine(`\n${r.export} ${r.case}: ${r.reason}`)
   const count = (status: CaseReport['status']) => reports.filter((r) => r.status === status).length
   printLine(
-    `\n${count('passed')} passed, ${count('failed')} failed, ${count('not built')} not built. Greatest difference allowed: ${checkNames.map((n) => `${n} ${scientific(tolerances[n])}`).join(', ')}.`,
+    `\n${count('passed')} passed, ${count('failed')} failed, ${count('not built')} not built. Greatest difference allowed: ${checkNames.map((n) => `${n} ${scientific(tolerancesOn(device)[n])}`).join(', ')}.`,
   )
 }

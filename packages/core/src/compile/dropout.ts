@@ -3,26 +3,26 @@ import { Random } from '../method/random.js'
 
 /**
  * Dropout whose mask is a function of (seed, module, row, column): the same step drops the same elements whenever it is run,
- * so training resumes exactly. Rows get an arithmetic hash in int64; a row's hash times a random odd number per column, modulo
- * 2³², gives each element 32 bits of which the high ones decide (multiply-shift hashing, Dietzfelbinger et al., 1997).
+ * so training resumes exactly. Rows get an arithmetic hash in 32 bits that wrap around, which every device has; a row's hash times a
+ * random odd number per column gives each element 32 bits of which the high ones decide (multiply-shift hashing, Dietzfelbinger
+ * et al., 1997).
  */
 export class Dropout {
-  /** int64 scalar, fed with a new number each step */
+  /** int32 scalar, fed with a new number each step */
   readonly seed: Value
   private readonly rowHashes = new Map<string, Value>()
 
   constructor(private readonly g: Builder) {
-    this.seed = g.graph.addInput('dropout_seed', 'int64', [])
+    this.seed = g.graph.addInput('dropout_seed', 'int32', [])
   }
 
   apply(x: Value, p: number, name: string): Value {
     const { g } = this
     const width = shapeOf(x).at(-1) as number
-    const salt = new Random(0, name).below(prime)
-    const row = this.mix(this.rows(x), salt)
-    const leading = g.reshape(g.cast(row, 'int32'), [...shapeOf(x).slice(0, -1), 1])
+    const row = this.mix(g.add(this.rows(x), this.number(new Random(0, name).below(2 ** 31))))
+    const leading = g.reshape(row, [...shapeOf(x).slice(0, -1), 1])
     const hash = g.mul(leading, this.columns(width))
-    const dropped = g.less(hash, g.constant('int32', [Math.round(p * 2 ** 32 - 2 ** 31)], []))
+    const dropped = g.less(hash, this.number(Math.round(p * 2 ** 32 - 2 ** 31)))
     return g.scale(g.where(dropped, g.scalar(0, x), x), 1 / (1 - p))
   }
 
@@ -32,26 +32,24 @@ export class Dropout {
     const count = productOf(shapeOf(x).slice(0, -1))
     const found = this.rowHashes.get(`${count}`)
     if (found) return found
-    const index = g.range(g.squeeze(g.dim(count), [0]))
-    const first = this.modulo(g.add(g.mul(index, g.int(48271)), this.modulo(this.seed)))
-    const hash = this.mix(first, 16807)
+    const index = g.cast(g.range(g.squeeze(g.dim(count), [0])), 'int32')
+    const hash = this.mix(g.add(g.mul(index, this.number(spread)), this.seed))
     this.rowHashes.set(`${count}`, hash)
     return hash
   }
-  /** (h² + salt·69621 + seed) mod p: squares keep rows of neighbouring numbers apart. */
-  private mix(h: Value, salt: number): Value {
+  /** h(2h + 1), a bijection whose high bits depend on all of h (Rivest et al., RC6, 1998); its high half is added to its low half. */
+  private mix(h: Value): Value {
     const { g } = this
-    const squared = this.modulo(g.add(g.mul(h, h), g.int(salt * 69621)))
-    return this.modulo(g.add(g.mul(squared, g.int(40692)), this.seed))
+    const product = g.mul(h, g.add(g.add(h, h), this.number(1)))
+    const folded = g.add(product, g.div(product, this.number(2 ** 16)))
+    return g.mul(folded, this.number(spread))
   }
-  private modulo(v: Value): Value {
-    return this.g.op('Mod', [v, this.g.int(prime)])
-  }
+  private number = (value: number): Value => this.g.constant('int32', [value], [])
   private columns(width: number): Value {
     const random = new Random(0, `columns/${width}`)
     const odd = Array.from({ length: width }, () => (Math.floor(random.unit() * 2 ** 32) | 1) >> 0)
     return this.g.constant('int32', odd)
   }
 }
-/** 2³¹ − 1: products of two residues stay below 2⁶². */
-const prime = 2147483647
+/** An odd number near 2³²/φ as a signed one: neighbours land far apart (Knuth, volume 3, 6.4). */
+const spread = -1640531527

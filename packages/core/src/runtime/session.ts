@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
-import { encodeLoop, encodeOnnx, type Graph } from '@graft/onnx'
+import { Builder, encodeLoop, encodeOnnx, Graph, lowerForWebgpu, narrowName } from '@graft/onnx'
 import { GraftError } from '../errors.js'
-import type { Tensors } from './tensor.js'
+import { int32, type Tensors } from './tensor.js'
 import type { Update } from './update.js'
 import type { Carry, Reply, Request } from './worker.js'
 
@@ -14,16 +14,19 @@ export interface SessionOptions {
   threads?: number
   /** keep a packed copy of every weight: faster on small models, double the memory */
   prepack?: boolean
+  /** outputs that stay on the device, to be carried from run to run; WebGPU only */
+  resident?: readonly string[]
 }
 
 /** Settings measured for training graphs: docs/decisions/0004-session-options.md says why each is as it is. */
-function sessionOptions({ device = 'auto', threads, prepack = false }: SessionOptions) {
+function sessionOptions({ device = 'auto', threads, prepack = false, resident = [] }: SessionOptions) {
   return {
     executionProviders: device === 'auto' ? ['cpu'] : [device],
     graphOptimizationLevel: 'disabled' as const,
     enableMemPattern: false,
     logSeverityLevel: 3 as const,
     ...(threads ? { intraOpNumThreads: threads } : {}),
+    ...(resident.length > 0 ? { preferredOutputLocation: Object.fromEntries(resident.map((name) => [name, 'gpu-buffer' as const])) } : {}),
     extra: {
       session: {
         disable_prepacking: prepack ? '0' : '1',
@@ -44,7 +47,10 @@ export class Session {
   private serial = 0
 
   /** `inputs`: those that the graph has; undefined where only what it takes is ever fed. */
-  private constructor(private readonly inputs: ReadonlySet<string> | undefined) {
+  private constructor(
+    private readonly inputs: ReadonlySet<string> | undefined,
+    private readonly options: SessionOptions,
+  ) {
     this.worker.on('message', ({ id, outputs, error }: Reply) => {
       const request = this.waiting.get(id)
       this.waiting.delete(id)
@@ -59,7 +65,8 @@ export class Session {
 
   /** Throws DEVICE_UNAVAILABLE when the device can't be had, RUNTIME when ONNX Runtime refuses the graph. */
   static open(graph: Graph, options: SessionOptions = {}): Promise<Session> {
-    return Session.create(new Set(graph.inputs.map((v) => v.name)), encodeOnnx(graph), options)
+    const own = options.device === 'webgpu' ? lowerForWebgpu(graph) : graph
+    return Session.create(new Set(own.inputs.map((v) => v.name)), encodeOnnx(own), options)
   }
 
   /** A session whose one run is several runs of the graph, each beginning with what the one before left: input's name → output's name. */
@@ -68,7 +75,7 @@ export class Session {
   }
 
   private static async create(inputs: ReadonlySet<string> | undefined, bytes: Uint8Array, options: SessionOptions): Promise<Session> {
-    const session = new Session(inputs)
+    const session = new Session(inputs, options)
     try {
       await session.send({ kind: 'create', bytes, options: sessionOptions(options) })
     } catch (cause) {
@@ -102,12 +109,18 @@ export class Session {
 
   private wanted(feeds: Tensors): Tensors {
     const { inputs } = this
-    return inputs ? Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name))) : feeds
+    if (!inputs) return feeds
+    const narrow = Object.entries(feeds).flatMap(([name, t]) => (inputs.has(narrowName(name)) ? [[narrowName(name), int32(t)] as const] : []))
+    return Object.fromEntries([...Object.entries(feeds).filter(([name]) => inputs.has(name)), ...narrow])
   }
 
   /** Gives the next run of a key its inputs. */
   async seed(key: string, tensors: Tensors): Promise<void> {
     await this.send({ kind: 'seed', key, tensors })
+  }
+  /** What runs of a key have carried so far, by the names of inputs. */
+  read(key: string): Promise<Tensors> {
+    return this.send({ kind: 'read', key, copier: copier(), options: sessionOptions({ ...this.options, resident: [] }) })
   }
   /** Drops what runs of a key have carried. */
   async forget(key: string): Promise<void> {
@@ -126,6 +139,13 @@ export class Session {
       this.worker.postMessage({ ...body, id }, transfer)
     })
   }
+}
+
+/** A graph that hands a vector on as it is. */
+function copier(): Uint8Array {
+  const g = new Builder(new Graph())
+  g.graph.outputs.push(g.op('Identity', [g.graph.addInput('x', 'float32', ['n'])]))
+  return encodeOnnx(g.graph)
 }
 
 /** Opens a graph, runs it once, closes it. */

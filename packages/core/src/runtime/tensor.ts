@@ -19,5 +19,7 @@ export const int64 = (values: ArrayLike<number>, shape: readonly number[] = [val
   for (let i = 0; i < values.length; i++) data[i] = BigInt(values[i])
   return { dtype: 'int64', shape, data }
 }
+/** The same whole numbers, 32 bits wide. */
+export const int32 = ({ shape, data }: Tensor): Tensor => ({ dtype: 'int32', shape, data: Int32Array.from(data as ArrayLike<number | bigint>, Number) })
 export const scalar = (value: number): Tensor => float32([value], [])
 export const numbers = (t: Tensor): number[] => Array.from(t.data as ArrayLike<number | bigint>, Number)

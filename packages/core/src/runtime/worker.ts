@@ -12,6 +12,7 @@ export type Request =
   | { id: number; kind: 'update'; feeds: Tensors; update: Update }
   | { id: number; kind: 'seed'; key: string; tensors: Tensors }
   | { id: number; kind: 'forget'; key: string }
+  | { id: number; kind: 'read'; key: string; copier: Uint8Array; options: ort.InferenceSession.SessionOptions }
   | { id: number; kind: 'release' }
 /** Outputs that stay here and are the inputs of the next run of the same key. */
 export interface Carry {
@@ -22,6 +23,8 @@ export interface Carry {
 export type Reply = { id: number; outputs?: Tensors; error?: string }
 
 let session: ort.InferenceSession | undefined
+/** Copies a tensor from the device: a tensor that lies there can't be asked for its numbers. */
+let copying: ort.InferenceSession | undefined
 const carried = new Map<string, Record<string, ort.Tensor>>()
 
 async function handle(request: Request): Promise<Tensors | undefined> {
@@ -29,6 +32,7 @@ async function handle(request: Request): Promise<Tensors | undefined> {
   else if (request.kind === 'release') await session?.release()
   else if (request.kind === 'seed') carried.set(request.key, toOrt(request.tensors))
   else if (request.kind === 'forget') carried.delete(request.key)
+  else if (request.kind === 'read') return read(request.key, () => ort.InferenceSession.create(request.copier, request.options))
   else if (request.kind === 'update') return trainApart(request.feeds, request.update)
   else return run(request.feeds, request.fetches, request.carry)
   return undefined
@@ -40,7 +44,20 @@ async function run(feeds: Tensors, fetches?: string[], carry?: Carry): Promise<T
   const inputs = { ...given, ...(carry ? carried.get(carry.key) : {}) }
   const results: Record<string, ort.Tensor> = { ...(fetches ? await session.run(inputs, fetches) : await session.run(inputs)) }
   if (carry) keep(results, carry)
-  return Object.fromEntries(Object.entries(results).map(([name, t]) => [name, { dtype: t.type as Tensor['dtype'], shape: t.dims, data: t.data as NumericArray }]))
+  return fromOrt(results)
+}
+
+/** What is carried under a key, as it is now. */
+async function read(key: string, open: () => Promise<ort.InferenceSession>): Promise<Tensors> {
+  const found: Record<string, ort.Tensor> = {}
+  for (const [name, t] of Object.entries(carried.get(key) ?? {})) {
+    if (t.location === 'cpu') found[name] = new ort.Tensor(t.type as 'float32', (t.data as Float32Array).slice(), t.dims)
+    else {
+      copying ??= await open()
+      found[name] = Object.values(await copying.run({ x: t }))[0]
+    }
+  }
+  return fromOrt(found)
 }
 
 /** Loss and gradients from the graph, then the optimiser's step on the vectors, which go back as they are. */
@@ -57,12 +74,16 @@ async function trainApart(feeds: Tensors, update: Update): Promise<Tensors> {
 const toOrt = (tensors: Tensors): Record<string, ort.Tensor> =>
   Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, new ort.Tensor(t.dtype as 'float32', t.data as Float32Array, t.shape)]))
 
+const fromOrt = (results: Record<string, ort.Tensor>): Tensors =>
+  Object.fromEntries(Object.entries(results).map(([name, t]) => [name, { dtype: t.type as Tensor['dtype'], shape: t.dims, data: t.data as NumericArray }]))
+
 function keep(results: Record<string, ort.Tensor>, { key, inputs }: Carry): void {
   const kept: Record<string, ort.Tensor> = {}
   for (const [output, input] of Object.entries(inputs)) {
     kept[input] = results[output]
     delete results[output]
   }
+  for (const before of Object.values(carried.get(key) ?? {})) if (before.location !== 'cpu') before.dispose()
   carried.set(key, kept)
 }
 

@@ -45,7 +45,11 @@ export async function planRun(config: TrainConfig, prepared: Prepared, attach = 
 
 /** On a GPU what is updated would cross to the host and back each step; here a run per step is as fast and tells of each at once. */
 const onGpu = 16
-export const stepsPerRun = ({ device, training: { steps_per_run } }: TrainConfig): number => steps_per_run ?? (device === 'cuda' ? onGpu : 1)
+export function stepsPerRun({ device, training: { steps_per_run } }: TrainConfig): number {
+  // WebGPU has no Loop, and keeps its buffers from run to run.
+  if (device === 'webgpu') return 1
+  return steps_per_run ?? (device === 'cuda' ? onGpu : 1)
+}
 
 export interface CompiledRun {
   graph: Graph

@@ -41,10 +41,12 @@ interface Scalars {
   gradient_norm: number
 }
 
+const stateKey = 'state'
+
 /** Holds the compiled step and the flat state vectors it updates. */
 export class Stepper {
-  /** parameters and optimiser state by name */
-  vectors: Record<string, Float32Array>
+  /** parameters and optimiser state by name, where they don't stay on the device */
+  private vectors: Record<string, Float32Array>
   /** gradients of a step's runs, added up */
   private sum?: Float32Array
 
@@ -56,7 +58,9 @@ export class Stepper {
     start: Float32Array,
     private readonly frozen: readonly Value[],
     /** what a loop over the step is fed for each iteration, where it was opened as one */
-    private readonly looped?: readonly string[],
+    private readonly looped: readonly string[] | undefined,
+    /** the vectors that stay on the device between runs, input's name → output's */
+    private readonly resident: Readonly<Record<string, string>> | undefined,
   ) {
     this.vectors = initialState(adapted, o, start)
   }
@@ -69,11 +73,28 @@ export class Stepper {
     const prediction = predictStep(graph, adapted, options)
     const carried = options.loop && !adapted.variables.separate ? carriedBy(adapted, options) : undefined
     const looped = carried && graph.inputs.map((v) => v.name).filter((name) => !(name in carried)) // biome-ignore format: one thing
-    const session = carried ? await Session.openLoop(graph, carried, options) : await Session.open(graph, options)
+    const resident = options.device === 'webgpu' && !adapted.variables.separate ? carriedBy(adapted, options) : undefined
+    const session = carried ? await Session.openLoop(graph, carried, options) : await Session.open(graph, { ...options, resident: Object.values(resident ?? {}) })
     // The step lives on in the session; its nodes would take tens of megabytes here.
     graph.clear()
     collectGarbage('major')
-    return new Stepper(session, adapted, options, prediction, start, cut?.values ?? [], looped)
+    const stepper = new Stepper(session, adapted, options, prediction, start, cut?.values ?? [], looped, resident)
+    if (resident) await stepper.write(stepper.vectors)
+    return stepper
+  }
+
+  /** Parameters and optimiser state by name, as they are now. */
+  async read(): Promise<Record<string, Float32Array>> {
+    if (!this.resident) return this.vectors
+    const { gradient_sum, ...held } = await this.session.read(stateKey)
+    return Object.fromEntries(Object.entries(held).map(([name, t]) => [name, t.data as Float32Array]))
+  }
+  /** Makes these the parameters and the optimiser's state. */
+  async write(vectors: Record<string, Float32Array>): Promise<void> {
+    this.vectors = vectors
+    if (!this.resident) return
+    const sum = this.o.accumulate ? { gradient_sum: new Float32Array(this.adapted.variables.total) } : {}
+    await this.session.seed(stateKey, Object.fromEntries(Object.entries({ ...vectors, ...sum }).map(([name, v]) => [name, float32(v)])))
   }
 
   /** One optimiser step t = 1, 2, … over one or more batches. The mean is over all their supervised rows together. */
@@ -136,6 +157,8 @@ export class Stepper {
 
   /** Runs the graph; the state vectors move to the session's thread and their successors come back. */
   private async run(feeds: Tensors): Promise<Tensors> {
+    if (this.resident)
+      return this.session.run(feeds, { carry: { key: stateKey, inputs: Object.fromEntries(Object.entries(this.resident).map(([input, output]) => [output, input])) } })
     const state = Object.fromEntries(Object.entries({ ...this.vectors, ...(this.sum ? { gradient_sum: this.sum } : {}) }).map(([name, v]) => [name, float32(v)]))
     const outputs = await this.session.run({ ...feeds, ...state }, { give: Object.keys(state) })
     this.vectors = Object.fromEntries(Object.keys(this.vectors).map((name) => [name, outputs[next(name)].data as Float32Array]))

@@ -110,5 +110,5 @@ export function initialState({ variables, state }: Adapted, { optimizer, seed }:
 }
 
 function dropoutSeed(seed: number, t: number, k: number) {
-  return { dtype: 'int64' as const, shape: [], data: BigInt64Array.of(BigInt(new Random(seed, `dropout/${t}/${k}`).below(2 ** 31 - 1))) }
+  return { dtype: 'int32' as const, shape: [], data: Int32Array.of(new Random(seed, `dropout/${t}/${k}`).below(2 ** 31)) }
 }

@@ -104,7 +104,7 @@ class Trainer {
       throw error
     })
     const trainer = new Trainer(config, cached ? { ...prepared, train: cached } : prepared, hooks, options, adapted, stepper, evaluator, cached)
-    if (resumed) trainer.restore(resumed)
+    if (resumed) await trainer.restore(resumed)
     await trainer.follow()
     for (const notice of adapted.model.notices) hooks.onNotice?.(notice)
     const compileSeconds = (performance.now() - started) / 1000
@@ -115,15 +115,15 @@ class Trainer {
   async run(): Promise<TrainResult> {
     const { totalSteps, validation, test } = this.prepared
     const before = this.progress.step === 0 ? await this.evaluateParts('before', { validation, test }) : {}
-    if (this.progress.step === 0) this.save('last')
+    if (this.progress.step === 0) await this.save('last')
     while (this.progress.step < totalSteps && !this.progress.stopped) {
       await this.advance(this.progress.step + 1)
       if (this.hooks.signal?.aborted) {
-        this.save('last')
+        await this.save('last')
         return { finished: false, step: this.progress.step, adapter: '', before, after: {} }
       }
     }
-    this.save('last')
+    await this.save('last')
     return this.finish(before)
   }
 
@@ -159,26 +159,28 @@ class Trainer {
     const wanted = await Promise.all(this.group(first).map(async (t) => ({ t, rate: learningRate(training, t, totalSteps), batches: await this.batches(t) })))
     const results = await this.stepper.steps(wanted)
     const seconds = (performance.now() - started) / 1000 / wanted.length
-    wanted.forEach((step, k) => this.tell(step, results[k], seconds, k === wanted.length - 1))
+    // Within a run of several steps the parameters stay where they are.
+    const ranks = await this.ranks()
+    wanted.forEach((step, k) => this.tell(step, results[k], seconds, k === wanted.length - 1 ? ranks : undefined))
     const t = this.progress.step
     if (t % (training.eval_every ?? stepsPerEpoch) === 0 || t === totalSteps) await this.validate()
-    if (t % training.save_every === 0) this.save('last')
+    if (t % training.save_every === 0) await this.save('last')
   }
 
-  private tell({ t, rate, batches }: WantedStep, result: StepResult, seconds: number, isLast: boolean): void {
+  private tell({ t, rate, batches }: WantedStep, result: StepResult, seconds: number, ranks: Record<string, number> | undefined): void {
     this.progress.step = t
     const { loss, penalty, gradientNorm: gradient_norm, tokens } = result
-    // Within a run of several steps the parameters stay where they are.
-    const ranks = isLast ? this.ranks() : undefined
     const memory_mb = Math.round(process.memoryUsage.rss() / 2 ** 20)
     this.log.write({ step: t, loss, penalty, ranks, gradient_norm, learning_rate: rate, tokens, batch: digestOf(batches), seconds, memory_mb })
     this.followers?.scalars(t, 'train', { loss, penalty, gradient_norm, learning_rate: rate, tokens_per_second: tokens / seconds })
     this.hooks.onStep?.({ ...result, ranks, step: t, total: this.prepared.totalSteps, learningRate: rate, seconds })
   }
 
-  private ranks(): Record<string, number> | undefined {
+  private async ranks(): Promise<Record<string, number> | undefined> {
     const { adapter, variables } = this.adapted
-    return adapter.ranks?.((p) => variables.read(this.stepper.vectors.parameters, p))
+    if (!adapter.ranks) return undefined
+    const { parameters } = await this.stepper.read()
+    return adapter.ranks((p) => variables.read(parameters, p))
   }
 
   /** The batches of step t: a function of the seed and t, so a resumed run sees what an uninterrupted one does. */
@@ -205,7 +207,7 @@ class Trainer {
     const { early_stopping } = this.config.training
     this.progress.stopped = early_stopping !== null && this.progress.stale >= early_stopping
     this.report('during', 'validation', found, improved)
-    if (improved) this.save('best')
+    if (improved) await this.save('best')
   }
 
   private async evaluateParts(phase: Phase, parts: Record<string, Dataset>): Promise<Record<string, Evaluation>> {
@@ -217,10 +219,11 @@ class Trainer {
     }
     return found
   }
-  private evaluate(part: string, data: Dataset): Promise<Evaluation> {
+  private async evaluate(part: string, data: Dataset): Promise<Evaluation> {
     const { metrics, labels } = this.prepared
+    const { parameters } = await this.stepper.read()
     const onProgress = (done: number) => this.hooks.onEvaluating?.({ part, done, total: data.length })
-    return this.evaluator.evaluate(data, new Float32Array(this.stepper.vectors.parameters), metrics, labels, onProgress)
+    return this.evaluator.evaluate(data, new Float32Array(parameters), metrics, labels, onProgress)
   }
   private report(phase: Phase, part: string, found: Evaluation, improved: boolean): void {
     this.log.write({ step: this.progress.step, phase, part, ...found })
@@ -231,18 +234,19 @@ class Trainer {
   /** Writes the adapter from the best checkpoint where there was validation, else from the last, and evaluates it. */
   private async finish(before: Record<string, Evaluation>): Promise<TrainResult> {
     const { validation, test } = this.prepared
-    if (existsSync(checkpointFile(this.config, 'best'))) this.stepper.vectors = loadCheckpoint(checkpointFile(this.config, 'best'), this.prepared.fingerprint).vectors
-    const adapter = await saveTrained(this.config, this.prepared, this.options, this.stepper.vectors.parameters)
+    if (existsSync(checkpointFile(this.config, 'best'))) await this.stepper.write(loadCheckpoint(checkpointFile(this.config, 'best'), this.prepared.fingerprint).vectors)
+    const { parameters } = await this.stepper.read()
+    const adapter = await saveTrained(this.config, this.prepared, this.options, parameters)
     const after = await this.evaluateParts('after', { validation, test })
     return { finished: true, step: this.progress.step, adapter, before, after }
   }
 
-  private save(name: 'last' | 'best'): void {
-    saveCheckpoint(checkpointFile(this.config, name), { progress: this.progress, vectors: this.stepper.vectors, fingerprint: this.prepared.fingerprint })
+  private async save(name: 'last' | 'best'): Promise<void> {
+    saveCheckpoint(checkpointFile(this.config, name), { progress: this.progress, vectors: await this.stepper.read(), fingerprint: this.prepared.fingerprint })
   }
-  private restore({ progress, vectors }: Checkpoint): void {
+  private async restore({ progress, vectors }: Checkpoint): Promise<void> {
     this.progress = progress
-    this.stepper.vectors = vectors
+    await this.stepper.write(vectors)
     // The first evaluation is done again where no step followed it.
     this.log.truncateAfter(progress.step === 0 ? -1 : progress.step)
   }

@@ -1,0 +1,109 @@
+import { join } from 'node:path'
+import {
+  adamw,
+  adapt,
+  batchOf,
+  compileEvaluation,
+  compileStep,
+  float32,
+  int32,
+  int64,
+  methodOptions,
+  Model,
+  modelFeeds,
+  next,
+  numbers,
+  type PeftMethod,
+  runOnce,
+  scalar,
+  type Tensors,
+} from '@graft/core'
+import { Builder, Graph, lowerForWebgpu, narrowName, type Value } from '@graft/onnx'
+import { defaultRegistry } from 'graft'
+import { describe, expect, it } from 'vitest'
+import { root } from '../fixture.js'
+
+/** Runs a graph and its lowered form on the CPU: they must say the same. */
+async function both(graph: Graph, feeds: Tensors): Promise<{ own: Tensors; lowered: Tensors; ops: Set<string>; inputs: string[] }> {
+  const lowered = lowerForWebgpu(graph)
+  const narrow = Object.fromEntries(Object.entries(feeds).map(([name, t]) => [narrowName(name), int32(t)]))
+  return {
+    own: await runOnce(graph, feeds),
+    lowered: await runOnce(lowered, { ...feeds, ...narrow }),
+    ops: new Set([...lowered.nodes].map((n) => n.op)),
+    inputs: lowered.inputs.map((v) => v.name),
+  }
+}
+function expectAlike(own: Tensors, lowered: Tensors): void {
+  const [a, b] = [Object.values(own), Object.values(lowered)]
+  expect(b.length).toBe(a.length)
+  a.forEach((t, i) => numbers(t).forEach((v, k) => expect(numbers(b[i])[k]).toBeCloseTo(v, 4)))
+}
+
+type Build = (g: Builder, x: Value, ids: Value) => Value[]
+const cases: Record<string, { gone: string; build: Build }> = {
+  'a product of batches, both transposed, scaled': { gone: 'com.microsoft::FusedMatMul', build: (g, x) => [g.matMul(x, x, { transA: true, alpha: 0.5 }), g.matMul(x, x, { transB: true })] },
+  'a product with a weight': { gone: 'com.microsoft::FusedMatMul', build: (g, x) => [g.linear(x, g.constant('float32', [1, 2, 3, 4, 5, 6, 7, 8], [2, 4]))] },
+  'a product of matrices': { gone: 'com.microsoft::FusedMatMul', build: (g, x) => [g.matMul(g.reshape(x, [6, 4]), g.reshape(x, [6, 4]), { transA: true, alpha: 2 })] },
+  'a norm whose inverse deviation is read': { gone: 'SimplifiedLayerNormalization', build: (g, x) => g.ops('SimplifiedLayerNormalization', [x, g.constant('float32', [1, 2, 3, 4])], { axis: -1, epsilon: 1e-3, stash_type: 1 }, 2) },
+  'log soft-max': { gone: 'LogSoftmax', build: (g, x) => [g.op('LogSoftmax', [x], { axis: 1 })] },
+  sign: { gone: 'Sign', build: (g, x) => [g.sign(g.relu(x)), g.sign(x)] },
+  'sum and mean of several': { gone: 'Mean', build: (g, x) => [g.op('Sum', [x, x, g.exp(x)]), g.op('Mean', [x, g.exp(x), x])] },
+  'and, or': { gone: 'Or', build: (g, x) => ['And', 'Or'].map((op) => g.cast(g.op(op, [g.greater(x, g.scalar(0)), g.less(x, g.scalar(0.5))]), 'float32')) },
+  'integers that are compared and counted': {
+    gone: 'int64 arithmetic',
+    build: (g, _, ids) => [g.cast(g.equal(g.add(ids, g.int(1)), g.op('Clip', [g.mul(ids, g.int(2)), g.int(0), g.int(6)])), 'float32'), g.cast(g.reduceSum(ids, [1]), 'float32')],
+  },
+  'positions that are computed': { gone: 'int64 arithmetic', build: (g, x, ids) => [g.gather(g.reshape(x, [6, 4]), g.sub(ids, g.int(0)), 0), g.op('GatherElements', [ids, g.sub(g.int(1), g.op('Clip', [ids, g.int(0), g.int(1)]))], { axis: 1 })] },
+  'where the greatest stands': { gone: 'ArgMax', build: (g, x) => [g.add(g.op('ArgMax', [x], { axis: -1, keepdims: 1 }), g.int(5)), g.op('ArgMax', [g.relu(x)], { axis: 1, keepdims: 0 })] },
+  'truth values picked by place': { gone: '', build: (g, x, ids) => [g.cast(g.op('GatherND', [g.greater(x, g.scalar(0)), g.reshape(g.constant('int64', [0, 1, 1, 2]), [2, 2])]), 'float32'), g.cast(ids, 'float32')] },
+  'stored pairs turned round': { gone: 'Transpose', build: (g, x) => [g.op('GatherND', [x, g.transpose(g.graph.addConstant('pairs', { dtype: 'int64', shape: [2, 3], data: { bytes: new Uint8Array(BigInt64Array.of(0n, 1n, 1n, 2n, 0n, 1n).buffer) } }), [1, 0])])] },
+} // biome-ignore format: a table
+
+describe('what WebGPU has no kernel for is spelt by what it has', () => {
+  for (const [name, { gone, build }] of Object.entries(cases))
+    it(name, async () => {
+      const g = new Builder(new Graph())
+      const x = g.graph.addInput('x', 'float32', [2, 3, 4])
+      const ids = g.graph.addInput('ids', 'int64', [2, 3])
+      g.graph.outputs.push(...build(g, x, ids))
+      const data = Float32Array.from({ length: 24 }, (_, i) => Math.sin(3 * i + 1))
+      const { own, lowered, ops, inputs } = await both(g.graph, { x: float32(data, [2, 3, 4]), ids: int64([0, 3, 1, 5, 2, 4], [2, 3]) })
+      expectAlike(own, lowered)
+      expect(ops.has(gone)).toBe(false)
+      if (gone === 'int64 arithmetic') expect(inputs).toContain('ids:int32')
+    })
+})
+
+describe('a whole step lowered is the step', () => {
+  const registry = defaultRegistry()
+  const objective = registry.get('objective', 'causal-lm')
+  const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
+  const examples = [[3, 5, 7, 9, 11, 13, 15, 17], [4, 6, 8, 10, 12, 14]].map((ids) => ({ ids, tokenLabels: ids })) // biome-ignore format: a list
+  const open = (name: string) => Model.open(join(root, 'test/golden/architectures', name, 'model'), { architectures: registry.all('architecture'), task: 'causal-lm' })
+
+  it.each([
+    ['llama', 'lora', { r: 2, lora_dropout: 0.3, target_modules: 'all-linear' }],
+    ['gemma2', 'full', {}],
+    ['bloom', 'prefix-tuning', { num_virtual_tokens: 3 }],
+    ['llama', 'shira', { r: 2 }],
+  ] as const)('%s, %s', async (folder, name, options) => {
+    for (const training of [true, false]) {
+      const model = open(folder)
+      const method = registry.get('method', name) as PeftMethod
+      const adapted = adapt(model, { method, config: methodOptions(method, options), objective, labels: 0, rows: 16, totalSteps: 5, training })
+      const graph = training ? compileStep(adapted, { optimizer, clip: 1, accumulate: false }) : compileEvaluation(adapted)
+      const batch = batchOf(examples, adapted.virtualTokens)
+      const { feeds, count } = objective.supervise(batch, 1)
+      const start = adapted.variables.initial(3)
+      const zeros = () => float32(new Float32Array(start.length))
+      const all: Tensors = {
+        ...modelFeeds(model.graph.inputs, batch, 0), ...feeds, inverse_count: scalar(1 / count), dropout_seed: { dtype: 'int32', shape: [], data: Int32Array.of(7) },
+        parameters: float32(start.map((v, i) => v + 0.01 * Math.sin(i))), first_moment: zeros(), second_moment: zeros(), scalars: float32(optimizer.scalars(1, 1e-3)),
+      } // biome-ignore format: one thing
+      const { own, lowered } = await both(graph, all)
+      if (training) for (const key of ['loss', 'gradient_norm', next('first_moment')]) expectAlike({ key: own[key] }, { key: lowered[key] })
+      else expectAlike(own, lowered)
+    }
+  })
+})
