@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import { benchmark, type Device, type MemoryMode, memoryModes, type Quantisation, quantisations, resolveModel } from '@graft/core'
+import { benchmark, type Device, type MemoryMode, memoryModes, type Precision, precisions, type Quantisation, quantisations, resolveModel } from '@graft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { methodFlags, optionPairs } from '../pairs.js'
@@ -19,6 +19,7 @@ interface Flags {
   supervised: string
   threads?: string
   device: Device
+  precision: Precision
   memory: MemoryMode
   quantize?: Quantisation
   json?: boolean
@@ -41,6 +42,7 @@ export const benchCommand: CommandMaker = () =>
     .addOption(new Option('--quantize <bits>', 'keep the base in fewer bits').choices(quantisations))
     .option('--threads <n>', 'threads (default: one per core)')
     .addOption(deviceOption())
+    .addOption(new Option('--precision <type>', 'what products are computed in').choices(precisions).default('float32'))
     .option('--json', 'print one JSON line')
     .addOption(pluginOption())
     .addHelpText('after', examples('graft bench model/onnx/model.onnx --method lora --rank 8 --targets q_proj,v_proj --batch 4 --seq 128 --steps 8 --json'))
@@ -56,6 +58,7 @@ export const benchCommand: CommandMaker = () =>
         memory: flags.memory,
         quantize: flags.quantize,
         device: flags.device,
+        precision: flags.precision,
         threads: flags.threads ? Number(flags.threads) : undefined,
       })
       if (flags.json) return printJson({ impl: 'graft', method: flags.method, batch: Number(flags.batch), seq: Number(flags.seq), ...result })

@@ -1,4 +1,4 @@
-import type { Value } from '@graft/onnx'
+import { computeInHalf, type Precision, type Value } from '@graft/onnx'
 import { fileKey } from '../adapter/keys.js'
 import { floatsOf, type StoredTensor } from '../adapter/safetensors.js'
 import { GraftError } from '../errors.js'
@@ -29,6 +29,8 @@ export interface AdaptOptions {
   /** tensors of an adapter's file; the method then attaches what the file holds */
   stored?: ReadonlyMap<string, StoredTensor>
   inference?: boolean
+  /** what products are computed in; float32 when left out */
+  precision?: Precision
 }
 /** A model with a method attached and an objective on top, ready to be compiled. */
 export interface Adapted {
@@ -83,6 +85,8 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
   trainBeside(options, { model, param })
   const objective = options.objective.build({ model, g, param, labels: options.labels, rows: options.rows })
   if (options.training && variables.total === 0) throw new GraftError('NOTHING_TO_TRAIN', 'The method declared no trainable parameters: check target_modules and the rank.')
+  const { precision = 'float32' } = options
+  if (precision !== 'float32') computeInHalf(model.graph, precision, new Set([...variables.list, ...(state?.list ?? [])].map((v) => v.value)))
   variables.close()
   state?.close()
   return { model, variables, own, state, buffers, objective, adapter, dropoutSeed: dropout?.seed, virtualTokens }

@@ -3,6 +3,7 @@ import type { Variable, Variables } from '../method/variables.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
 import { gradientName } from '../runtime/variable-tensors.js'
 import type { Adapted } from './adapt.js'
+import { LossScale, scalingName } from './loss-scale.js'
 
 /** Names of a step's inputs and outputs; state vectors come under the optimiser's own names, with this suffix when updated. */
 export const next = (name: string): string => `${name}_next`
@@ -20,6 +21,8 @@ export interface StepOptions {
   clip: number
   /** whether gradients of several runs are summed before an update */
   accumulate: boolean
+  /** whether gradients are taken of a scaled loss, as float16 needs */
+  scaled?: boolean
 }
 
 /**
@@ -79,15 +82,17 @@ export function compileSeparate(adapted: Adapted, keeping: Keeping): Graph {
 /**
  * A whole training step as one graph: forward, loss, backward, optimiser, and the method's own work after it.
  * Inputs: the model's and the objective's, `inverse_count`, `parameters`, the optimiser's state and `scalars`; where the method
- * asks for them, `penalty_share`, `method_state` and `method_scalars`.
- * Outputs: `loss` (this run's share of the mean, penalty included), `penalty`, `gradient_norm`, and every state vector with the suffix `_next`.
+ * asks for them, `penalty_share`, `method_state` and `method_scalars`; where the loss is scaled, `scaling`.
+ * Outputs: `loss` (this run's share of the mean, penalty included), `penalty`, `gradient_norm` (0 where a scaled gradient overflowed and nothing was updated),
+ * `loss_scale`, and every state vector with the suffix `_next`.
  */
-export function compileStep(adapted: Adapted, { optimizer, clip, accumulate, keeping }: StepOptions): Graph {
+export function compileStep(adapted: Adapted, { optimizer, clip, accumulate, keeping, scaled }: StepOptions): Graph {
   const { model, variables } = adapted
   const { g } = model
   const { loss, penalty } = losses(g, adapted)
   const vector = (name: string) => g.graph.addInput(name, 'float32', [variables.total])
-  const own = flatGradient(g, adapted, loss, keeping)
+  const scaling = scaled ? new LossScale(g) : undefined
+  const own = scaling ? scaling.remove(flatGradient(g, adapted, scaling.apply(loss), keeping)) : flatGradient(g, adapted, loss, keeping)
   const sum = accumulate ? vector('gradient_sum') : undefined
   const gradient = sum ? g.add(sum, own) : own
   const norm = g.sqrt(g.sumAll(g.square(gradient)))
@@ -102,8 +107,22 @@ export function compileStep(adapted: Adapted, { optimizer, clip, accumulate, kee
     ...Object.fromEntries(optimizer.state.map((name, i) => [name, state[i]])),
     ...(adapted.state ? { method_state: adapted.state.flat } : {}),
   }
-  const outputs = sum ? onlyWhenApplied(g, named, held, gradient) : named
-  return finish(g, { loss, ...(penalty ? { penalty } : {}), gradient_norm: norm, ...Object.fromEntries(Object.entries(outputs).map(([name, v]) => [next(name), v])) })
+  const safe = scaling ? unlessOverflown(g, named, held, scaling, norm) : { updated: named, held, norm }
+  const outputs = sum ? onlyWhenApplied(g, safe.updated, safe.held, gradient) : safe.updated
+  const nexts = Object.fromEntries(Object.entries(outputs).map(([name, v]) => [next(name), v]))
+  return finish(g, { loss, ...(penalty ? { penalty } : {}), gradient_norm: safe.norm, ...(scaling ? { loss_scale: scaling.scale } : {}), ...nexts })
+}
+
+interface Updating {
+  updated: Record<string, Value>
+  held: Record<string, Value>
+  norm: Value
+}
+/** Where a scaled gradient overflowed everything stays as it is but the scale. */
+function unlessOverflown(g: Builder, updated: Record<string, Value>, held: Record<string, Value>, scaling: LossScale, norm: Value): Updating {
+  const finite = scaling.isFinite(norm)
+  const kept = Object.fromEntries(Object.keys(updated).map((name) => [name, g.where(finite, updated[name], held[name])]))
+  return { updated: { ...kept, [scalingName]: scaling.next(finite) }, held: { ...held, [scalingName]: scaling.held }, norm: g.where(finite, norm, g.scalar(0)) }
 }
 
 /** What a method makes of the parameters and of its own state once the optimiser is done. */

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { Builder, encodeLoop, encodeOnnx, Graph, lowerForWebgpu, narrowName } from '@graft/onnx'
+import { Builder, encodeLoop, encodeOnnx, Graph, lowerForCpu, lowerForWebgpu, narrowName } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { int32, type Tensors } from './tensor.js'
 import type { Update } from './update.js'
@@ -16,6 +16,12 @@ export interface SessionOptions {
   prepack?: boolean
   /** outputs that stay on the device, to be carried from run to run; WebGPU only */
   resident?: readonly string[]
+}
+
+/** A graph spelt by what the device computes. */
+function lowered(graph: Graph, { device = 'auto' }: SessionOptions): Graph {
+  if (device === 'webgpu') return lowerForWebgpu(graph)
+  return device === 'cuda' ? graph : lowerForCpu(graph)
 }
 
 /** Settings measured for training graphs: docs/decisions/0004-session-options.md says why each is as it is. */
@@ -65,13 +71,13 @@ export class Session {
 
   /** Throws DEVICE_UNAVAILABLE when the device can't be had, RUNTIME when ONNX Runtime refuses the graph. */
   static open(graph: Graph, options: SessionOptions = {}): Promise<Session> {
-    const own = options.device === 'webgpu' ? lowerForWebgpu(graph) : graph
+    const own = lowered(graph, options)
     return Session.create(new Set(own.inputs.map((v) => v.name)), encodeOnnx(own), options)
   }
 
   /** A session whose one run is several runs of the graph, each beginning with what the one before left: input's name → output's name. */
   static openLoop(graph: Graph, carried: Readonly<Record<string, string>>, options: SessionOptions = {}): Promise<Session> {
-    return Session.create(undefined, encodeLoop(graph, { carried }), options)
+    return Session.create(undefined, encodeLoop(lowered(graph, options), { carried }), options)
   }
 
   private static async create(inputs: ReadonlySet<string> | undefined, bytes: Uint8Array, options: SessionOptions): Promise<Session> {

@@ -1,4 +1,4 @@
-import type { MemoryMode } from '@graft/onnx'
+import type { MemoryMode, Precision } from '@graft/onnx'
 import type { Registry } from '../container.js'
 import { knownOptions, methodOptions } from '../method/options.js'
 import { Random } from '../method/random.js'
@@ -13,6 +13,7 @@ import { adaptForTraining } from './stepping.js'
 export interface BenchmarkOptions extends SessionOptions {
   memory: MemoryMode
   quantize?: Quantisation
+  precision?: Precision
   method: string
   methodOptions: Record<string, unknown>
   batch: number
@@ -39,13 +40,21 @@ export interface BenchmarkResult {
 
 /** Times training steps of a language model on random tokens, the same batch each step. */
 export async function benchmark(path: string, registry: Registry, options: BenchmarkOptions): Promise<BenchmarkResult> {
-  const { batch, microBatch = batch, sequence, steps, supervised, quantize, memory, ...session } = options
+  const { batch, microBatch = batch, sequence, steps, supervised, quantize, memory, precision, ...session } = options
   const started = performance.now()
   const model = Model.open(path, { architectures: registry.all('architecture'), task: 'causal-lm', quantize })
   const objective = registry.get('objective', 'causal-lm')
   const method = registry.get('method', options.method)
   const rows = Math.round(microBatch * sequence * supervised)
-  const adapted = adaptForTraining(model, { method, config: methodOptions(method, knownOptions(method, options.methodOptions)), objective, labels: 0, rows, totalSteps: steps })
+  const adapted = adaptForTraining(model, {
+    method,
+    config: methodOptions(method, knownOptions(method, options.methodOptions)),
+    objective,
+    labels: 0,
+    rows,
+    totalSteps: steps,
+    precision,
+  })
   const parts = inParts(randomExamples(model, options), microBatch)
   const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
   const stepper = await Stepper.open(adapted, adapted.variables.initial(0), {
@@ -56,6 +65,7 @@ export async function benchmark(path: string, registry: Registry, options: Bench
     clip: 0,
     accumulate: parts.length > 1,
     memory,
+    precision,
     sample: parts[0],
     rows,
     pad: 0,

@@ -5,7 +5,7 @@ import { loadPlugins } from '../plugins/load.js'
 import { type PullOptions, resolveModel } from '../hub/pull.js'
 import type { PeftMethod } from '../method/method.js'
 import { type Quantisation, quantisations } from '../model/quantise.js'
-import { type MemoryMode, memoryModes } from '@graft/onnx'
+import { type MemoryMode, memoryModes, type Precision, precisions } from '@graft/onnx'
 import type { OptimizerOptions } from '../optimizer/optimizer.js'
 import type { ScheduleOptions } from '../optimizer/schedule.js'
 import { type Device, devices } from '../runtime/session.js'
@@ -60,6 +60,8 @@ export interface TrainConfig {
   quantize: Quantisation | null
   /** what the backward pass keeps: everything, what is dear to compute again, little */
   memory: MemoryMode
+  /** what products are computed in; parameters and their updates are float32 */
+  precision: Precision
   /** compute once per example what frozen layers below the adapter make of it */
   cache: 'frozen-prefix' | null
   /** who is told how the run goes, beside its log */
@@ -121,6 +123,7 @@ export const configSchema = object(
     threads: nullable(count),
     quantize: { enum: [...quantisations, null], default: null },
     memory: { enum: [...memoryModes], default: 'balanced' },
+    precision: { enum: [...precisions], default: 'float32' },
     cache: { enum: ['frozen-prefix', null], default: null },
     trackers: { type: 'array', items: pluginEntry, default: [] },
   },

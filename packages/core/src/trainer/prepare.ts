@@ -147,7 +147,18 @@ class Preparing {
     mkdirSync(config.output, { recursive: true })
     const { save_every: _, steps_per_run: __, ...training } = config.training
     this.hash.update(
-      JSON.stringify([config.method.name, config.methodOptions, training, config.seed, coder.labels, config.objective, config.data.packing, config.quantize, config.cache]),
+      JSON.stringify([
+        config.method.name,
+        config.methodOptions,
+        training,
+        config.seed,
+        coder.labels,
+        config.objective,
+        config.data.packing,
+        config.quantize,
+        config.cache,
+        config.precision,
+      ]),
     )
   }
 

@@ -31,13 +31,14 @@ export async function planRun(config: TrainConfig, prepared: Prepared, attach = 
     rows,
     totalSteps,
     seed: config.seed,
+    precision: config.precision,
     prepared: await prepareMethod(config, prepared),
   }
   const adapted = attach(model, options)
   const session = { device: config.device, threads: config.threads ?? undefined, prepack: model.parameterCount < smallModel }
   const stepping: StepperOptions = {
     ...session, base: model, objective, rows, pad, seed: config.seed, totalSteps,
-    optimizer: makeOptimizer({ ...config.training, name: optimizer }), clip: max_grad_norm, accumulate: gradient_accumulation > 1,
+    optimizer: makeOptimizer({ ...config.training, name: optimizer }), clip: max_grad_norm, precision: config.precision, accumulate: gradient_accumulation > 1,
     loop: stepsPerRun(config) > 1, memory: config.memory, sample: await largest(prepared.train, batch_size),
   } // biome-ignore format: one thing
   return { options, adapted, stepping, session }

@@ -17,6 +17,8 @@ export interface StepResult {
   /** the method's part of the loss */
   penalty?: number
   gradientNorm: number
+  /** what the loss was scaled by, in float16 */
+  lossScale?: number
   tokens: number
 }
 /** A step to take. */
@@ -39,6 +41,7 @@ interface Scalars {
   loss: number
   penalty?: number
   gradient_norm: number
+  loss_scale?: number
 }
 
 const stateKey = 'state'
@@ -114,13 +117,14 @@ export class Stepper {
       const result: StepResult = { loss: 0, gradientNorm: 0, tokens: 0 }
       runs.forEach((run, k) => {
         if (run.t !== t) return
-        const { loss, penalty, gradient_norm } = outputs[k]
+        const { loss, penalty, gradient_norm, loss_scale } = outputs[k]
         result.loss += loss
         if (penalty !== undefined) result.penalty = (result.penalty ?? 0) + penalty
         result.gradientNorm = gradient_norm
+        if (loss_scale !== undefined) result.lossScale = loss_scale
         result.tokens += run.tokens
       })
-      if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) throw notFinite(t, result)
+      if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm) || (result.lossScale ?? 1) < leastScale) throw notFinite(t, result)
       return result
     })
   }
@@ -144,15 +148,12 @@ export class Stepper {
 
   private async runOneByOne(runs: readonly Run[]): Promise<Scalars[]> {
     const found: Scalars[] = []
-    for (const run of runs) {
-      const { loss, penalty, gradient_norm } = this.adapted.variables.separate ? await this.runApart(run) : await this.run(run.feeds)
-      found.push({ loss: Number(loss.data[0]), penalty: penalty && Number(penalty.data[0]), gradient_norm: Number(gradient_norm.data[0]) })
-    }
+    for (const run of runs) found.push(scalarsAt(this.adapted.variables.separate ? await this.runApart(run) : await this.run(run.feeds), 0))
     return found
   }
   private async runLooped(runs: readonly Run[]): Promise<Scalars[]> {
-    const { loss, penalty, gradient_norm } = await this.run(stackFeeds(runs.map((r) => r.feeds), this.looped ?? [])) // biome-ignore format: one thing
-    return runs.map((_, k) => ({ loss: Number(loss.data[k]), penalty: penalty && Number(penalty.data[k]), gradient_norm: Number(gradient_norm.data[k]) }))
+    const outputs = await this.run(stackFeeds(runs.map((r) => r.feeds), this.looped ?? [])) // biome-ignore format: one thing
+    return runs.map((_, k) => scalarsAt(outputs, k))
   }
 
   /** Runs the graph; the state vectors move to the session's thread and their successors come back. */
@@ -177,6 +178,15 @@ export class Stepper {
     return outputs
   }
 }
+
+const scalarsAt = ({ loss, penalty, gradient_norm, loss_scale }: Tensors, k: number): Scalars => ({
+  loss: Number(loss.data[k]),
+  penalty: penalty && Number(penalty.data[k]),
+  gradient_norm: Number(gradient_norm.data[k]),
+  loss_scale: loss_scale && Number(loss_scale.data[k]),
+})
+/** A scale this small still overflows only where the numbers themselves do. */
+const leastScale = 2 ** -10
 
 const notFinite = (t: number, { loss, gradientNorm }: StepResult) =>
   new GraftError(

@@ -1,5 +1,6 @@
-import { type Bindings, type FrozenCut, type Graph, type MemoryMode, splitFrozen } from '@graft/onnx'
+import { type Bindings, type FrozenCut, type Graph, type MemoryMode, type Precision, splitFrozen } from '@graft/onnx'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
+import { initialScaling, scalingName } from '../compile/loss-scale.js'
 import { predict, type Prediction } from '../compile/predict.js'
 import { compileSeparate, compileStep, next } from '../compile/step.js'
 import { batchOf, modelFeeds } from '../data/batches.js'
@@ -20,6 +21,8 @@ export interface StepperOptions extends SessionOptions {
   accumulate: boolean
   /** what the backward pass keeps */
   memory: MemoryMode
+  /** float32 when left out */
+  precision?: Precision
   /** a batch as large as those to come, for the memory's plan */
   sample: readonly Example[]
   rows: number
@@ -76,7 +79,7 @@ export function sampleSizes(adapted: Adapted, options: StepperOptions): Bindings
 }
 export function compileStepper(adapted: Adapted, options: StepperOptions): Graph {
   const keeping = { mode: options.memory, sizes: sampleSizes(adapted, options) }
-  return adapted.variables.separate ? compileSeparate(adapted, keeping) : compileStep(adapted, { ...options, keeping })
+  return adapted.variables.separate ? compileSeparate(adapted, keeping) : compileStep(adapted, { ...options, keeping, scaled: isScaled(options) })
 }
 /** Throws NO_FROZEN_PREFIX where nothing below the adapter is frozen, or examples don't go through the model one by one. */
 export function cutFrozen(graph: Graph, adapted: Adapted, options: StepperOptions): FrozenCut {
@@ -90,23 +93,27 @@ export const predictStep = (graph: Graph, adapted: Adapted, options: StepperOpti
   predict(graph, sampleSizes(adapted, options), adapted, { stateVectors: options.optimizer.state.length, prepack: options.prepack })
 /** From this many parameters on (64 MB) vectors are updated where they lie. What a method does after a step needs them in the graph. */
 const separateFrom = 16e6
-export const wantsSeparate = ({ variables, adapter }: Adapted): boolean => variables.total >= separateFrom && !adapter.afterStep
+export const wantsSeparate = ({ variables, adapter }: Adapted, precision?: Precision): boolean => variables.total >= separateFrom && !adapter.afterStep && !isScaled({ precision })
+/** Gradients in float16 would vanish: the loss is scaled up, in the graph. */
+const isScaled = ({ precision }: Pick<StepperOptions, 'precision'>): boolean => precision === 'float16'
 /** Attaches a method for training, its variables kept as suits their number. */
 export function adaptForTraining(base: Model, options: Omit<AdaptOptions, 'training'>): Adapted {
   const adapted = adapt(base, { ...options, training: true })
-  return wantsSeparate(adapted) ? adapt(base, { ...options, training: true, separate: true }) : adapted
+  return wantsSeparate(adapted, options.precision) ? adapt(base, { ...options, training: true, separate: true }) : adapted
 }
 
 /** The vectors that each run of the step leaves for the next. */
-export function carriedBy({ state }: Adapted, { optimizer, accumulate }: StepperOptions): Record<string, string> {
-  const names = ['parameters', ...optimizer.state, ...(state ? [state.vector] : []), ...(accumulate ? ['gradient_sum'] : [])]
+export function carriedBy({ state }: Adapted, options: StepperOptions): Record<string, string> {
+  const { optimizer, accumulate } = options
+  const names = ['parameters', ...optimizer.state, ...(state ? [state.vector] : []), ...(isScaled(options) ? [scalingName] : []), ...(accumulate ? ['gradient_sum'] : [])]
   return Object.fromEntries(names.map((name) => [name, next(name)]))
 }
 
 /** The vectors that a run starts from. */
-export function initialState({ variables, state }: Adapted, { optimizer, seed }: StepperOptions, start: Float32Array): Record<string, Float32Array> {
+export function initialState({ variables, state }: Adapted, options: StepperOptions, start: Float32Array): Record<string, Float32Array> {
+  const { optimizer, seed } = options
   const own = Object.fromEntries(optimizer.state.map((name) => [name, new Float32Array(variables.total)]))
-  return { parameters: start, ...own, ...(state ? { [state.vector]: state.initial(seed) } : {}) }
+  return { parameters: start, ...own, ...(state ? { [state.vector]: state.initial(seed) } : {}), ...(isScaled(options) ? { [scalingName]: initialScaling() } : {}) }
 }
 
 function dropoutSeed(seed: number, t: number, k: number) {

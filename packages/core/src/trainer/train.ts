@@ -169,10 +169,10 @@ class Trainer {
 
   private tell({ t, rate, batches }: WantedStep, result: StepResult, seconds: number, ranks: Record<string, number> | undefined): void {
     this.progress.step = t
-    const { loss, penalty, gradientNorm: gradient_norm, tokens } = result
+    const { loss, penalty, gradientNorm: gradient_norm, lossScale: loss_scale, tokens } = result
     const memory_mb = Math.round(process.memoryUsage.rss() / 2 ** 20)
-    this.log.write({ step: t, loss, penalty, ranks, gradient_norm, learning_rate: rate, tokens, batch: digestOf(batches), seconds, memory_mb })
-    this.followers?.scalars(t, 'train', { loss, penalty, gradient_norm, learning_rate: rate, tokens_per_second: tokens / seconds })
+    this.log.write({ step: t, loss, penalty, ranks, gradient_norm, loss_scale, learning_rate: rate, tokens, batch: digestOf(batches), seconds, memory_mb })
+    this.followers?.scalars(t, 'train', { loss, penalty, gradient_norm, loss_scale, learning_rate: rate, tokens_per_second: tokens / seconds })
     this.hooks.onStep?.({ ...result, ranks, step: t, total: this.prepared.totalSteps, learningRate: rate, seconds })
   }
 

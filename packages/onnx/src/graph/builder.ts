@@ -83,10 +83,10 @@ export class Builder {
   /** Passes the value on and lets no gradient back. */
   stopGradient = (a: Value): Value => this.op('graft::StopGradient', [a])
 
-  /** a·b, either operand transposed in its last two dimensions without being copied; float32 only when transposed. */
+  /** a·b, either operand transposed in its last two dimensions without being copied. */
   matMul(a: Value, b: Value, { transA = false, transB = false, alpha = 1 } = {}): Value {
     if (!transA && !transB && alpha === 1) return this.op('MatMul', [a, b])
-    if (a.dtype !== 'float32') return this.scale(this.op('MatMul', [transA ? this.swapLast(a) : a, transB ? this.swapLast(b) : b]), alpha)
+    if (a.dtype === 'float64') return this.scale(this.op('MatMul', [transA ? this.swapLast(a) : a, transB ? this.swapLast(b) : b]), alpha)
     return this.op('com.microsoft::FusedMatMul', [a, b], { transA: Number(transA), transB: Number(transB), alpha })
   }
   /** x·Wᵀ for a weight stored [out, in], as torch.nn.Linear does. */

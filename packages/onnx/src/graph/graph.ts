@@ -124,6 +124,12 @@ export class Graph {
     })
   }
 
+  /** Makes a value the first output of another node, whose own it replaces: all that read the value read what that node makes. */
+  giveProducer(value: Value, node: Node): void {
+    node.outputs[0] = value
+    value.producer = node
+  }
+
   removeNode(node: Node): void {
     this.nodes.delete(node)
     for (const v of [...node.inputs, ...(node.captures ?? [])]) v?.users.delete(node)

@@ -1,0 +1,34 @@
+import { Builder } from '../graph/builder.js'
+import type { Graph } from '../graph/graph.js'
+import type { Node, Value } from '../graph/types.js'
+
+/** What ONNX Runtime's CPU provider does with bfloat16 itself. */
+const moving: ReadonlySet<string> = new Set(['Cast', 'Gather', 'Reshape', 'Transpose', 'Concat', 'Split', 'Slice', 'Squeeze', 'Unsqueeze', 'Identity', 'graft::StopGradient'])
+const isNarrow = (v: Value | null): v is Value => v?.dtype === 'bfloat16'
+
+/**
+ * The graph as a CPU computes it, which has no arithmetic in bfloat16: each operator in float32, between casts. Results are rounded to bfloat16 where they
+ * would be, as ONNX Runtime itself does for float16. The graph itself where there is nothing to do.
+ */
+export function lowerForCpu(original: Graph): Graph {
+  const computes = (node: Node) => !moving.has(node.op) && node.outputs.some(isNarrow)
+  if (![...original.nodes].some(computes)) return original
+  const { graph } = original.clone()
+  const g = new Builder(graph)
+  const order = graph.sorted().flatMap((node) => {
+    graph.scope = node.scope
+    return computes(node) ? [...graph.record(() => widen(g, node))] : [node]
+  })
+  graph.scope = ''
+  graph.reorder(order)
+  return graph
+}
+
+function widen(g: Builder, node: Node): void {
+  const inputs = node.inputs.map((v) => (isNarrow(v) ? g.cast(v, 'float32') : v))
+  const made = g.graph.addNode(node.op, inputs, node.attributes, { count: node.outputs.length })
+  node.outputs.forEach((v, i) => {
+    if (v) g.graph.replaceUses(v, g.cast(made.outputs[i] as Value, v.dtype))
+  })
+  g.graph.removeNode(node)
+}
