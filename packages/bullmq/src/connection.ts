@@ -1,5 +1,5 @@
 import { GraftError } from '@graft/core'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 
 /** milliseconds between attempts to reach a Redis that is gone: longer and longer, never more than a quarter of a minute */
 export const backOff = (attempt: number): number => Math.min(15_000, 100 * 2 ** Math.min(attempt, 8))
@@ -8,7 +8,8 @@ export const backOff = (attempt: number): number => Math.min(15_000, 100 * 2 ** 
  * A connection that waits for a Redis that goes away, and says so once per outage. Throws QUEUE_UNREACHABLE when it isn't there to begin with.
  */
 export async function connect(url: string, onNotice: (text: string) => void): Promise<Redis> {
-  const first = new Redis(url, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0, connectTimeout: 5000 })
+  const { Redis: Client } = await import('ioredis')
+  const first = new Client(url, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0, connectTimeout: 5000 })
   first.on('error', () => {})
   try {
     await first.connect()
@@ -22,11 +23,10 @@ export async function connect(url: string, onNotice: (text: string) => void): Pr
   } finally {
     first.disconnect()
   }
-  return lasting(url, onNotice)
+  return lasting(new Client(url, { maxRetriesPerRequest: null, retryStrategy: backOff }), url, onNotice)
 }
 
-function lasting(url: string, onNotice: (text: string) => void): Redis {
-  const connection = new Redis(url, { maxRetriesPerRequest: null, retryStrategy: backOff })
+function lasting(connection: Redis, url: string, onNotice: (text: string) => void): Redis {
   let away = false
   connection.on('error', () => {})
   connection.on('close', () => {

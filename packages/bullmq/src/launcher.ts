@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { defineLauncher, type Job, type JobProgress, type LaunchContext } from '@graft/core'
-import { Queue, QueueEvents } from 'bullmq'
+import type { Queue as JobQueue } from 'bullmq'
 import { connect } from './connection.js'
 
 /** The file by which a run says that it is over. */
@@ -33,6 +33,8 @@ export const launcher = defineLauncher<QueueOptions>({
     required: ['url'],
   },
   async launch(jobs, options, context) {
+    // BullMQ takes 17 MB, which only who queues should pay.
+    const { Queue, QueueEvents } = await import('bullmq')
     const connection = await connect(options.url, context.onNotice)
     const queue = new Queue<Job>(options.queue, { connection })
     const listening = connection.duplicate()
@@ -65,7 +67,7 @@ class Watch {
   private readonly ended = new Set<string>()
 
   constructor(
-    private readonly queue: Queue<Job>,
+    private readonly queue: JobQueue<Job>,
     private readonly options: QueueOptions,
     private readonly context: LaunchContext,
   ) {}

@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Job, JobEnd, LaunchContext } from '@graft/core'
-import { type Job as Queued, Worker } from 'bullmq'
+import type { Job as Queued } from 'bullmq'
 import { Claim } from './claim.js'
 import { connect } from './connection.js'
 import { resultName } from './launcher.js'
@@ -27,6 +27,7 @@ const reporting = 1000
 export async function work(options: WorkerOptions): Promise<void> {
   const { url, queue, concurrency, patience, onNotice, signal } = options
   const connection = await connect(url, onNotice)
+  const { Worker } = await import('bullmq')
   const worker = new Worker<Job>(queue, (job) => perform(job, options), {
     connection, concurrency, lockDuration: patience * 1000, stalledInterval: (patience * 1000) / 2, maxStalledCount: 10, name: `${hostname()}/${process.pid}`,
   }) // biome-ignore format: one thing

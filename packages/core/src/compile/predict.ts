@@ -20,7 +20,7 @@ export interface Prediction {
 }
 
 /** Node with Graft and ONNX Runtime loaded; per operator of the graph (measured: docs/performance.md). */
-const runtimeBytes = { base: 143e6, node: 9e3 }
+const runtimeBytes = { base: 133e6, node: 9e3 }
 /** What the operating system maps around a row that is looked up. */
 const window = 2 ** 16
 

@@ -60,6 +60,10 @@ function losses(g: Builder, { objective, adapter }: Adapted): { loss: Value; pen
   return { loss: g.add(mean, penalty), penalty }
 }
 function output(g: Builder, name: string, value: Value): Value {
+  if (value.producer?.op === 'Identity') {
+    g.graph.rename(value, name)
+    return value
+  }
   g.graph.release(name)
   return g.graph.addNode('Identity', [value], {}, { outputs: [name], name: `output:${name}` }).outputs[0] as Value
 }
@@ -71,12 +75,15 @@ export function compileGradient(adapted: Adapted, keeping?: Keeping): Graph {
   return finish(g, { loss, gradient: flatGradient(g, adapted, loss, keeping) })
 }
 
-/** Loss and gradients where each variable is an input of its own and its gradient an output: the optimiser's step is taken beside the graph. */
+/** Loss, gradients and their global norm where each variable is an input of its own and its gradient an output: the optimiser's step is taken beside the graph. */
 export function compileSeparate(adapted: Adapted, keeping: Keeping): Graph {
   const { g } = adapted.model
   const { loss, penalty } = losses(g, adapted)
-  const named = gradientsOf(g, adapted, loss, keeping, (gradients) => gradients.map((d, i) => [gradientName(i), g.op('Identity', [d])]))
-  return finish(g, { loss, ...(penalty ? { penalty } : {}), ...Object.fromEntries(named) })
+  // The norm reads what goes out anyway: no gradient is kept for it.
+  const gradients = gradientsOf(g, adapted, loss, keeping, (all) => all.map((d) => g.op('Identity', [d])))
+  const squares = gradients.map((d) => g.op('ReduceSumSquare', [d], { keepdims: 0 }))
+  const named = Object.fromEntries(gradients.map((d, i) => [gradientName(i), d]))
+  return finish(g, { gradient_norm: g.sqrt(g.op('Sum', squares)), loss, ...(penalty ? { penalty } : {}), ...named })
 }
 
 /**

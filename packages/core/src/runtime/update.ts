@@ -15,10 +15,10 @@ export interface Update {
   apply: boolean
 }
 
-/** Adds up, clips, and moves the parameters. Returns the gradient's norm. */
-export function applyGradients({ vectors, variables, optimizer, scalars, clip, apply }: Update, own: readonly Float32Array[]): number {
+/** Adds up, clips, and moves the parameters. `ownNorm`: the norm of this run's own gradients. Returns the norm of those that are added up. */
+export function applyGradients({ vectors, variables, optimizer, scalars, clip, apply }: Update, own: readonly Float32Array[], ownNorm: number): number {
   const gradients = vectors.gradient_sum ? addedUp(vectors.gradient_sum, variables, own) : own
-  const norm = Math.sqrt(gradients.reduce((sum, d) => sum + squares(d), 0))
+  const norm = gradients === own ? ownNorm : Math.sqrt(gradients.reduce((sum, d) => sum + squares(d), 0))
   if (!apply) return norm
   const factor = clip > 0 ? Math.min(1, clip / (norm + 1e-6)) : 1
   const { state, updateInPlace } = makeOptimizer(optimizer)

@@ -63,10 +63,11 @@ async function read(key: string, open: () => Promise<ort.InferenceSession>): Pro
 /** Loss and gradients from the graph, then the optimiser's step on the vectors, which go back as they are. */
 async function trainApart(feeds: Tensors, update: Update): Promise<Tensors> {
   const { vectors, variables } = update
-  const { loss, penalty, ...gradients } = await run({ ...feeds, ...variableTensors(vectors.parameters, variables) })
+  const { loss, penalty, gradient_norm, ...gradients } = await run({ ...feeds, ...variableTensors(vectors.parameters, variables) })
   const norm = applyGradients(
     update,
     variables.map((_, i) => gradients[gradientName(i)].data as Float32Array),
+    Number(gradient_norm.data[0]),
   )
   return { loss, ...(penalty ? { penalty } : {}), gradient_norm: scalar(norm), ...Object.fromEntries(Object.entries(vectors).map(([name, v]) => [name, float32(v)])) }
 }

@@ -61,7 +61,7 @@ class HalfCompute {
 
   private wanted({ op, inputs, outputs }: Node): boolean {
     const floats = inputs.filter((v): v is Value => !!v && isFloat(v.dtype))
-    if (outputs.some((v) => !v || v.dtype !== 'float32') || !floats.every((v) => v.dtype === 'float32')) return false
+    if (outputs.some((v) => v?.dtype !== 'float32') || !floats.every((v) => v.dtype === 'float32')) return false
     if (products.has(op)) return floats.some((v) => this.ofBatch(v))
     return followers.has(op) && floats.some((v) => this.native.has(v)) && floats.every((v) => this.native.has(v) || this.fits(v))
   }
