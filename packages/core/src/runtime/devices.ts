@@ -1,9 +1,12 @@
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import { Builder, Graph } from '@graft/onnx'
 import { float32 } from './tensor.js'
 import { type Device, devices, runOnce } from './session.js'
 
-export const runtimeVersion: string = createRequire(import.meta.url)('onnxruntime-node/package.json').version
+const find = createRequire(import.meta.url)
+export const runtimeVersion: string = find('onnxruntime-node/package.json').version
 
 /** Tries a small graph on each device: "works", or why not. */
 export async function probeDevices(): Promise<Record<Exclude<Device, 'auto'>, string>> {
@@ -12,13 +15,23 @@ export async function probeDevices(): Promise<Record<Exclude<Device, 'auto'>, st
   return found
 }
 
+/** What `auto` stands for: CUDA where its libraries were fetched and compute, else the CPU. */
+export async function chosenDevice(device: Device): Promise<Exclude<Device, 'auto'>> {
+  if (device !== 'auto') return device
+  return hasCuda() && (await probe('cuda')) === works ? 'cuda' : 'cpu'
+}
+/** Whether ONNX Runtime's CUDA libraries lie beside its own: a plain install leaves them out. */
+const hasCuda = (): boolean =>
+  existsSync(join(dirname(find.resolve('onnxruntime-node/package.json')), 'bin/napi-v6', process.platform, process.arch, 'libonnxruntime_providers_cuda.so'))
+
+const works = 'works'
 async function probe(device: Device): Promise<string> {
   const g = new Builder(new Graph())
   const x = g.graph.addInput('x', 'float32', ['n'])
   g.graph.outputs.push(g.add(x, x))
   try {
     const [sum] = Object.values(await runOnce(g.graph, { x: float32([1, 2]) }, { device }))
-    return sum.data[1] === 4 ? 'works' : `gives wrong results (2 + 2 = ${sum.data[1]})`
+    return sum.data[1] === 4 ? works : `gives wrong results (2 + 2 = ${sum.data[1]})`
   } catch (error) {
     return reason((error as Error).message)
   }

@@ -6,6 +6,7 @@ import { Model } from '../model/model.js'
 import type { Quantisation } from '../model/quantise.js'
 import type { Example } from '../objective/objective.js'
 import { adamw } from '../optimizer/adamw.js'
+import { chosenDevice } from '../runtime/devices.js'
 import type { SessionOptions } from '../runtime/session.js'
 import { Stepper } from './stepper.js'
 import { adaptForTraining } from './stepping.js'
@@ -40,7 +41,8 @@ export interface BenchmarkResult {
 
 /** Times training steps of a language model on random tokens, the same batch each step. */
 export async function benchmark(path: string, registry: Registry, options: BenchmarkOptions): Promise<BenchmarkResult> {
-  const { batch, microBatch = batch, sequence, steps, supervised, quantize, memory, precision, ...session } = options
+  const { batch, microBatch = batch, sequence, steps, supervised, quantize, memory, precision, ...rest } = options
+  const session = { ...rest, device: await chosenDevice(rest.device ?? 'auto') }
   const started = performance.now()
   const model = Model.open(path, { architectures: registry.all('architecture'), task: 'causal-lm', quantize })
   const objective = registry.get('objective', 'causal-lm')

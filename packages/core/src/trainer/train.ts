@@ -7,6 +7,7 @@ import type { Registry } from '../container.js'
 import { digestOf, EpochBatches } from '../data/batches.js'
 import { type Dataset, take } from '../data/dataset.js'
 import type { Example } from '../objective/objective.js'
+import { chosenDevice } from '../runtime/devices.js'
 import { learningRate } from '../optimizer/schedule.js'
 import { type Checkpoint, loadCheckpoint, type Progress, saveCheckpoint } from './checkpoint.js'
 import { checkpointFile, claimOutput } from './output-folder.js'
@@ -47,7 +48,9 @@ export interface TrainFlags {
 }
 
 /** Trains an adapter as a config says. Throws what preparing throws, OUTPUT_EXISTS, NOT_FINITE, DISK_FULL. */
-export async function train(config: TrainConfig, registry: Registry, hooks: TrainHooks = {}, flags: TrainFlags = {}): Promise<TrainResult> {
+export async function train(asked: TrainConfig, registry: Registry, hooks: TrainHooks = {}, flags: TrainFlags = {}): Promise<TrainResult> {
+  const config = { ...asked, device: await chosenDevice(asked.device) }
+  if (config.device === 'cuda' && asked.device === 'auto') hooks.onNotice?.('Computing with CUDA; device: cpu in the config keeps off the GPU.')
   const prepared = await prepare(config, registry)
   try {
     claimOutput(config, flags)
