@@ -184,30 +184,38 @@ describe('exports', () => {
     const bare = await runOnce(Model.open(base, { architectures }).graph, feeds)
     expect(greatest((run.logits.data as Float32Array).map((v, i) => v - (bare.logits.data as Float32Array)[i]))).toBeLessThan(1e-5)
   })
-  it('a training step that any ONNX Runtime runs to the same losses', async () => {
-    const at = temporaryFolder()
-    const config = writeRun(at, { model: base, method: { name: 'lora', r: 4 }, data: { validation: 0 }, training: { max_steps: 4, batch_size: 8, learning_rate: 1e-2 } }, lines)
-    expect((await graft(['train', config])).code).toBe(0)
-    const log = readFileSync(join(at, 'out/log.jsonl'), 'utf8').trim().split('\n').map((l) => JSON.parse(l)) // biome-ignore format: one thing
-    const out = join(at, 'step')
-    await exportTraining(await loadConfig(config, registry), registry, out)
-    const about = JSON.parse(readFileSync(join(out, 'step.json'), 'utf8'))
-    const session = await ort.InferenceSession.create(join(out, 'step.onnx'), { graphOptimizationLevel: 'disabled', logSeverityLevel: 3 })
-    const views = { F32: [Float32Array, 'float32'], I64: [BigInt64Array, 'int64'] } as const
-    const tensors = (file: string) => Object.fromEntries([...readSafetensors(join(out, file)).tensors].map(([name, t]) => {
+  it.each([{}, { device: 'webgpu' }, { precision: 'float16' }, { precision: 'bfloat16' }])(
+    'a training step that any ONNX Runtime runs to the same losses, %j',
+    async (settings) => {
+      const at = temporaryFolder()
+      const config = writeRun(
+        at,
+        { ...settings, model: base, method: { name: 'lora', r: 4 }, data: { validation: 0 }, training: { max_steps: 4, batch_size: 8, learning_rate: 1e-2 } },
+        lines,
+      )
+      expect((await graft(['train', config, 'device=cpu'])).code).toBe(0)
+      const log = readFileSync(join(at, 'out/log.jsonl'), 'utf8').trim().split('\n').map((l) => JSON.parse(l)) // biome-ignore format: one thing
+      const out = join(at, 'step')
+      await exportTraining(await loadConfig(config, registry), registry, out)
+      const about = JSON.parse(readFileSync(join(out, 'step.json'), 'utf8'))
+      const session = await ort.InferenceSession.create(join(out, 'step.onnx'), { graphOptimizationLevel: 'disabled', logSeverityLevel: 3 })
+      const views = { F32: [Float32Array, 'float32'], I64: [BigInt64Array, 'int64'], I32: [Int32Array, 'int32'] } as const
+      const tensors = (file: string) => Object.fromEntries([...readSafetensors(join(out, file)).tensors].map(([name, t]) => {
       const [View, type] = views[t.dtype as 'F32']
       return [name, new ort.Tensor(type, new View(new Uint8Array(t.data).buffer), t.shape)]
     })) // biome-ignore format: one thing
-    let state = tensors('state.safetensors')
-    const batches = tensors('batches.safetensors')
-    const losses: number[] = []
-    for (let step = 1; step <= about.batches; step++) {
-      const feeds = Object.fromEntries(Object.entries(batches).flatMap(([key, t]) => (key.startsWith(`${step}/`) ? [[key.split('/')[1], t]] : [])))
-      const outputs = await session.run({ ...state, ...feeds })
-      state = Object.fromEntries(about.state.map((s: { input: string; output: string }) => [s.input, outputs[s.output]]))
-      losses.push(outputs.loss.data[0])
-    }
-    expect(losses.slice(0, 3)).toEqual(log.slice(0, 3).map((e) => expect.closeTo(e.loss, 4)))
-    expect(existsSync(join(out, 'run.py')) && existsSync(join(out, 'browser.html'))).toBe(true)
-  })
+      let state = tensors('state.safetensors')
+      const batches = tensors('batches.safetensors')
+      const losses: number[] = []
+      for (let step = 1; step <= about.batches; step++) {
+        const feeds = Object.fromEntries(Object.entries(batches).flatMap(([key, t]) => (key.startsWith(`${step}/`) ? [[key.split('/')[1], t]] : [])))
+        const outputs = await session.run({ ...state, ...feeds })
+        state = Object.fromEntries(about.state.map((s: { input: string; output: string }) => [s.input, outputs[s.output]]))
+        losses.push(outputs.loss.data[0])
+      }
+      expect(about.device).toBe(settings.device ?? 'cpu')
+      expect(losses.slice(0, 3)).toEqual(log.slice(0, 3).map((e) => expect.closeTo(e.loss, 4)))
+      expect(existsSync(join(out, 'run.py')) && existsSync(join(out, 'browser.html'))).toBe(true)
+    },
+  )
 })

@@ -22,7 +22,9 @@ options = ort.SessionOptions()
 options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # the graph is optimised already, for memory
 options.enable_mem_pattern = False
 options.add_session_config_entry("session.disable_prepacking", "1")  # weights stay in their file
-session = ort.InferenceSession(path("step.onnx"), options, providers=["CPUExecutionProvider"])
+provider = {"cuda": "CUDAExecutionProvider", "webgpu": "WebGpuExecutionProvider"}.get(about["device"])
+providers = [p for p in (provider, "CPUExecutionProvider") if p in ort.get_available_providers()]
+session = ort.InferenceSession(path("step.onnx"), options, providers=providers)
 
 state = load_file(path("state.safetensors"))
 batches = load_file(path("batches.safetensors"))

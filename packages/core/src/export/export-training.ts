@@ -8,6 +8,7 @@ import { EpochBatches } from '../data/batches.js'
 import { take } from '../data/dataset.js'
 import { GraftError } from '../errors.js'
 import { learningRate } from '../optimizer/schedule.js'
+import { feedsFor, lowered } from '../runtime/lowered.js'
 import type { Tensors } from '../runtime/tensor.js'
 import type { TrainConfig } from '../trainer/config.js'
 import { prepare } from '../trainer/prepare.js'
@@ -22,7 +23,7 @@ export interface TrainingExport {
 /**
  * Writes a compiled training step and all it starts from, for any ONNX Runtime to run: step.onnx with its weights, state.safetensors
  * (the vectors that each step takes and returns), batches.safetensors (feeds of the first steps), step.json (what feeds what), and an
- * example each for Python and the browser. Throws OUTPUT_EXISTS, and what preparing throws.
+ * example each for Python and the browser. The step is spelt for the config's device. Throws OUTPUT_EXISTS, and what preparing throws.
  */
 export async function exportTraining(config: TrainConfig, registry: Registry, folder: string, batches = 8): Promise<TrainingExport> {
   if (existsSync(join(folder, 'step.onnx'))) throw new GraftError('OUTPUT_EXISTS', `${folder} already holds a training step. Choose another output, or remove it.`)
@@ -30,18 +31,21 @@ export async function exportTraining(config: TrainConfig, registry: Registry, fo
   mkdirSync(folder, { recursive: true })
   const prepared = await prepare({ ...config, output: folder }, registry)
   try {
-    const { graph, state, feedsOf } = await compileRun(config, prepared)
+    const { graph: compiled, state, feedsOf } = await compileRun(config, prepared)
+    const graph = lowered(compiled, config.device)
+    const inputs = new Set(graph.inputs.map((v) => v.name))
     const epoch = new EpochBatches(prepared.train, config.training.batch_size, config.seed, 0)
     const count = Math.min(batches, epoch.count, prepared.totalSteps)
     const tensors = new Map<string, StoredTensor>()
     for (let t = 1; t <= count; t++) {
       const feeds = feedsOf(t, learningRate(config.training, t, prepared.totalSteps), await take(prepared.train, epoch.batch(t - 1)))
-      for (const [name, tensor] of stored(feeds)) if (graph.inputs.some((v) => v.name === name)) tensors.set(`${t}/${name}`, tensor)
+      for (const [name, tensor] of stored(feedsFor(inputs, feeds))) tensors.set(`${t}/${name}`, tensor)
     }
     writeOnnx(graph, join(folder, 'step.onnx'))
     writeSafetensors(join(folder, 'state.safetensors'), { tensors: new Map(Object.entries(state).map(([name, v]) => [name, storedFloats(v, [v.length])])), metadata: {} })
     writeSafetensors(join(folder, 'batches.safetensors'), { tensors, metadata: {} })
     const described = {
+      device: config.device === 'auto' ? 'cpu' : config.device,
       state: Object.keys(state).map((name) => ({ input: name, output: next(name) })),
       batches: count,
       inputs: graph.inputs.map(describe),

@@ -1,7 +1,9 @@
 import { Worker } from 'node:worker_threads'
-import { Builder, encodeLoop, encodeOnnx, Graph, lowerForCpu, lowerForWebgpu, narrowName } from '@graft/onnx'
+import { Builder, encodeLoop, encodeOnnx, Graph } from '@graft/onnx'
 import { GraftError } from '../errors.js'
-import { int32, type Tensors } from './tensor.js'
+import { feedsFor, lowered } from './lowered.js'
+import { reason } from './reasons.js'
+import type { Tensors } from './tensor.js'
 import type { Update } from './update.js'
 import type { Carry, Reply, Request } from './worker.js'
 
@@ -16,12 +18,6 @@ export interface SessionOptions {
   prepack?: boolean
   /** outputs that stay on the device, to be carried from run to run; WebGPU only */
   resident?: readonly string[]
-}
-
-/** A graph spelt by what the device computes. */
-function lowered(graph: Graph, { device = 'auto' }: SessionOptions): Graph {
-  if (device === 'webgpu') return lowerForWebgpu(graph)
-  return device === 'cuda' ? graph : lowerForCpu(graph)
 }
 
 /** Settings measured for training graphs: docs/decisions/0004-session-options.md says why each is as it is. */
@@ -71,13 +67,13 @@ export class Session {
 
   /** Throws DEVICE_UNAVAILABLE when the device can't be had, RUNTIME when ONNX Runtime refuses the graph. */
   static open(graph: Graph, options: SessionOptions = {}): Promise<Session> {
-    const own = lowered(graph, options)
+    const own = lowered(graph, options.device)
     return Session.create(new Set(own.inputs.map((v) => v.name)), encodeOnnx(own), options)
   }
 
   /** A session whose one run is several runs of the graph, each beginning with what the one before left: input's name → output's name. */
   static openLoop(graph: Graph, carried: Readonly<Record<string, string>>, options: SessionOptions = {}): Promise<Session> {
-    return Session.create(undefined, encodeLoop(lowered(graph, options), { carried }), options)
+    return Session.create(undefined, encodeLoop(lowered(graph, options.device), { carried }), options)
   }
 
   private static async create(inputs: ReadonlySet<string> | undefined, bytes: Uint8Array, options: SessionOptions): Promise<Session> {
@@ -90,7 +86,7 @@ export class Session {
       if (device === 'auto' || device === 'cpu') throw cause
       throw new GraftError(
         'DEVICE_UNAVAILABLE',
-        `device: ${device} can't be used here (${(cause as Error).message}). Run "graft doctor" to see what is missing, or set device: cpu.`,
+        `device: ${device} can't be used: ${reason((cause as Error).message)}. Run "graft doctor" to see what there is, or set device: cpu.`,
         { cause },
       )
     }
@@ -114,10 +110,7 @@ export class Session {
   }
 
   private wanted(feeds: Tensors): Tensors {
-    const { inputs } = this
-    if (!inputs) return feeds
-    const narrow = Object.entries(feeds).flatMap(([name, t]) => (inputs.has(narrowName(name)) ? [[narrowName(name), int32(t)] as const] : []))
-    return Object.fromEntries([...Object.entries(feeds).filter(([name]) => inputs.has(name)), ...narrow])
+    return this.inputs ? feedsFor(this.inputs, feeds) : feeds
   }
 
   /** Gives the next run of a key its inputs. */

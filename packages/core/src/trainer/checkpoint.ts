@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { floatsOf, readSafetensors, storedFloats, writeSafetensors } from '../adapter/safetensors.js'
 import { GraftError } from '../errors.js'
 
@@ -23,6 +24,7 @@ export interface Checkpoint {
 
 /** Writes a checkpoint as one file, whole or not at all. */
 export function saveCheckpoint(path: string, { progress, vectors, fingerprint }: Checkpoint): void {
+  mkdirSync(dirname(path), { recursive: true })
   const tensors = new Map(Object.entries(vectors).map(([name, v]) => [name, storedFloats(v, [v.length])]))
   writeSafetensors(path, { tensors, metadata: { progress: JSON.stringify(progress), fingerprint } })
 }

@@ -13,5 +13,5 @@ export function claimOutput(config: TrainConfig, { resume, overwrite }: TrainFla
   if (!resume && existsSync(checkpointFile(config, 'last')))
     throw new GraftError('OUTPUT_EXISTS', `${output} already holds a run. Continue it with --resume, replace it with --overwrite, or choose another output.`)
   if (!resume) rmSync(join(output, 'log.jsonl'), { force: true })
-  mkdirSync(join(output, 'checkpoints'), { recursive: true })
+  mkdirSync(output, { recursive: true })
 }

@@ -1,5 +1,6 @@
 import type { Graph } from '@graft/onnx'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
+import { GraftError } from '../errors.js'
 import { type Example, outputs } from '../objective/objective.js'
 import { makeOptimizer } from '../optimizer/table.js'
 import type { SessionOptions } from '../runtime/session.js'
@@ -20,6 +21,8 @@ export interface RunPlan {
 
 export async function planRun(config: TrainConfig, prepared: Prepared, attach = adaptForTraining): Promise<RunPlan> {
   const { model, objective, pad, totalSteps, labels, reports } = prepared
+  if (config.device === 'webgpu' && config.precision === 'bfloat16')
+    throw new GraftError('BAD_CONFIG', 'precision: bfloat16 is no type of WebGPU. Choose float16, which most adapters have, or float32.')
   const { batch_size, gradient_accumulation, max_grad_norm, optimizer } = config.training
   const perExample = objective.task === 'causal-lm' || objective.task === 'sequence-to-sequence' ? (reports.train?.longest ?? 1) : 1
   const rows = batch_size * perExample
