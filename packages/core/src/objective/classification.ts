@@ -1,4 +1,4 @@
-import { productOf, shapeOf, type Value } from '@graft/onnx'
+import { pickRows, shapeOf, type Value } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { normal } from '../method/variables.js'
 import { int64 } from '../runtime/tensor.js'
@@ -25,10 +25,8 @@ export function score({ model, g, labels, param }: ObjectiveContext, rows: Value
       `${model.file}: found no linear output layer, so no hidden states to classify. Export the model with its language-modelling head, or as a classifier.`,
     )
   const { inFeatures: width } = head
-  const hidden = head.input.value
-  const flat = g.reshape(hidden, [productOf(shapeOf(hidden).slice(0, -1)), width])
   const weight = param('score.weight', { shape: [labels, width], init: normal(0.02) })
-  return g.linear(g.gather(flat, rows), weight)
+  return g.linear(pickRows(g, head.input.value, rows), weight)
 }
 function scoredLastToken(context: ObjectiveContext): BuiltObjective {
   const { graph } = context.g

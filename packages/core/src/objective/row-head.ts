@@ -1,4 +1,4 @@
-import { type Builder, differentiate, type Node, productOf, type Shape, shapeOf, type Value } from '@graft/onnx'
+import { type Builder, differentiate, type Node, pickRows, shapeOf, type Value } from '@graft/onnx'
 import { crossEntropy } from './cross-entropy.js'
 import type { BuiltObjective } from './objective.js'
 import { blockHead, blockLoss } from './vocabulary-blocks.js'
@@ -56,20 +56,19 @@ export function chunkedLoss(
   inputs: { rows: Value; targets: Value; bounds: Value },
   { expected, chunks }: { expected: number; chunks: number },
 ): BuiltObjective {
-  const width = shapeOf(head.hidden).at(-1) as number
-  const flat = g.reshape(head.hidden, [productOf(shapeOf(head.hidden).slice(0, -1)), width])
+  const picked = pickRows(g, head.hidden, inputs.rows)
   const blocks = blockHead(head)
   if (blocks) {
-    const { perRow, dHidden, predictions } = blockLoss(g, blocks, g.gather(flat, inputs.rows), inputs.targets, 2 * chunks)
+    const { perRow, dHidden, predictions } = blockLoss(g, blocks, picked, inputs.targets, 2 * chunks)
     const lossSum = g.sumAll(perRow)
-    return { lossSum, partials: new Map([[lossSum, new Map([[head.hidden, scatterRows(g, dHidden, inputs.rows, shapeOf(flat), head.hidden)]])]]), predictions }
+    return { lossSum, partials: new Map([[lossSum, new Map([[picked, dHidden]])]]), predictions }
   }
   const count = chunkCount(head, expected, chunks)
   const bound = (k: number) => Math.floor((k * chunks) / count)
   const parts = Array.from({ length: count }, (_, k) => {
-    const [rows, targets] = [inputs.rows, inputs.targets].map((v) => (count === 1 ? v : between(g, v, inputs.bounds, bound(k), bound(k + 1))))
+    const [rows, targets] = [picked, inputs.targets].map((v) => (count === 1 ? v : between(g, v, inputs.bounds, bound(k), bound(k + 1))))
     // A matrix tied to the embedding reaches the hidden states as well: that way belongs to the backward pass, not to the head's.
-    const hidden = g.stopGradient(g.unsqueeze(g.gather(flat, rows), [0]))
+    const hidden = g.stopGradient(g.unsqueeze(rows, [0]))
     const logits = g.squeeze(applyHead(g, head, hidden), [0])
     const { perRow, slope } = crossEntropy(g, logits, targets)
     const sum = g.sumAll(perRow)
@@ -83,17 +82,11 @@ export function chunkedLoss(
       0,
     ),
   )
-  const dHidden = scatterRows(
-    g,
-    g.concat(
-      parts.map((p) => p.dHidden),
-      0,
-    ),
-    inputs.rows,
-    shapeOf(flat),
-    head.hidden,
+  const dPicked = g.concat(
+    parts.map((p) => p.dHidden),
+    0,
   )
-  const partials = new Map([[head.hidden, dHidden]])
+  const partials = new Map([[picked, dPicked]])
   head.parameters.forEach((p, i) => partials.set(p, parts.map((part) => part.dParameters[i]).reduce(g.add)))
   return {
     lossSum,
@@ -115,11 +108,6 @@ function chunkCount({ parameters, hidden }: RowHead, rows: number, chunks: numbe
 function between(g: Builder, v: Value, bounds: Value, from: number, to: number): Value {
   return g.op('Slice', [v, g.slice(bounds, from, from + 1, 0), g.slice(bounds, to, to + 1, 0), g.ints([0])])
 }
-function scatterRows(g: Builder, updates: Value, rows: Value, flat: Shape, like: Value): Value {
-  const sum = g.op('ScatterND', [g.zeros(flat, like.dtype), g.unsqueeze(rows, [-1]), updates], { reduction: 'add' })
-  return g.reshape(sum, shapeOf(like))
-}
-
 /** Loss over whole logits [rows, classes]. */
 export function wholeLoss(g: Builder, logits: Value, targets: Value): BuiltObjective {
   const { perRow, slope } = crossEntropy(g, logits, targets)
