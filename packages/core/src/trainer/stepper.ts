@@ -7,6 +7,7 @@ import type { Example } from '../objective/objective.js'
 import { collectGarbage } from '../runtime/garbage.js'
 import { Session } from '../runtime/session.js'
 import { float32, type Tensors } from '../runtime/tensor.js'
+import type { Carry } from '../runtime/worker.js'
 import { frozenFeeds } from './frozen-prefix.js'
 import { stackFeeds } from './step-loop.js'
 import { carriedBy, compileStepper, cutFrozen, feedsOf, initialState, partOf, predictStep, type StepperOptions } from './stepping.js'
@@ -44,7 +45,7 @@ interface Scalars {
   loss_scale?: number
 }
 
-const stateKey = 'state'
+const inverted = (names: Readonly<Record<string, string>>): Record<string, string> => Object.fromEntries(Object.entries(names).map(([a, b]) => [b, a]))
 
 /** Holds the compiled step and the flat state vectors it updates. */
 export class Stepper {
@@ -62,8 +63,8 @@ export class Stepper {
     private readonly frozen: readonly Value[],
     /** what a loop over the step is fed for each iteration, where it was opened as one */
     private readonly looped: readonly string[] | undefined,
-    /** the vectors that stay on the device between runs, input's name → output's */
-    private readonly resident: Readonly<Record<string, string>> | undefined,
+    /** what of a run's outputs stays on the device for the next, where vectors do */
+    private readonly carry: Carry | undefined,
   ) {
     this.vectors = initialState(adapted, o, start)
   }
@@ -76,28 +77,28 @@ export class Stepper {
     const prediction = predictStep(graph, adapted, options)
     const carried = options.loop && !adapted.variables.separate ? carriedBy(adapted, options) : undefined
     const looped = carried && graph.inputs.map((v) => v.name).filter((name) => !(name in carried)) // biome-ignore format: one thing
-    const resident = options.device === 'webgpu' && !adapted.variables.separate ? carriedBy(adapted, options) : undefined
-    const session = carried ? await Session.openLoop(graph, carried, options) : await Session.open(graph, { ...options, resident: Object.values(resident ?? {}) })
+    const carry = options.device === 'webgpu' && !adapted.variables.separate ? { key: 'state', inputs: inverted(carriedBy(adapted, options)) } : undefined
+    const session = carried ? await Session.openLoop(graph, carried, options) : await Session.open(graph, { ...options, resident: Object.keys(carry?.inputs ?? {}) })
     // The step lives on in the session; its nodes would take tens of megabytes here.
     graph.clear()
     collectGarbage('major')
-    const stepper = new Stepper(session, adapted, options, prediction, start, cut?.values ?? [], looped, resident)
-    if (resident) await stepper.write(stepper.vectors)
+    const stepper = new Stepper(session, adapted, options, prediction, start, cut?.values ?? [], looped, carry)
+    await stepper.write(stepper.vectors)
     return stepper
   }
 
   /** Parameters and optimiser state by name, as they are now. */
   async read(): Promise<Record<string, Float32Array>> {
-    if (!this.resident) return this.vectors
-    const { gradient_sum, ...held } = await this.session.read(stateKey)
+    if (!this.carry) return this.vectors
+    const { gradient_sum, ...held } = await this.session.read(this.carry.key)
     return Object.fromEntries(Object.entries(held).map(([name, t]) => [name, t.data as Float32Array]))
   }
   /** Makes these the parameters and the optimiser's state. */
   async write(vectors: Record<string, Float32Array>): Promise<void> {
-    this.vectors = vectors
-    if (!this.resident) return
+    this.vectors = this.carry ? {} : vectors
+    if (!this.carry) return
     const sum = this.o.accumulate ? { gradient_sum: new Float32Array(this.adapted.variables.total) } : {}
-    await this.session.seed(stateKey, Object.fromEntries(Object.entries({ ...vectors, ...sum }).map(([name, v]) => [name, float32(v)])))
+    await this.session.seed(this.carry.key, Object.fromEntries(Object.entries({ ...vectors, ...sum }).map(([name, v]) => [name, float32(v)])))
   }
 
   /** One optimiser step t = 1, 2, … over one or more batches. The mean is over all their supervised rows together. */
@@ -158,8 +159,7 @@ export class Stepper {
 
   /** Runs the graph; the state vectors move to the session's thread and their successors come back. */
   private async run(feeds: Tensors): Promise<Tensors> {
-    if (this.resident)
-      return this.session.run(feeds, { carry: { key: stateKey, inputs: Object.fromEntries(Object.entries(this.resident).map(([input, output]) => [output, input])) } })
+    if (this.carry) return this.session.run(feeds, { carry: this.carry })
     const state = Object.fromEntries(Object.entries({ ...this.vectors, ...(this.sum ? { gradient_sum: this.sum } : {}) }).map(([name, v]) => [name, float32(v)]))
     const outputs = await this.session.run({ ...feeds, ...state }, { give: Object.keys(state) })
     this.vectors = Object.fromEntries(Object.keys(this.vectors).map((name) => [name, outputs[next(name)].data as Float32Array]))
