@@ -55,6 +55,7 @@ const cases: Record<string, { gone: string; build: Build }> = {
     build: (g, _, ids) => [g.cast(g.equal(g.add(ids, g.int(1)), g.op('Clip', [g.mul(ids, g.int(2)), g.int(0), g.int(6)])), 'float32'), g.cast(g.reduceSum(ids, [1]), 'float32')],
   },
   'positions that are computed': { gone: 'int64 arithmetic', build: (g, x, ids) => [g.gather(g.reshape(x, [6, 4]), g.sub(ids, g.int(0)), 0), g.op('GatherElements', [ids, g.sub(g.int(1), g.op('Clip', [ids, g.int(0), g.int(1)]))], { axis: 1 })] },
+  'numbers that 32 bits do not hold stay wide': { gone: '', build: (g, _, ids) => [g.cast(g.less(ids, g.int(2 ** 40)), 'float32'), g.cast(g.less(g.add(ids, g.int(2 ** 40)), ids), 'float32')] },
   'where the greatest stands': { gone: 'ArgMax', build: (g, x) => [g.add(g.op('ArgMax', [x], { axis: -1, keepdims: 1 }), g.int(5)), g.op('ArgMax', [g.relu(x)], { axis: 1, keepdims: 0 })] },
   'truth values picked by place': { gone: '', build: (g, x, ids) => [g.cast(g.op('GatherND', [g.greater(x, g.scalar(0)), g.reshape(g.constant('int64', [0, 1, 1, 2]), [2, 2])]), 'float32'), g.cast(ids, 'float32')] },
   'stored pairs turned round': { gone: 'Transpose', build: (g, x) => [g.op('GatherND', [x, g.transpose(g.graph.addConstant('pairs', { dtype: 'int64', shape: [2, 3], data: { bytes: new Uint8Array(BigInt64Array.of(0n, 1n, 1n, 2n, 0n, 1n).buffer) } }), [1, 0])])] },

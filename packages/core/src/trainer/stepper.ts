@@ -188,8 +188,8 @@ const scalarsAt = ({ loss, penalty, gradient_norm, loss_scale }: Tensors, k: num
 /** A scale this small still overflows only where the numbers themselves do. */
 const leastScale = 2 ** -10
 
-const notFinite = (t: number, { loss, gradientNorm }: StepResult) =>
+const notFinite = (t: number, { loss, gradientNorm, lossScale }: StepResult) =>
   new GraftError(
     'NOT_FINITE',
-    `Step ${t}: the loss is ${loss}, the gradient's norm ${gradientNorm}. Training stopped; the checkpoint before it is kept. Lower training.learning_rate, or set training.max_grad_norm, and start again.`,
+    `Step ${t}: the loss is ${loss}, the gradient's norm ${gradientNorm}. Training stopped; the checkpoint before it is kept. Lower training.learning_rate, or set training.max_grad_norm, and start again.${lossScale === undefined ? '' : ' float16 ends at 65,504: precision: bfloat16 or float32 go further.'}`,
   )

@@ -35,9 +35,9 @@ export function narrowIntegers(g: Builder): void {
   for (const node of g.graph.sorted()) {
     if (node.outputs.every((v) => v && narrowing.ofShapes(v))) continue
     const read = reading[node.op] ?? (isWide(node.outputs[0]) ? undefined : arithmetic[node.op])
-    for (const i of read ? positions(read, node.inputs.length) : []) narrowing.repoint(node, i)
+    if (read) narrowing.repoint(node, positions(read, node.inputs.length))
     const index = indexing[node.op]
-    if (index !== undefined && narrowing.computed(node.inputs[index])) narrowing.repoint(node, index)
+    if (index !== undefined && narrowing.computed(node.inputs[index])) narrowing.repoint(node, [index])
   }
   for (const output of g.graph.outputs) {
     const narrow = isWide(output) ? narrowing.of(output) : undefined
@@ -66,16 +66,20 @@ class Narrowing {
 
   /** Whether a position is computed, not only fed and moved. */
   computed(v: Value | null | undefined): boolean {
-    if (!isWide(v) || v.data || !v.producer) return false
+    if (v?.dtype === 'int32') return true
+    if (!isWide(v) || !v.producer) return false
     const { op, inputs } = v.producer
-    return (
-      op in arithmetic || op === 'Range' || (op === 'Cast' && !isWide(inputs[0])) || (op in moving && positions(moving[op], inputs.length).some((i) => this.computed(inputs[i])))
-    )
+    if (op in arithmetic || op === 'Range') return true
+    if (op === 'Cast') return !isWide(inputs[0])
+    const from = op in moving ? [...positions(moving[op], inputs.length), ...(op in indexing ? [indexing[op]] : [])] : []
+    return from.some((i) => this.computed(inputs[i]))
   }
 
-  repoint(node: Node, i: number): void {
-    const narrow = isWide(node.inputs[i]) ? this.of(node.inputs[i]) : undefined
-    if (narrow) this.g.graph.setInput(node, i, narrow)
+  /** Makes a node read these inputs in 32 bits: all of them, or none. */
+  repoint(node: Node, inputs: readonly number[]): void {
+    const wide = inputs.filter((i) => isWide(node.inputs[i]))
+    const narrow = wide.map((i) => this.of(node.inputs[i] as Value))
+    if (narrow.every((v) => v !== undefined)) wide.forEach((i, k) => this.g.graph.setInput(node, i, narrow[k] as Value))
   }
 
   /** The same numbers in 32 bits, or undefined where they are made by an operator that has no such form. */
@@ -110,7 +114,7 @@ class Narrowing {
   }
   private constant({ dtype, data, shape }: Value): Value | undefined {
     const numbers = numbersOf({ dtype, shape: shape as number[], data: data as TensorData })
-    return numbers && this.g.constant('int32', numbers, shape as number[])
+    return numbers?.every((n) => n === (n | 0)) ? this.g.constant('int32', numbers, shape as number[]) : undefined
   }
   private again(node: Node, operands: readonly number[], attributes: Node['attributes']): Value | undefined {
     const inputs = node.inputs.map((x, i) => (operands.includes(i) && x ? this.of(x) : x))
