@@ -1,11 +1,11 @@
-import { Worker } from 'node:worker_threads'
 import { Builder, encodeLoop, encodeOnnx, Graph } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { feedsFor, lowered } from './lowered.js'
 import { reason } from './reasons.js'
 import type { Tensors } from './tensor.js'
+import { Thread } from './thread.js'
 import type { Update } from './update.js'
-import type { Carry, Reply, Request } from './worker.js'
+import type { Carry } from './worker.js'
 
 export const devices = ['auto', 'cpu', 'cuda', 'webgpu'] as const
 export type Device = (typeof devices)[number]
@@ -40,29 +40,18 @@ function sessionOptions({ device = 'auto', threads, prepack = false, resident = 
   }
 }
 
-type RequestBody = Request extends infer R ? (R extends Request ? Omit<R, 'id'> : never) : never
-
 /** A compiled graph ready to run, in a thread of its own: timers, progress and Ctrl-C stay alive while it computes. */
 export class Session {
-  private readonly worker = new Worker(new URL('./worker.js', import.meta.url))
-  private readonly waiting = new Map<number, { resolve: (t: Tensors) => void; reject: (e: Error) => void }>()
-  private serial = 0
+  private readonly thread: Thread
+  private readonly number: number
 
   /** `inputs`: those that the graph has; undefined where only what it takes is ever fed. */
   private constructor(
     private readonly inputs: ReadonlySet<string> | undefined,
     private readonly options: SessionOptions,
   ) {
-    this.worker.on('message', ({ id, outputs, error }: Reply) => {
-      const request = this.waiting.get(id)
-      this.waiting.delete(id)
-      if (error === undefined) request?.resolve(outputs ?? {})
-      else request?.reject(new GraftError('RUNTIME', `ONNX Runtime: ${error}`))
-    })
-    this.worker.on('error', (cause) => {
-      for (const { reject } of this.waiting.values()) reject(new GraftError('RUNTIME', `The session's thread died: ${cause.message}`, { cause }))
-      this.waiting.clear()
-    })
+    this.thread = Thread.for(options.device ?? 'auto')
+    this.number = this.thread.enter()
   }
 
   /** Throws DEVICE_UNAVAILABLE when the device can't be had, RUNTIME when ONNX Runtime refuses the graph. */
@@ -126,17 +115,12 @@ export class Session {
     await this.send({ kind: 'forget', key })
   }
 
-  async close(): Promise<void> {
-    if (this.waiting.size === 0) await this.send({ kind: 'release' }).catch(() => {})
-    await this.worker.terminate()
+  close(): Promise<void> {
+    return this.thread.leave(this.number)
   }
 
-  private send(body: RequestBody, transfer: ArrayBuffer[] = []): Promise<Tensors> {
-    const id = ++this.serial
-    return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject })
-      this.worker.postMessage({ ...body, id }, transfer)
-    })
+  private send(...[body, transfer]: Parameters<Thread['send']> extends [number, ...infer Rest] ? Rest : never): Promise<Tensors> {
+    return this.thread.send(this.number, body, transfer)
   }
 }
 

@@ -1,0 +1,60 @@
+import { Worker } from 'node:worker_threads'
+import { GraftError } from '../errors.js'
+import type { Device } from './session.js'
+import type { Tensors } from './tensor.js'
+import type { Reply, Request } from './worker.js'
+
+type RequestBody = Request extends infer R ? (R extends Request ? Omit<R, 'id' | 'session'> : never) : never
+
+/** A thread that holds sessions, and who waits for its answers: `run` blocks its thread, so timers, progress and Ctrl-C stay alive here. */
+export class Thread {
+  /** All sessions on WebGPU share a thread: what ONNX Runtime keeps of the device may be touched from one alone. */
+  private static gpu?: Thread
+  private readonly worker = new Worker(new URL('./worker.js', import.meta.url))
+  private readonly waiting = new Map<number, { resolve: (t: Tensors) => void; reject: (e: Error) => void }>()
+  private requests = 0
+  private opened = 0
+  private sessions = 0
+
+  static for(device: Device): Thread {
+    if (device !== 'webgpu') return new Thread()
+    Thread.gpu ??= new Thread()
+    return Thread.gpu
+  }
+
+  private constructor() {
+    this.worker.on('message', ({ id, outputs, error }: Reply) => {
+      const request = this.waiting.get(id)
+      this.waiting.delete(id)
+      if (error === undefined) request?.resolve(outputs ?? {})
+      else request?.reject(new GraftError('RUNTIME', `ONNX Runtime: ${error}`))
+    })
+    this.worker.on('error', (cause) => {
+      if (Thread.gpu === this) Thread.gpu = undefined
+      for (const { reject } of this.waiting.values()) reject(new GraftError('RUNTIME', `The session's thread died: ${cause.message}`, { cause }))
+      this.waiting.clear()
+    })
+  }
+
+  /** The number of a session to come. */
+  enter(): number {
+    this.sessions++
+    return ++this.opened
+  }
+
+  send(session: number, body: RequestBody, transfer: ArrayBuffer[] = []): Promise<Tensors> {
+    const id = ++this.requests
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject })
+      this.worker.postMessage({ ...body, id, session }, transfer)
+    })
+  }
+
+  /** Releases a session, unless the thread is its own and busy: then it ends at once. It ends with its last session. */
+  async leave(session: number): Promise<void> {
+    if (this.waiting.size === 0 || Thread.gpu === this) await this.send(session, { kind: 'release' }).catch(() => {})
+    if (--this.sessions > 0) return
+    if (Thread.gpu === this) Thread.gpu = undefined
+    await this.worker.terminate()
+  }
+}
