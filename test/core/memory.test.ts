@@ -1,38 +1,7 @@
-import { join } from 'node:path'
-import {
-  adamw,
-  adapt,
-  batchOf,
-  compileGradient,
-  type Example,
-  float32,
-  memoryModes,
-  methodOptions,
-  Model,
-  modelFeeds,
-  type PeftMethod,
-  runOnce,
-  scalar,
-  sgd,
-  Stepper,
-} from '@graft/core'
+import { adamw, compileGradient, memoryModes, type Model, runOnce, sgd, Stepper } from '@graft/core'
 import { executionOrder, fileOrder, type Graph, planMemory } from '@graft/onnx'
-import { defaultRegistry } from 'graft'
 import { describe, expect, it } from 'vitest'
-import { root } from '../fixture.js'
-
-const registry = defaultRegistry()
-const open = (name: string) => Model.open(join(root, 'test/golden/architectures', name, 'model'), { architectures: registry.all('architecture'), task: 'causal-lm' })
-const objective = registry.get('objective', 'causal-lm')
-const examples: Example[] = [
-  [3, 5, 7, 9, 11, 13, 15, 17],
-  [4, 6, 8, 10, 12, 14],
-].map((ids) => ({ ids, tokenLabels: ids }))
-
-function attach(model: Model, name: string, options: Record<string, unknown>, separate = false) {
-  const method = registry.get('method', name) as PeftMethod
-  return adapt(model, { method, config: methodOptions(method, options), objective, labels: 0, rows: 16, totalSteps: 5, training: true, separate })
-}
+import { attach, causalLm as objective, feedsOf, openTiny as open, texts as examples } from '../tiny.js'
 
 describe('what the backward pass keeps', () => {
   const sizes = { batch: 2, sequence: 8, supervised: 12, bounds: 2 }
@@ -61,17 +30,7 @@ describe('what the backward pass keeps', () => {
   async function gradientOf(model: Model, name: string, options: Record<string, unknown>, keeping: Parameters<typeof compileGradient>[1]) {
     const adapted = attach(model, name, options)
     const graph = compileGradient(adapted, keeping)
-    const batch = batchOf(examples, adapted.virtualTokens)
-    const { feeds, count } = objective.supervise(batch, 1)
-    const outputs = await runOnce(graph, {
-      ...modelFeeds(model.graph.inputs, batch, 0),
-      ...feeds,
-      inverse_count: scalar(1 / count),
-      penalty_share: scalar(1),
-      dropout_seed: { dtype: 'int32', shape: [], data: Int32Array.of(7) },
-      parameters: float32(adapted.variables.initial(3).map((v, i) => v + 0.01 * Math.sin(i))),
-      ...(adapted.state ? { method_state: float32(adapted.state.initial(0)) } : {}),
-    })
+    const outputs = await runOnce(graph, feedsOf(model, adapted))
     return { gradient: outputs.gradient.data as Float32Array, nodes: graph.nodes.size }
   }
 
@@ -108,7 +67,7 @@ describe('an optimiser beside the graph does what the graph does', () => {
 
       async function trained(separate: boolean) {
         const model = open('llama')
-        const adapted = attach(model, 'lora', { r: 2, lora_dropout: 0.2, target_modules: 'all-linear' }, separate)
+        const adapted = attach(model, 'lora', { r: 2, lora_dropout: 0.2, target_modules: 'all-linear' }, { separate })
         const stepper = await Stepper.open(adapted, adapted.variables.initial(1), {
           base: model, objective, optimizer, clip, accumulate, memory: 'balanced', sample: examples, rows: 16, pad: 0, seed: 0, totalSteps: 5,
         }) // biome-ignore format: one thing

@@ -1,55 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  adamw,
-  adapt,
-  batchOf,
-  compileGradient,
-  compileStep,
-  float32,
-  methodOptions,
-  Model,
-  modelFeeds,
-  next,
-  numbers,
-  type PeftMethod,
-  type Precision,
-  runOnce,
-  scalar,
-  type Tensors,
-} from '@graft/core'
+import { adamw, compileGradient, compileStep, float32, next, numbers, type Precision, runOnce, type Tensors } from '@graft/core'
 import { type Node, type Value } from '@graft/onnx'
-import { defaultRegistry } from 'graft'
 import { describe, expect, it } from 'vitest'
-import { graft, root, type Settings, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
+import { graft, type Settings, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
+import { attach, feedsOf, openTiny as open } from '../tiny.js'
 
-const registry = defaultRegistry()
-const objective = registry.get('objective', 'causal-lm')
-const examples = [[3, 5, 7, 9, 11, 13, 15, 17], [4, 6, 8, 10, 12, 14]].map((ids) => ({ ids, tokenLabels: ids })) // biome-ignore format: a list
-const open = (name: string) => Model.open(join(root, 'test/golden/architectures', name, 'model'), { architectures: registry.all('architecture'), task: 'causal-lm' })
 const products: ReadonlySet<string> = new Set(['MatMul', 'Gemm', 'com.microsoft::FusedMatMul', 'Conv'])
-
-function attach(model: Model, name: string, options: Record<string, unknown>, precision: Precision) {
-  const method = registry.get('method', name) as PeftMethod
-  return adapt(model, { method, config: methodOptions(method, options), objective, labels: 0, rows: 16, totalSteps: 5, training: true, precision })
-}
-type Attached = ReturnType<typeof attach>
-function feedsOf({ model, variables, virtualTokens }: Attached): Tensors {
-  const batch = batchOf(examples, virtualTokens)
-  const { feeds, count } = objective.supervise(batch, 1)
-  const parameters = float32(variables.initial(3).map((v, i) => v + 0.01 * Math.sin(i)))
-  return {
-    ...modelFeeds(
-      model.graph.inputs.filter((v) => v.name in fed),
-      batch,
-      0,
-    ),
-    ...feeds,
-    inverse_count: scalar(1 / count),
-    parameters,
-  }
-}
-const fed = { input_ids: 1, attention_mask: 1, position_ids: 1, token_type_ids: 1 }
 
 const cases: [string, string, Record<string, unknown>][] = [
   ['llama', 'lora', { target_modules: 'all-linear', r: 2 }],
@@ -65,9 +22,9 @@ describe('in half precision', () => {
   for (const precision of ['float16', 'bfloat16'] as const)
     it.each(cases)(`${precision}: %s, %s has the gradients of float32 but for rounding`, async (folder, name, options) => {
       const gradient = async (p: Precision) => {
-        const adapted = attach(open(folder), name, options, p)
-        const feeds = feedsOf(adapted)
-        const outputs = await runOnce(compileGradient(adapted), feeds)
+        const model = open(folder)
+        const adapted = attach(model, name, options, { precision: p })
+        const outputs = await runOnce(compileGradient(adapted), feedsOf(model, adapted))
         return { loss: numbers(outputs.loss)[0], d: outputs.gradient.data as Float32Array }
       }
       const [wide, half] = [await gradient('float32'), await gradient(precision)]
@@ -79,7 +36,7 @@ describe('in half precision', () => {
     })
 
   it('products of activations are, and norms, soft-max, the loss and the update are not', () => {
-    const adapted = attach(open('llama'), 'lora', { target_modules: 'all-linear', r: 2 }, 'float16')
+    const adapted = attach(open('llama'), 'lora', { target_modules: 'all-linear', r: 2 }, { precision: 'float16' })
     const nodes = [...compileStep(adapted, { optimizer, clip: 1, accumulate: false, scaled: true }).nodes]
     const types = (wanted: (n: Node) => boolean) => new Set(nodes.filter(wanted).map((n) => n.outputs[0]?.dtype))
     expect(types((n) => products.has(n.op))).toEqual(new Set(['float16']))
@@ -87,13 +44,13 @@ describe('in half precision', () => {
   })
 
   it('what is computed of weights alone keeps its precision', () => {
-    const nodes = [...compileGradient(attach(open('llama'), 'oft', { oft_block_size: 4 }, 'float16')).nodes]
+    const nodes = [...compileGradient(attach(open('llama'), 'oft', { oft_block_size: 4 }, { precision: 'float16' })).nodes]
     const ofWeights = nodes.filter((n) => products.has(n.op) && n.outputs[0]?.dtype === 'float32')
     expect(ofWeights.length).toBeGreaterThan(0)
   })
 
   it('a weight stored in it is read as it lies', () => {
-    const nodes = [...compileGradient(attach(open('llama-bfloat16'), 'lora', { r: 2 }, 'bfloat16')).nodes]
+    const nodes = [...compileGradient(attach(open('llama-bfloat16'), 'lora', { r: 2 }, { precision: 'bfloat16' })).nodes]
     const stored = (v: Value | null) => v?.data !== undefined && 'file' in v.data
     expect(nodes.filter((n) => products.has(n.op) && n.inputs.some(stored)).length).toBeGreaterThan(10)
     expect(nodes.filter((n) => n.op === 'Cast' && stored(n.inputs[0]) && (n.inputs[0]?.shape?.length ?? 0) > 1)).toEqual([])
@@ -104,9 +61,10 @@ const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, wei
 
 describe('the loss is scaled in the graph', () => {
   async function step(scaling: readonly [number, number], { accumulate = false, apply = true, precision = 'float16' as Precision } = {}) {
-    const adapted = attach(open('llama'), 'lora', { r: 2 }, precision)
+    const model = open('llama')
+    const adapted = attach(model, 'lora', { r: 2 }, { precision })
     const zeros = () => float32(new Float32Array(adapted.variables.total))
-    const feeds: Tensors = { ...feedsOf(adapted), first_moment: zeros(), second_moment: zeros(), gradient_sum: zeros(), apply: { dtype: 'bool' as const, shape: [], data: Uint8Array.of(Number(apply)) }, scalars: float32(optimizer.scalars(1, 1e-3)), scaling: float32(scaling) } // biome-ignore format: one thing
+    const feeds: Tensors = { ...feedsOf(model, adapted), first_moment: zeros(), second_moment: zeros(), gradient_sum: zeros(), apply: { dtype: 'bool' as const, shape: [], data: Uint8Array.of(Number(apply)) }, scalars: float32(optimizer.scalars(1, 1e-3)), scaling: float32(scaling) } // biome-ignore format: one thing
     const graph = compileStep(adapted, { optimizer, clip: 1, accumulate, scaled: precision === 'float16' })
     return { before: feeds.parameters.data, ...(await runOnce(graph, feeds)) } as unknown as Tensors & { before: Float32Array }
   }

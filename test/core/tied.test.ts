@@ -1,11 +1,8 @@
-import { join } from 'node:path'
-import { adapt, batchOf, compileGradient, float32, methodOptions, Model, modelFeeds, runOnce, scalar } from '@graft/core'
-import { defaultRegistry } from 'graft'
+import { adapt, batchOf, compileGradient, float32, methodOptions, modelFeeds, runOnce, scalar } from '@graft/core'
 import { describe, expect, it } from 'vitest'
-import { root } from '../fixture.js'
+import { openTiny, registry } from '../tiny.js'
 
-const registry = defaultRegistry()
-const model = Model.open(join(root, 'test/golden/architectures/llama-tied-linear/model'), { architectures: registry.all('architecture'), task: 'causal-lm' })
+const model = openTiny('llama-tied-linear')
 const ids = [3, 5, 7, 9, 11, 13, 15, 17]
 
 /** Loss and gradient of full fine-tuning as functions of the parameters. */

@@ -1,27 +1,7 @@
-import { join } from 'node:path'
-import {
-  adamw,
-  adapt,
-  batchOf,
-  compileEvaluation,
-  compileStep,
-  float32,
-  int32,
-  int64,
-  methodOptions,
-  Model,
-  modelFeeds,
-  next,
-  numbers,
-  type PeftMethod,
-  runOnce,
-  scalar,
-  type Tensors,
-} from '@graft/core'
+import { adamw, compileEvaluation, compileStep, float32, int32, int64, next, numbers, runOnce, type Tensors } from '@graft/core'
 import { Builder, Graph, lowerForWebgpu, narrowName, type Value } from '@graft/onnx'
-import { defaultRegistry } from 'graft'
 import { describe, expect, it } from 'vitest'
-import { root } from '../fixture.js'
+import { attach, feedsOf, openTiny as open } from '../tiny.js'
 
 /** Runs a graph and its lowered form on the CPU: they must say the same. */
 async function both(graph: Graph, feeds: Tensors): Promise<{ own: Tensors; lowered: Tensors; ops: Set<string>; inputs: string[] }> {
@@ -77,12 +57,7 @@ describe('what WebGPU has no kernel for is spelt by what it has', () => {
 })
 
 describe('a whole step lowered is the step', () => {
-  const registry = defaultRegistry()
-  const objective = registry.get('objective', 'causal-lm')
   const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
-  const examples = [[3, 5, 7, 9, 11, 13, 15, 17], [4, 6, 8, 10, 12, 14]].map((ids) => ({ ids, tokenLabels: ids })) // biome-ignore format: a list
-  const open = (name: string) => Model.open(join(root, 'test/golden/architectures', name, 'model'), { architectures: registry.all('architecture'), task: 'causal-lm' })
-
   it.each([
     ['llama', 'lora', { r: 2, lora_dropout: 0.3, target_modules: 'all-linear' }],
     ['gemma2', 'full', {}],
@@ -91,17 +66,10 @@ describe('a whole step lowered is the step', () => {
   ] as const)('%s, %s', async (folder, name, options) => {
     for (const training of [true, false]) {
       const model = open(folder)
-      const method = registry.get('method', name) as PeftMethod
-      const adapted = adapt(model, { method, config: methodOptions(method, options), objective, labels: 0, rows: 16, totalSteps: 5, training })
+      const adapted = attach(model, name, options, { training })
       const graph = training ? compileStep(adapted, { optimizer, clip: 1, accumulate: false }) : compileEvaluation(adapted)
-      const batch = batchOf(examples, adapted.virtualTokens)
-      const { feeds, count } = objective.supervise(batch, 1)
-      const start = adapted.variables.initial(3)
-      const zeros = () => float32(new Float32Array(start.length))
-      const all: Tensors = {
-        ...modelFeeds(model.graph.inputs, batch, 0), ...feeds, inverse_count: scalar(1 / count), dropout_seed: { dtype: 'int32', shape: [], data: Int32Array.of(7) },
-        parameters: float32(start.map((v, i) => v + 0.01 * Math.sin(i))), first_moment: zeros(), second_moment: zeros(), scalars: float32(optimizer.scalars(1, 1e-3)),
-      } // biome-ignore format: one thing
+      const zeros = () => float32(new Float32Array(adapted.variables.total))
+      const all: Tensors = { ...feedsOf(model, adapted), first_moment: zeros(), second_moment: zeros(), scalars: float32(optimizer.scalars(1, 1e-3)) }
       const { own, lowered } = await both(graph, all)
       if (training) for (const key of ['loss', 'gradient_norm', next('first_moment')]) expectAlike({ key: own[key] }, { key: lowered[key] })
       else expectAlike(own, lowered)

@@ -1,9 +1,7 @@
-import { join } from 'node:path'
-import { adapt, compileEvaluation, compileGradient, float32, int64, methodOptions, Model, numbers, type PeftMethod, runOnce } from '@graft/core'
+import { compileEvaluation, compileGradient, float32, int64, numbers, runOnce } from '@graft/core'
 import { Builder, Graph, pickRows, type Value } from '@graft/onnx'
-import { defaultRegistry } from 'graft'
 import { describe, expect, it } from 'vitest'
-import { root } from '../fixture.js'
+import { attach, openTiny, registry } from '../tiny.js'
 
 const weight = (g: Builder, rows: number, columns: number) => g.constant('float32', Array.from({ length: rows * columns }, (_, i) => Math.cos(i)), [rows, columns]) // biome-ignore format: one thing
 type Build = (g: Builder, x: Value, mixed: Value) => Value
@@ -54,22 +52,10 @@ describe('some rows of what treats all alike', () => {
 })
 
 describe('the last layer of a model', () => {
-  const registry = defaultRegistry()
-  const open = () => Model.open(join(root, 'test/golden/architectures/llama/model'), { architectures: registry.all('architecture'), task: 'causal-lm' })
-  const attach = (objective: string, training: boolean) => {
-    const method = registry.get('method', 'lora') as PeftMethod
-    return adapt(open(), {
-      method,
-      config: methodOptions(method, { r: 2, target_modules: 'all-linear' }),
-      objective: registry.get('objective', objective),
-      labels: 3,
-      rows: 8,
-      totalSteps: 5,
-      training,
-    })
-  }
+  const attached = (objective: string, training: boolean) =>
+    attach(openTiny('llama'), 'lora', { r: 2, target_modules: 'all-linear' }, { objective: registry.get('objective', objective), labels: 3, training })
   it.each(['causal-lm', 'sequence-classification'])('%s: feed-forward part and output projection are computed for supervised rows alone', (objective) => {
-    for (const graph of [compileGradient(attach(objective, true)), compileEvaluation(attach(objective, false))]) {
+    for (const graph of [compileGradient(attached(objective, true)), compileEvaluation(attached(objective, false))]) {
       const last = [...graph.nodes].filter((n) => /layers\.1\.(mlp\.(gate|up|down)_proj|self_attn\.o_proj)$/.test(n.scope) && n.op === 'com.microsoft::FusedMatMul')
       expect(last.length).toBeGreaterThanOrEqual(4)
       for (const n of last) expect(n.outputs[0]?.shape?.length, n.name).toBe(2)

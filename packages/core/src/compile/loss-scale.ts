@@ -16,13 +16,14 @@ const backoff = 0.5
 export class LossScale {
   /** float32 scalar */
   readonly scale: Value
-  private readonly state: Value
+  /** the state as it comes */
+  readonly held: Value
   private readonly steps: Value
 
   constructor(private readonly g: Builder) {
-    this.state = g.graph.addInput(scalingName, 'float32', [2])
-    this.scale = g.squeeze(g.slice(this.state, 0, 1, 0), [0])
-    this.steps = g.squeeze(g.slice(this.state, 1, 2, 0), [0])
+    this.held = g.graph.addInput(scalingName, 'float32', [2])
+    this.scale = g.squeeze(g.slice(this.held, 0, 1, 0), [0])
+    this.steps = g.squeeze(g.slice(this.held, 1, 2, 0), [0])
   }
 
   apply = (loss: Value): Value => this.g.mul(loss, this.scale)
@@ -39,9 +40,5 @@ export class LossScale {
     const counted = g.where(isLong, g.scalar(0), steps)
     const pair = (a: Value, b: Value) => g.concat([g.unsqueeze(a, [0]), g.unsqueeze(b, [0])], 0)
     return g.where(finite, pair(grown, counted), pair(g.scale(scale, backoff), g.scalar(0)))
-  }
-  /** The state as it came. */
-  get held(): Value {
-    return this.state
   }
 }

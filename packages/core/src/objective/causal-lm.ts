@@ -1,4 +1,4 @@
-import { productOf, shapeOf } from '@graft/onnx'
+import { pickRows, shapeOf } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { int64 } from '../runtime/tensor.js'
 import { type Batch, defineObjective } from './objective.js'
@@ -41,8 +41,7 @@ export const causalLm = defineObjective({
       )
     const rowwise = head && rowHead(head.input.value, logits, g.graph.sorted())
     if (rowwise) return chunkedLoss(g, rowwise, { rows, targets, bounds }, { expected, chunks: chunksFor(expected, shape[2] as number) })
-    const flat = g.reshape(logits, [productOf(shape.slice(0, 2)), shape[2]])
-    return wholeLoss(g, g.gather(flat, rows), targets)
+    return wholeLoss(g, pickRows(g, logits, rows), targets)
   },
 
   supervise(batch, chunks) {

@@ -1,4 +1,4 @@
-import { productOf, shapeOf } from '@graft/onnx'
+import { pickRows, shapeOf } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { int64 } from '../runtime/tensor.js'
 import { chunksFor } from './causal-lm.js'
@@ -25,7 +25,7 @@ export const sequenceToSequence = defineObjective({
     const shape = shapeOf(logits)
     const rowwise = head && rowHead(head.input.value, logits, g.graph.sorted())
     if (rowwise) return chunkedLoss(g, rowwise, { rows, targets, bounds }, { expected, chunks: chunksFor(expected, shape[2] as number) })
-    return wholeLoss(g, g.gather(g.reshape(logits, [productOf(shape.slice(0, 2)), shape[2]]), rows), targets)
+    return wholeLoss(g, pickRows(g, logits, rows), targets)
   },
 
   supervise({ examples, decoderLength }, chunks) {

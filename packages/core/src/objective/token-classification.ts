@@ -1,4 +1,4 @@
-import { productOf, shapeOf, type Value } from '@graft/onnx'
+import { pickRows, type Value } from '@graft/onnx'
 import { listField } from '../data/records.js'
 import { GraftError } from '../errors.js'
 import { normal } from '../method/variables.js'
@@ -36,10 +36,8 @@ export const tokenClassification = defineObjective({
   build(context) {
     const { g } = context
     const logits = tokenLogits(context)
-    const shape = shapeOf(logits)
     const [rows, targets] = ['rows', 'targets'].map((name) => g.graph.addInput(name, 'int64', ['supervised']))
-    const flat = g.reshape(logits, [productOf(shape.slice(0, 2)), shape[2]])
-    return wholeLoss(g, g.gather(flat, rows), targets)
+    return wholeLoss(g, pickRows(g, logits, rows), targets)
   },
   deploy: tokenLogits,
   supervise({ examples, length }) {

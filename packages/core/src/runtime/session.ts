@@ -3,7 +3,7 @@ import { GraftError } from '../errors.js'
 import { feedsFor, lowered } from './lowered.js'
 import { reason } from './reasons.js'
 import type { Tensors } from './tensor.js'
-import { Thread } from './thread.js'
+import { type RequestBody, Thread } from './thread.js'
 import type { Update } from './update.js'
 import type { Carry } from './worker.js'
 
@@ -119,7 +119,7 @@ export class Session {
     return this.thread.leave(this.number)
   }
 
-  private send(...[body, transfer]: Parameters<Thread['send']> extends [number, ...infer Rest] ? Rest : never): Promise<Tensors> {
+  private send(body: RequestBody, transfer?: ArrayBuffer[]): Promise<Tensors> {
     return this.thread.send(this.number, body, transfer)
   }
 }

@@ -14,6 +14,8 @@ export const float32 = (data: Float32Array | readonly number[], shape: readonly 
   shape,
   data: data instanceof Float32Array ? data : Float32Array.from(data),
 })
+/** Vectors by name, as tensors on the same memory. */
+export const vectorTensors = (vectors: Readonly<Record<string, Float32Array>>): Tensors => Object.fromEntries(Object.entries(vectors).map(([name, v]) => [name, float32(v)]))
 export const int64 = (values: ArrayLike<number>, shape: readonly number[] = [values.length]): Tensor => {
   const data = new BigInt64Array(values.length)
   for (let i = 0; i < values.length; i++) data[i] = BigInt(values[i])

@@ -4,7 +4,8 @@ import type { Device } from './session.js'
 import type { Tensors } from './tensor.js'
 import type { Reply, Request } from './worker.js'
 
-type RequestBody = Request extends infer R ? (R extends Request ? Omit<R, 'id' | 'session'> : never) : never
+/** What a session is asked, without the numbers by which it and the answer are found. */
+export type RequestBody = Request extends infer R ? (R extends Request ? Omit<R, 'id' | 'session'> : never) : never
 
 /** A thread that holds sessions, and who waits for its answers: `run` blocks its thread, so timers, progress and Ctrl-C stay alive here. */
 export class Thread {

@@ -1,7 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 import * as ort from 'onnxruntime-node'
 import { collectGarbage } from './garbage.js'
-import { float32, type NumericArray, scalar, type Tensor, type Tensors } from './tensor.js'
+import { type NumericArray, scalar, type Tensor, type Tensors, vectorTensors } from './tensor.js'
 import { applyGradients, type Update } from './update.js'
 import { gradientName, variableTensors } from './variable-tensors.js'
 
@@ -59,7 +59,7 @@ class HeldSession {
       variables.map((_, i) => gradients[gradientName(i)].data as Float32Array),
       Number(gradient_norm.data[0]),
     )
-    return { loss, ...(penalty ? { penalty } : {}), gradient_norm: scalar(norm), ...Object.fromEntries(Object.entries(vectors).map(([name, v]) => [name, float32(v)])) }
+    return { loss, ...(penalty ? { penalty } : {}), gradient_norm: scalar(norm), ...vectorTensors(vectors) }
   }
 
   private keep(results: Held, { key, inputs }: Carry): void {

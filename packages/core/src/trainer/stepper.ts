@@ -6,7 +6,7 @@ import { GraftError } from '../errors.js'
 import type { Example } from '../objective/objective.js'
 import { collectGarbage } from '../runtime/garbage.js'
 import { Session } from '../runtime/session.js'
-import { float32, type Tensors } from '../runtime/tensor.js'
+import { type Tensors, vectorTensors } from '../runtime/tensor.js'
 import type { Carry } from '../runtime/worker.js'
 import { frozenFeeds } from './frozen-prefix.js'
 import { stackFeeds } from './step-loop.js'
@@ -97,8 +97,8 @@ export class Stepper {
   async write(vectors: Record<string, Float32Array>): Promise<void> {
     this.vectors = this.carry ? {} : vectors
     if (!this.carry) return
-    const sum = this.o.accumulate ? { gradient_sum: new Float32Array(this.adapted.variables.total) } : {}
-    await this.session.seed(this.carry.key, Object.fromEntries(Object.entries({ ...vectors, ...sum }).map(([name, v]) => [name, float32(v)])))
+    const sum: Record<string, Float32Array> = this.o.accumulate ? { gradient_sum: new Float32Array(this.adapted.variables.total) } : {}
+    await this.session.seed(this.carry.key, vectorTensors({ ...vectors, ...sum }))
   }
 
   /** One optimiser step t = 1, 2, … over one or more batches. The mean is over all their supervised rows together. */
@@ -160,7 +160,7 @@ export class Stepper {
   /** Runs the graph; the state vectors move to the session's thread and their successors come back. */
   private async run(feeds: Tensors): Promise<Tensors> {
     if (this.carry) return this.session.run(feeds, { carry: this.carry })
-    const state = Object.fromEntries(Object.entries({ ...this.vectors, ...(this.sum ? { gradient_sum: this.sum } : {}) }).map(([name, v]) => [name, float32(v)]))
+    const state = vectorTensors({ ...this.vectors, ...(this.sum ? { gradient_sum: this.sum } : {}) })
     const outputs = await this.session.run({ ...feeds, ...state }, { give: Object.keys(state) })
     this.vectors = Object.fromEntries(Object.keys(this.vectors).map((name) => [name, outputs[next(name)].data as Float32Array]))
     if (this.sum) this.sum = outputs[next('gradient_sum')].data as Float32Array

@@ -15,7 +15,7 @@ import { Model } from '../model/model.js'
 import type { Objective, Supervision } from '../objective/objective.js'
 import { adamw } from '../optimizer/adamw.js'
 import { type Device, runOnce, Session } from '../runtime/session.js'
-import { float32, scalar, type Tensors } from '../runtime/tensor.js'
+import { float32, scalar, type Tensors, vectorTensors } from '../runtime/tensor.js'
 import { caseConfig, exportName, type Golden, openGolden, trajectoryOf } from './golden.js'
 
 /** Greatest difference allowed, per check: the arbiter's tolerances on the CPU in float32. */
@@ -210,7 +210,7 @@ async function train(golden: Replayed, name: string, adapted: Adapted, setup: Se
   const optimizer = adamw({ name: 'adamw', betas, epsilon: eps, weight_decay, momentum: 0 })
   const { adapter, variables, state: own } = adapted
   const vectors = { parameters: start, ...Object.fromEntries(optimizer.state.map((s) => [s, new Float32Array(start.length)])), ...(own ? { method_state: own.initial(0) } : {}) }
-  let state: Tensors = Object.fromEntries(Object.entries(vectors).map(([key, v]) => [key, float32(v)]))
+  let state: Tensors = vectorTensors(vectors)
   const graph = compileStep(adapted, { optimizer, clip: 0, accumulate: false })
   const session = await Session.open(graph, { device: golden.device })
   const trained: Trained = { losses: [], ranks: [], end: start }

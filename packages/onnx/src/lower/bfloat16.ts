@@ -1,6 +1,7 @@
 import { Builder } from '../graph/builder.js'
 import type { Graph } from '../graph/graph.js'
 import type { Node, Value } from '../graph/types.js'
+import { replaceNodes } from './replace.js'
 
 /** What ONNX Runtime's CPU provider does with bfloat16 itself. */
 const moving: ReadonlySet<string> = new Set(['Cast', 'Gather', 'Reshape', 'Transpose', 'Concat', 'Split', 'Slice', 'Squeeze', 'Unsqueeze', 'Identity', 'graft::StopGradient'])
@@ -14,21 +15,12 @@ export function lowerForCpu(original: Graph): Graph {
   const computes = (node: Node) => !moving.has(node.op) && node.outputs.some(isNarrow)
   if (![...original.nodes].some(computes)) return original
   const { graph } = original.clone()
-  const g = new Builder(graph)
-  const order = graph.sorted().flatMap((node) => {
-    graph.scope = node.scope
-    return computes(node) ? [...graph.record(() => widen(g, node))] : [node]
-  })
-  graph.scope = ''
-  graph.reorder(order)
+  replaceNodes(new Builder(graph), (node, g) => (computes(node) ? widened(g, node) : undefined))
   return graph
 }
 
-function widen(g: Builder, node: Node): void {
+function widened(g: Builder, node: Node): (Value | null)[] {
   const inputs = node.inputs.map((v) => (isNarrow(v) ? g.cast(v, 'float32') : v))
   const made = g.graph.addNode(node.op, inputs, node.attributes, { count: node.outputs.length })
-  node.outputs.forEach((v, i) => {
-    if (v) g.graph.replaceUses(v, g.cast(made.outputs[i] as Value, v.dtype))
-  })
-  g.graph.removeNode(node)
+  return node.outputs.map((v, i) => v && g.cast(made.outputs[i] as Value, v.dtype))
 }

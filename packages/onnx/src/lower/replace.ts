@@ -4,15 +4,15 @@ import type { Node, Value } from '../graph/types.js'
 /** What a node is computed by instead: a value per output (null where nobody reads it), or undefined where the node stays. */
 export type Lowering = (node: Node, g: Builder) => (Value | null)[] | undefined
 
-/** Replaces nodes by what the table makes of them, each at its own place: the order of a file decides when ONNX Runtime frees what. */
-export function replaceNodes(g: Builder, table: Readonly<Record<string, Lowering>>): void {
+/** Replaces nodes by what the lowering makes of them, each at its own place: the order of a file decides when ONNX Runtime frees what. */
+export function replaceNodes(g: Builder, lower: Lowering): void {
   const { graph } = g
   const order: Node[] = []
   for (const node of graph.sorted()) {
     graph.scope = node.scope
     let made: (Value | null)[] | undefined
     const added = graph.record(() => {
-      made = table[node.op]?.(node, g)
+      made = lower(node, g)
     })
     order.push(...added)
     if (!made) order.push(node)

@@ -44,8 +44,9 @@ const sign: Lowering = (node, g) => {
 const sum: Lowering = ({ inputs }, g) => (inputs.length > 1 ? [(inputs as Value[]).reduce(g.add)] : undefined)
 const mean: Lowering = ({ inputs }, g) => (inputs.length > 1 ? [g.scale((inputs as Value[]).reduce(g.add), 1 / inputs.length)] : undefined)
 /** Truth values as numbers: 0 and 1. */
-const either: Lowering = ({ inputs: [a, b] }, g) => [g.cast(g.add(g.cast(a as Value, 'int32'), g.cast(b as Value, 'int32')), 'bool')]
-const both: Lowering = ({ inputs: [a, b] }, g) => [g.cast(g.mul(g.cast(a as Value, 'int32'), g.cast(b as Value, 'int32')), 'bool')]
+const truth =
+  (op: 'Add' | 'Mul'): Lowering =>
+  ({ inputs }, g) => [g.cast(g.op(op, inputs.map((v) => g.cast(v as Value, 'int32'))), 'bool')] // biome-ignore format: one thing
 
 /** Picks of truth values and small whole numbers go by way of floats, which hold them exactly. */
 const pick: Lowering = (node, g) => {
@@ -71,8 +72,8 @@ const lowerings: Readonly<Record<string, Lowering>> = {
   Sign: sign,
   Sum: sum,
   Mean: mean,
-  Or: either,
-  And: both,
+  Or: truth('Add'),
+  And: truth('Mul'),
   GatherElements: pick,
   GatherND: pick,
   Transpose: transposed,
@@ -86,7 +87,7 @@ export function lowerForWebgpu(original: Graph): Graph {
   const { graph } = original.clone()
   const g = new Builder(graph)
   narrowIntegers(g)
-  replaceNodes(g, lowerings)
+  replaceNodes(g, (node) => lowerings[node.op]?.(node, g))
   graph.prune()
   return graph
 }
