@@ -2,8 +2,20 @@
 const room = (name) => `^packages/${name}/`
 module.exports = {
   forbidden: [
-    { name: 'onnx-stands-alone', comment: '@graft/onnx knows nothing of PEFT', severity: 'error', from: { path: room('onnx') }, to: { path: '^packages/(?!onnx/)' } },
-    { name: 'core-names-no-method', comment: 'the core imports @graft/onnx alone', severity: 'error', from: { path: room('core') }, to: { path: '^packages/(?!core/|onnx/)' } },
+    {
+      name: 'onnx-stands-alone',
+      comment: '@graft/onnx knows nothing of PEFT',
+      severity: 'error',
+      from: { path: room('onnx') },
+      to: { path: '^packages/(?!onnx/)' },
+    },
+    {
+      name: 'core-names-no-method',
+      comment: 'the core imports @graft/onnx alone',
+      severity: 'error',
+      from: { path: room('core') },
+      to: { path: '^packages/(?!core/|onnx/)' },
+    },
     {
       name: 'methods-see-the-core',
       comment: 'a method imports the core alone',
@@ -32,7 +44,12 @@ module.exports = {
       from: { pathNot: '^packages/core/(src|dist)/container' },
       to: { path: 'tsyringe' },
     },
-    { name: 'no-circles', severity: 'error', from: { path: '/src/' }, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-circles',
+      severity: 'error',
+      from: { path: '/src/' },
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
   ],
   options: {
     doNotFollow: { path: '(node_modules|/dist/)' },

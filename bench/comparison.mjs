@@ -25,14 +25,28 @@ Needs models/sprout-3m and data/ of the shared folder (vision needs neither). Pi
 }
 const out = resolve(flags.out)
 const graft = (...args) =>
-  execFileSync(process.execPath, [join(root, 'packages/cli/bin/graft.js'), ...args], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 2 ** 28 })
+  execFileSync(process.execPath, [join(root, 'packages/cli/bin/graft.js'), ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    encoding: 'utf8',
+    maxBuffer: 2 ** 28,
+  })
 
 const everywhere = { r: 16, lora_alpha: 32, target_modules: 'all-linear' }
 const lora = { name: 'lora', ...everywhere }
 const methods = [
   lora,
   { ...lora, label: 'dora', use_dora: true },
-  { name: 'adalora', init_r: 24, target_r: 16, lora_alpha: 32, target_modules: 'all-linear', tinit: 200, tfinal: 600, deltaT: 10, orth_reg_weight: 0.1 },
+  {
+    name: 'adalora',
+    init_r: 24,
+    target_r: 16,
+    lora_alpha: 32,
+    target_modules: 'all-linear',
+    tinit: 200,
+    tfinal: 600,
+    deltaT: 10,
+    orth_reg_weight: 0.1,
+  },
   'ia3',
   { name: 'prefix-tuning', num_virtual_tokens: 20 },
   { name: 'prompt-tuning', num_virtual_tokens: 20 },
@@ -53,7 +67,8 @@ function compare(name, config) {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'compare.yaml'), stringify({ ...config, output: 'out' }))
   console.log(graft('compare', join(folder, 'compare.yaml')))
-  for (const picture of readdirSync(join(folder, 'out/charts'))) cpSync(join(folder, 'out/charts', picture), join(root, 'docs/comparison', `${name}-${picture}`))
+  for (const picture of readdirSync(join(folder, 'out/charts')))
+    cpSync(join(folder, 'out/charts', picture), join(root, 'docs/comparison', `${name}-${picture}`))
   const report = readFileSync(join(folder, 'out/report.md'), 'utf8').replaceAll('(charts/', `(${name}-`)
   writeFileSync(join(root, 'docs/comparison', `${name}.md`), report)
 }
@@ -88,19 +103,31 @@ const rephrasings = [
 ]
 
 const experiments = {
-  banking: () => compare('banking', questions(join(banking, 'train.csv'), join(banking, 'test.csv'), { methods, forgetting: resolve(flags.shared, 'data/gsm8k/test.jsonl') })),
+  banking: () =>
+    compare(
+      'banking',
+      questions(join(banking, 'train.csv'), join(banking, 'test.csv'), {
+        methods,
+        forgetting: resolve(flags.shared, 'data/gsm8k/test.jsonl'),
+      }),
+    ),
   /** Ten examples of every intent. */
   async little() {
     const train = jsonLines(
       join(out, 'data/little.jsonl'),
       few(await records(join(banking, 'train.csv')), () => 10, new Random(1, 'little')),
     )
-    compare('little', questions(train, join(banking, 'test.csv'), { methods: [lora], exclude: ['base'] }, { epochs: 30 }))
+    compare(
+      'little',
+      questions(train, join(banking, 'test.csv'), { methods: [lora], exclude: ['base'] }, { epochs: 30 }),
+    )
   },
   /** Five examples of twenty intents and all of the others; tested on the twenty. */
   async rare() {
     const all = await records(join(banking, 'train.csv'))
-    const names = new Set(new Random(2, 'rare').shuffle([...new Set(all.map((r) => r.category))].sort()).slice(0, 20))
+    const names = new Set(
+      new Random(2, 'rare').shuffle([...new Set(all.map((r) => r.category))].sort()).slice(0, 20),
+    )
     const train = jsonLines(
       join(out, 'data/rare.jsonl'),
       few(all, (c) => (names.has(c) ? 5 : Number.POSITIVE_INFINITY), new Random(3, 'rare')),
@@ -114,12 +141,20 @@ const experiments = {
   /** The adapters of `banking`, asked the test questions put differently. */
   async rephrased() {
     const random = new Random(4, 'rephrased')
-    const test = (await records(join(banking, 'test.csv'))).map((r) => ({ ...r, text: rephrasings[random.below(rephrasings.length)](r.text) }))
+    const test = (await records(join(banking, 'test.csv'))).map((r) => ({
+      ...r,
+      text: rephrasings[random.below(rephrasings.length)](r.text),
+    }))
     const file = jsonLines(join(out, 'data/rephrased.jsonl'), test)
     const runs = join(out, 'banking/out/runs')
     for (const run of readdirSync(runs).filter((r) => /^(lora|full)-/.test(r))) {
-      const answers = graft('predict', join(runs, run, 'out/adapter'), file).trim().split('\n').map((line) => JSON.parse(line)) // biome-ignore format: one thing
-      console.log(`${run}: ${((100 * answers.filter((a) => a.prediction === a.category).length) / answers.length).toFixed(2)} % of the rephrased questions`)
+      const answers = graft('predict', join(runs, run, 'out/adapter'), file)
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+      console.log(
+        `${run}: ${((100 * answers.filter((a) => a.prediction === a.category).length) / answers.length).toFixed(2)} % of the rephrased questions`,
+      )
     }
   },
   /** A tiny ViT that has learnt letters learns digits from thirty examples each. */
@@ -146,9 +181,15 @@ const experiments = {
       graft('merge', join(folder, 'pretraining/adapter'), join(folder, 'base'))
     }
     compare('vision', {
-      model: 'base', data: { train: 'train', validation: 0.2, test: 'test' }, training: { epochs: 40, batch_size: 16, warmup_steps: 10 }, threads: 1,
-      compare: { seeds: 3, methods: [{ name: 'lora', r: 8, lora_alpha: 16, target_modules: 'all-linear' }, 'bitfit'] },
-    }) // biome-ignore format: one thing
+      model: 'base',
+      data: { train: 'train', validation: 0.2, test: 'test' },
+      training: { epochs: 40, batch_size: 16, warmup_steps: 10 },
+      threads: 1,
+      compare: {
+        seeds: 3,
+        methods: [{ name: 'lora', r: 8, lora_alpha: 16, target_modules: 'all-linear' }, 'bitfit'],
+      },
+    })
   },
 }
 mkdirSync(join(root, 'docs/comparison'), { recursive: true })

@@ -34,7 +34,8 @@ export async function drawGlyphs(folder, alphabet, each, size, random) {
       const move = `translate(${size / 2 + between(-2, 2)} ${size / 2 + between(-2, 2)}) rotate(${between(-18, 18)}) skewX(${between(-15, 15)}) scale(${scale * between(0.8, 1.1)} ${scale}) translate(-5 -7)`
       const noise = Array.from(
         { length: 12 },
-        () => `<circle cx="${between(0, size)}" cy="${between(0, size)}" r="${between(0.3, 1)}" fill="#${random() < 0.5 ? '999' : '444'}"/>`,
+        () =>
+          `<circle cx="${between(0, size)}" cy="${between(0, size)}" r="${between(0.3, 1)}" fill="#${random() < 0.5 ? '999' : '444'}"/>`,
       ).join('')
       const image = `<svg xmlns="http://www.w3.org/2000/svg" width="${size}" height="${size}"><rect width="100%" height="100%" fill="#000"/>${noise}<path d="${path}" transform="${move}" fill="none" stroke="#fff" stroke-width="${between(1.1, 2.6)}" stroke-linecap="round" stroke-linejoin="round"/></svg>`
       writeFileSync(join(folder, name, `${k}.png`), await sharp(Buffer.from(image)).png().toBuffer())

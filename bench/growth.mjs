@@ -11,7 +11,14 @@ import { stringify } from 'yaml'
 import { writeTinyLlama } from './tiny-llama.mjs'
 
 const root = resolve(import.meta.dirname, '..')
-const { values: flags } = parseArgs({ options: { write: { type: 'boolean' }, only: { type: 'string' }, point: { type: 'string' }, compile: { type: 'string' } } })
+const { values: flags } = parseArgs({
+  options: {
+    write: { type: 'boolean' },
+    only: { type: 'string' },
+    point: { type: 'string' },
+    compile: { type: 'string' },
+  },
+})
 const cli = join(root, 'packages/cli/bin/graft.js')
 const models = join(tmpdir(), 'graft-growth')
 const model = (layers = 8) => {
@@ -19,10 +26,20 @@ const model = (layers = 8) => {
   if (!existsSync(join(folder, 'config.json'))) writeTinyLlama(folder, { layers })
   return folder
 }
-const run = (args) => execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 2 ** 28 })
+const run = (args) =>
+  execFileSync(process.execPath, args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    maxBuffer: 2 ** 28,
+  })
 const step = ({ layers, ...options }) => {
-  const flat = Object.entries({ batch: 4, seq: 128, rank: 8, steps: 10, ...options }).flatMap(([key, v]) => [`--${key}`, `${v}`])
-  const { step_s_median, peak_mb, predicted_peak_mb, compile_s } = JSON.parse(run([cli, 'bench', model(layers), '--targets', 'q_proj,v_proj', ...flat, '--json']))
+  const flat = Object.entries({ batch: 4, seq: 128, rank: 8, steps: 10, ...options }).flatMap(([key, v]) => [
+    `--${key}`,
+    `${v}`,
+  ])
+  const { step_s_median, peak_mb, predicted_peak_mb, compile_s } = JSON.parse(
+    run([cli, 'bench', model(layers), '--targets', 'q_proj,v_proj', ...flat, '--json']),
+  )
   return { seconds: step_s_median, mb: peak_mb, predicted_mb: predicted_peak_mb, compile_s }
 }
 /** Loads n adapters of one base beside each other and writes with each. */
@@ -31,8 +48,11 @@ const adapters = (n) => JSON.parse(run([import.meta.filename, '--point', `${n}`]
 function records(n) {
   const folder = mkdtempSync(join(tmpdir(), 'graft-data-'))
   const example = join(root, 'examples/support-intents')
-  const lines = readFileSync(join(example, 'train.jsonl'), 'utf8').trim().split('\n') // biome-ignore format: one thing
-  writeFileSync(join(folder, 'train.jsonl'), Array.from({ length: n }, (_, i) => `${lines[i % lines.length]}\n`).join(''))
+  const lines = readFileSync(join(example, 'train.jsonl'), 'utf8').trim().split('\n')
+  writeFileSync(
+    join(folder, 'train.jsonl'),
+    Array.from({ length: n }, (_, i) => `${lines[i % lines.length]}\n`).join(''),
+  )
   const config = {
     model: join(example, 'model/onnx/model.onnx'),
     data: { train: 'train.jsonl', validation: 0.001, max_length: 64 },
@@ -43,20 +63,40 @@ function records(n) {
   writeFileSync(join(folder, 'config.yaml'), stringify(config))
   const started = performance.now()
   run([cli, 'train', join(folder, 'config.yaml'), '--json'])
-  const log = readFileSync(join(folder, 'out/log.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line)) // biome-ignore format: one thing
+  const log = readFileSync(join(folder, 'out/log.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
   return { seconds: (performance.now() - started) / 1000, mb: Math.max(...log.map((l) => l.memory_mb ?? 0)) }
 }
 
 const curves = {
-  batch: { title: 'examples per batch (of 128 tokens)', at: [1, 2, 4, 8, 16], of: (batch) => step({ batch }) },
-  sequence: { title: 'tokens per example (batch 2)', at: [64, 128, 256, 512, 1024], of: (seq) => step({ seq, batch: 2, steps: 6 }) },
+  batch: {
+    title: 'examples per batch (of 128 tokens)',
+    at: [1, 2, 4, 8, 16],
+    of: (batch) => step({ batch }),
+  },
+  sequence: {
+    title: 'tokens per example (batch 2)',
+    at: [64, 128, 256, 512, 1024],
+    of: (seq) => step({ seq, batch: 2, steps: 6 }),
+  },
   layers: { title: 'layers', at: [4, 8, 16, 32, 64], of: (layers) => step({ layers, steps: 6 }) },
   rank: { title: 'rank', at: [1, 4, 16, 64, 256], of: (rank) => step({ rank }) },
   adapters: { title: 'adapters of one base, loaded side by side', at: [1, 10, 100, 500], of: adapters },
-  compile: { title: 'layers, LoRA on all linear layers', at: [4, 8, 16, 32, 64, 128], of: (layers) => JSON.parse(run([import.meta.filename, '--compile', `${model(layers)}`])) },
+  compile: {
+    title: 'layers, LoRA on all linear layers',
+    at: [4, 8, 16, 32, 64, 128],
+    of: (layers) => JSON.parse(run([import.meta.filename, '--compile', `${model(layers)}`])),
+  },
   data: { title: 'examples in the training file', at: [1000, 10_000, 100_000, 400_000], of: records },
 }
-const seconds = { compile: 'seconds to compile', adapters: 'seconds per token', data: 'seconds to train 5 steps', default: 'seconds per step' }
+const seconds = {
+  compile: 'seconds to compile',
+  adapters: 'seconds per token',
+  data: 'seconds to train 5 steps',
+  default: 'seconds per step',
+}
 
 if (flags.compile) await compileOnce(flags.compile)
 else if (flags.point) await point(Number(flags.point))
@@ -64,7 +104,9 @@ else await measure()
 
 async function measure() {
   const folder = join(root, 'docs/performance')
-  for (const [name, { title, at, of }] of Object.entries(curves).filter(([n]) => !flags.only || flags.only.split(',').includes(n))) {
+  for (const [name, { title, at, of }] of Object.entries(curves).filter(
+    ([n]) => !flags.only || flags.only.split(',').includes(n),
+  )) {
     const points = at.map((x) => ({ x, ...of(x) }))
     const columns = Object.keys(points[0]).filter((c) => c !== 'x')
     console.log(
@@ -81,11 +123,19 @@ async function measure() {
 }
 async function picture(values, title, unit) {
   const panel = (field, text) => ({
-    width: 260, height: 180,
+    width: 260,
+    height: 180,
     layer: [{ mark: 'line' }, { mark: { type: 'point', filled: true } }],
-    encoding: { x: { field: 'x', type: 'quantitative', title, scale: { type: 'log', nice: false } }, y: { field, type: 'quantitative', title: text } },
-  }) // biome-ignore format: a chart
-  const spec = { background: '#fff', data: { values }, hconcat: [panel('seconds', unit), panel('mb', 'peak memory (MB)')] }
+    encoding: {
+      x: { field: 'x', type: 'quantitative', title, scale: { type: 'log', nice: false } },
+      y: { field, type: 'quantitative', title: text },
+    },
+  })
+  const spec = {
+    background: '#fff',
+    data: { values },
+    hconcat: [panel('seconds', unit), panel('mb', 'peak memory (MB)')],
+  }
   return new View(parse(compile(spec).spec), { renderer: 'none' }).toSVG()
 }
 
@@ -95,14 +145,34 @@ async function point(count) {
   const base = join(root, 'examples/support-intents/model/onnx/model.onnx')
   const folder = mkdtempSync(join(tmpdir(), 'graft-adapters-'))
   writeFileSync(join(folder, 'train.jsonl'), '{"text": "one two three four"}\n'.repeat(8))
-  writeFileSync(join(folder, 'config.yaml'), stringify({ model: base, data: { train: 'train.jsonl', validation: 0 }, method: 'lora', training: { max_steps: 1 }, output: 'out' }))
+  writeFileSync(
+    join(folder, 'config.yaml'),
+    stringify({
+      model: base,
+      data: { train: 'train.jsonl', validation: 0 },
+      method: 'lora',
+      training: { max_steps: 1 },
+      output: 'out',
+    }),
+  )
   run([cli, 'train', join(folder, 'config.yaml')])
-  const writer = new Writer(Model.open(base, { architectures: registry.all('architecture'), task: 'causal-lm', cache: true }))
-  for (let k = 0; k < count; k++) await writer.load(`a${k}`, await openAdapter(join(folder, 'out/adapter'), registry, base))
+  const writer = new Writer(
+    Model.open(base, { architectures: registry.all('architecture'), task: 'causal-lm', cache: true }),
+  )
+  for (let k = 0; k < count; k++)
+    await writer.load(`a${k}`, await openAdapter(join(folder, 'out/adapter'), registry, base))
   const ids = writer.tokenizer.encode('Once upon a time')
   let [tokens, spent] = [0, 0]
   for (let k = 0; k < Math.min(count, 20); k++) {
-    const writing = writer.write(ids, { adapter: `a${k}`, maxTokens: 16, stop: [], temperature: 0, topP: 1, topK: 0, seed: 0 })
+    const writing = writer.write(ids, {
+      adapter: `a${k}`,
+      maxTokens: 16,
+      stop: [],
+      temperature: 0,
+      topP: 1,
+      topK: 0,
+      seed: 0,
+    })
     const started = performance.now()
     let last = await writing.next()
     while (!last.done) last = await writing.next()
@@ -131,8 +201,19 @@ async function compileOnce(folder) {
     training: true,
   })
   const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
-  const graph = compileStep(adapted, { optimizer, clip: 1, accumulate: false, keeping: { mode: 'balanced', sizes: { batch: 4, sequence: 128, supervised: 512 } } })
+  const graph = compileStep(adapted, {
+    optimizer,
+    clip: 1,
+    accumulate: false,
+    keeping: { mode: 'balanced', sizes: { batch: 4, sequence: 128, supervised: 512 } },
+  })
   const nodes = graph.nodes.size
   encodeOnnx(graph)
-  console.log(JSON.stringify({ seconds: (performance.now() - started) / 1000, mb: process.resourceUsage().maxRSS / 1024, nodes }))
+  console.log(
+    JSON.stringify({
+      seconds: (performance.now() - started) / 1000,
+      mb: process.resourceUsage().maxRSS / 1024,
+      nodes,
+    }),
+  )
 }

@@ -14,7 +14,16 @@ const cli = fileURLToPath(new URL('../packages/cli/bin/graft.js', import.meta.ur
 /** Options that a method has no sensible default for here. */
 const options = {
   lora: { target_modules: 'all-linear', lora_alpha: 16 },
-  adalora: { target_modules: 'all-linear', init_r: 12, target_r: 8, lora_alpha: 32, tinit: 30, tfinal: 60, deltaT: 5, orth_reg_weight: 0.1 },
+  adalora: {
+    target_modules: 'all-linear',
+    init_r: 12,
+    target_r: 8,
+    lora_alpha: 32,
+    tinit: 30,
+    tfinal: 60,
+    deltaT: 5,
+    orth_reg_weight: 0.1,
+  },
   trainable_tokens: { token_indices: Array.from({ length: 64 }, (_, i) => i + 300) },
   shira: { r: 8 },
   'prompt-tuning': { num_virtual_tokens: 20 },
@@ -26,8 +35,13 @@ const extra = {
 }
 
 const methods = defaultRegistry().all('method')
-const runs = [...methods.map((m) => [m.name, { name: m.name, ...options[m.name] }]), ...Object.entries(extra)].filter(([name]) => only.length === 0 || only.includes(name))
-console.log(`| method | trained | s/step | peak MB | loss before | after ${steps} steps | accuracy after |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |`)
+const runs = [
+  ...methods.map((m) => [m.name, { name: m.name, ...options[m.name] }]),
+  ...Object.entries(extra),
+].filter(([name]) => only.length === 0 || only.includes(name))
+console.log(
+  `| method | trained | s/step | peak MB | loss before | after ${steps} steps | accuracy after |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |`,
+)
 for (const [name, method] of runs) {
   const folder = mkdtempSync(join(tmpdir(), 'graft-methods-'))
   const rate = methods.find((m) => m.name === method.name)?.learningRate ?? 1e-3
@@ -35,11 +49,21 @@ for (const [name, method] of runs) {
     model: resolve(model),
     data: { train: resolve(data), validation: 0.05, max_length: 96, columns: { label } },
     method,
-    training: { max_steps: Number(steps), batch_size: 32, learning_rate: rate, warmup_steps: 20, eval_every: Number(steps) },
+    training: {
+      max_steps: Number(steps),
+      batch_size: 32,
+      learning_rate: rate,
+      warmup_steps: 20,
+      eval_every: Number(steps),
+    },
     output: 'out',
   }
   writeFileSync(join(folder, 'config.yaml'), stringify(config))
-  const { stdout, stderr, status } = spawnSync(process.execPath, [cli, 'train', join(folder, 'config.yaml'), '--json'], { encoding: 'utf8', maxBuffer: 2 ** 28 })
+  const { stdout, stderr, status } = spawnSync(
+    process.execPath,
+    [cli, 'train', join(folder, 'config.yaml'), '--json'],
+    { encoding: 'utf8', maxBuffer: 2 ** 28 },
+  )
   if (status !== 0) {
     console.log(`| ${name} | failed: ${stderr.trim().split('\n').at(-1)} |`)
     continue

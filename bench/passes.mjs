@@ -5,7 +5,9 @@ import { encodeOnnx, readOnnx, simplify } from '@graft/onnx'
 import { defaultRegistry } from 'graft'
 import { bench, run } from 'mitata'
 
-const file = process.argv[2] ?? fileURLToPath(new URL('../examples/support-intents/model/onnx/model.onnx', import.meta.url))
+const file =
+  process.argv[2] ??
+  fileURLToPath(new URL('../examples/support-intents/model/onnx/model.onnx', import.meta.url))
 const registry = defaultRegistry()
 const method = registry.get('method', 'lora')
 const options = {

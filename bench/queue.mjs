@@ -37,20 +37,47 @@ async function pretend({ id, folder }, signal, onProgress) {
 }
 
 if (flags.as === 'worker') {
-  await work({ url: flags.url, queue: 'graft', concurrency: workers, patience: 10, execute: pretend, onNotice: log, signal: new AbortController().signal })
+  await work({
+    url: flags.url,
+    queue: 'graft',
+    concurrency: workers,
+    patience: 10,
+    execute: pretend,
+    onNotice: log,
+    signal: new AbortController().signal,
+  })
 } else await simulate()
 
 async function simulate() {
   const folder = mkdtempSync(join(tmpdir(), 'graft-queue-'))
   const port = 20000 + Math.floor(Math.random() * 20000)
-  const server = spawn('redis-server', ['--port', `${port}`, '--dir', folder, '--appendonly', 'yes', '--save', ''], { stdio: 'ignore' })
+  const server = spawn(
+    'redis-server',
+    ['--port', `${port}`, '--dir', folder, '--appendonly', 'yes', '--save', ''],
+    { stdio: 'ignore' },
+  )
   await sleep(1000)
   const url = `redis://127.0.0.1:${port}`
   // Workers share processes here, so that a hundred of them fit on one machine.
   const processes = Math.max(2, availableParallelism()) * 2
-  const start = () => fork(new URL(import.meta.url), ['--as', 'worker', '--url', url, '--workers', `${Math.ceil(workers / processes)}`, '--seconds', `${seconds}`])
+  const start = () =>
+    fork(new URL(import.meta.url), [
+      '--as',
+      'worker',
+      '--url',
+      url,
+      '--workers',
+      `${Math.ceil(workers / processes)}`,
+      '--seconds',
+      `${seconds}`,
+    ])
   const alive = Array.from({ length: processes }, start)
-  const jobs = Array.from({ length: runs }, (_, i) => ({ id: `run-${i}`, folder: join(folder, `run-${i}`), threads: 1, memory: 0 }))
+  const jobs = Array.from({ length: runs }, (_, i) => ({
+    id: `run-${i}`,
+    folder: join(folder, `run-${i}`),
+    threads: 1,
+    memory: 0,
+  }))
   for (const job of jobs) mkdirSync(job.folder)
   const redis = new Redis(url)
   const began = performance.now()
@@ -82,12 +109,33 @@ async function simulate() {
   clearInterval(watch)
   const total = Number((await redis.info('stats')).match(/total_commands_processed:(\d+)/)[1])
   const cpu = (await redis.info('cpu')).match(/used_cpu_user:([\d.]+)/)[1]
-  const ideal = jobs.reduce((sum, { id }) => sum + Math.ceil(seconds * new Random(0, id).uniform(0.5, 1.5)), 0) / workers
+  const ideal =
+    jobs.reduce((sum, { id }) => sum + Math.ceil(seconds * new Random(0, id).uniform(0.5, 1.5)), 0) / workers
   const written = (await redis.info('persistence')).match(/aof_current_size:(\d+)/)?.[1]
-  console.log(JSON.stringify({
-    runs, workers, mean_seconds: seconds, killed_processes: kills, runs_lost_each: Math.ceil(workers / processes), ended_once: [...ended.values()].filter(Boolean).length,
-    wall_s: Math.round(wall), ideal_s: Math.round(ideal), progress_told: told, redis: { commands_per_s: Math.round(total / wall), most_per_s: peak.commands, memory_mb: +(peak.memory / 1e6).toFixed(1), cpu_s: Number(cpu), log_mb: +(Number(written) / 1e6).toFixed(1) },
-  }, null, 2)) // biome-ignore format: a record
+  console.log(
+    JSON.stringify(
+      {
+        runs,
+        workers,
+        mean_seconds: seconds,
+        killed_processes: kills,
+        runs_lost_each: Math.ceil(workers / processes),
+        ended_once: [...ended.values()].filter(Boolean).length,
+        wall_s: Math.round(wall),
+        ideal_s: Math.round(ideal),
+        progress_told: told,
+        redis: {
+          commands_per_s: Math.round(total / wall),
+          most_per_s: peak.commands,
+          memory_mb: +(peak.memory / 1e6).toFixed(1),
+          cpu_s: Number(cpu),
+          log_mb: +(Number(written) / 1e6).toFixed(1),
+        },
+      },
+      null,
+      2,
+    ),
+  )
   for (const child of alive) child.kill('SIGKILL')
   redis.disconnect()
   server.kill()

@@ -5,5 +5,8 @@ const { status } = spawnSync(process.execPath, ['node_modules/onnxruntime-node/s
   stdio: 'inherit',
   env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'true', ONNXRUNTIME_NODE_INSTALL_CUDA: 'v12' },
 })
-if (status !== 0) console.error('The CUDA libraries could not be fetched; see the message above. Training on the CPU works without them.')
+if (status !== 0)
+  console.error(
+    'The CUDA libraries could not be fetched; see the message above. Training on the CPU works without them.',
+  )
 process.exit(status ?? 1)

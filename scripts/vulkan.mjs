@@ -21,9 +21,14 @@ function fetchTo(target) {
       timeout: 120_000,
     }).trim()
     execFileSync('tar', ['xzf', archive, 'package/bin/swiftshader.tar.br'], { cwd: work })
-    writeFileSync(join(work, 'swiftshader.tar'), brotliDecompressSync(readFileSync(join(work, 'package/bin/swiftshader.tar.br'))))
+    writeFileSync(
+      join(work, 'swiftshader.tar'),
+      brotliDecompressSync(readFileSync(join(work, 'package/bin/swiftshader.tar.br'))),
+    )
     mkdirSync(join(work, 'vulkan'))
-    execFileSync('tar', ['xf', join(work, 'swiftshader.tar'), '--no-same-owner'], { cwd: join(work, 'vulkan') })
+    execFileSync('tar', ['xf', join(work, 'swiftshader.tar'), '--no-same-owner'], {
+      cwd: join(work, 'vulkan'),
+    })
     renameSync(join(work, 'vulkan'), target)
   } catch (error) {
     console.error(`${packed} can't be fetched (${error.message.split('\n')[0]}): no software Vulkan here.`)

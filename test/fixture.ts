@@ -1,5 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,7 +22,8 @@ export const sprout = join(example, 'model/onnx/model.onnx')
 /** Reference results of HF PEFT, which lie outside the repository; tests that need them say so and skip where they are absent. */
 export const golden = join(root, '../shared/golden')
 export const hasGolden = existsSync(golden)
-if (!hasGolden) console.warn(`SKIPPED: reference results are not at ${golden}; parity with HF PEFT is not checked.`)
+if (!hasGolden)
+  console.warn(`SKIPPED: reference results are not at ${golden}; parity with HF PEFT is not checked.`)
 
 const folders: string[] = []
 export function temporaryFolder(): string {
@@ -36,11 +45,13 @@ export function sproutFolder(folder: string, changes: Record<string, unknown> = 
       ['weight', site.weight],
       ['bias', biasOf(site)],
     ] as const)
-      if (slot) tensors.set(`${site.path}.${name}`, storedFloats(copyOf(slot)(slot.shape, new Random(0)), slot.shape))
+      if (slot)
+        tensors.set(`${site.path}.${name}`, storedFloats(copyOf(slot)(slot.shape, new Random(0)), slot.shape))
   }
   mkdirSync(folder, { recursive: true })
   writeSafetensors(join(folder, 'model.safetensors'), { tensors, metadata: { format: 'pt' } })
-  for (const name of ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json']) copyFileSync(join(example, 'model', name), join(folder, name))
+  for (const name of ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json'])
+    copyFileSync(join(example, 'model', name), join(folder, name))
   const config = JSON.parse(readFileSync(join(example, 'model/config.json'), 'utf8'))
   writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...changes }))
   return folder
@@ -61,9 +72,14 @@ interface Running {
   onOutput?: (text: string, child: ChildProcess) => void
 }
 /** Runs the command line as a user does. */
-export function graft(args: readonly string[], { input, env, onStart, onOutput }: Running = {}): Promise<Finished> {
+export function graft(
+  args: readonly string[],
+  { input, env, onStart, onOutput }: Running = {},
+): Promise<Finished> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [join(root, 'packages/cli/bin/graft.js'), ...args], { env: { ...process.env, ...env } })
+    const child = spawn(process.execPath, [join(root, 'packages/cli/bin/graft.js'), ...args], {
+      env: { ...process.env, ...env },
+    })
     let [stdout, stderr] = ['', '']
     child.stdout.on('data', (d) => {
       stdout += d
@@ -96,8 +112,16 @@ const questions = [
 const answers = ['delivery', 'delivery', 'payment', 'payment', 'return', 'return', 'hours', 'hours']
 
 /** Writes a small data file and a config for it; returns the config's path. Runs of it take a second or two. */
-export function writeRun(folder: string, { data, method, training, ...rest }: Settings = {}, lines?: readonly string[]): string {
-  const records = lines ?? questions.flatMap((q, i) => [1, 2, 3, 4].map((n) => JSON.stringify({ text: `${q}${', please'.repeat(n - 1)}`, label: answers[i] })))
+export function writeRun(
+  folder: string,
+  { data, method, training, ...rest }: Settings = {},
+  lines?: readonly string[],
+): string {
+  const records =
+    lines ??
+    questions.flatMap((q, i) =>
+      [1, 2, 3, 4].map((n) => JSON.stringify({ text: `${q}${', please'.repeat(n - 1)}`, label: answers[i] })),
+    )
   writeFileSync(join(folder, 'train.jsonl'), `${records.join('\n')}\n`)
   const config = {
     model: sprout,
@@ -113,8 +137,16 @@ export function writeRun(folder: string, { data, method, training, ...rest }: Se
 }
 
 /** The same for a comparison: `compare` as in the config, everything else as writeRun has it. */
-export function writeComparison(folder: string, compare: Record<string, unknown>, settings: Settings = {}): string {
-  const path = writeRun(folder, { threads: 1, ...settings, compare: { exclude: ['base', 'full'], seeds: 1, ...compare } })
+export function writeComparison(
+  folder: string,
+  compare: Record<string, unknown>,
+  settings: Settings = {},
+): string {
+  const path = writeRun(folder, {
+    threads: 1,
+    ...settings,
+    compare: { exclude: ['base', 'full'], seeds: 1, ...compare },
+  })
   const { method: _, ...config } = parse(readFileSync(path, 'utf8')) as Record<string, unknown>
   writeFileSync(path, stringify(config))
   return path
@@ -122,7 +154,10 @@ export function writeComparison(folder: string, compare: Record<string, unknown>
 
 /** A command's path, or undefined with a word on what is not tested then. */
 export function found(command: string, what: string): string | undefined {
-  const path = (process.env.PATH ?? '').split(':').map((folder) => join(folder, command)).find((file) => existsSync(file)) // biome-ignore format: one thing
+  const path = (process.env.PATH ?? '')
+    .split(':')
+    .map((folder) => join(folder, command))
+    .find((file) => existsSync(file))
   if (!path) console.warn(`SKIPPED: ${command} is not installed; ${what} is not checked.`)
   return path
 }

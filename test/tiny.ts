@@ -1,5 +1,18 @@
 import { join } from 'node:path'
-import { adapt, type Adapted, type AdaptOptions, batchOf, type Example, float32, methodOptions, Model, modelFeeds, type PeftMethod, scalar, type Tensors } from '@graft/core'
+import {
+  adapt,
+  type Adapted,
+  type AdaptOptions,
+  batchOf,
+  type Example,
+  float32,
+  methodOptions,
+  Model,
+  modelFeeds,
+  type PeftMethod,
+  scalar,
+  type Tensors,
+} from '@graft/core'
 import { defaultRegistry } from 'graft'
 import { root } from './fixture.js'
 
@@ -8,7 +21,10 @@ export const causalLm = registry.get('objective', 'causal-lm')
 
 /** A tiny random language model of an architecture. */
 export const openTiny = (architecture: string): Model =>
-  Model.open(join(root, 'test/golden/architectures', architecture, 'model'), { architectures: registry.all('architecture'), task: 'causal-lm' })
+  Model.open(join(root, 'test/golden/architectures', architecture, 'model'), {
+    architectures: registry.all('architecture'),
+    task: 'causal-lm',
+  })
 
 /** Two short texts, every token of which is supervised. */
 export const texts: Example[] = [
@@ -17,9 +33,23 @@ export const texts: Example[] = [
 ].map((ids) => ({ ids, tokenLabels: ids }))
 
 /** A method by its name on a model, for language modelling unless `more` says otherwise. */
-export function attach(model: Model, name: string, options: Record<string, unknown>, more: Partial<AdaptOptions> = {}): Adapted {
+export function attach(
+  model: Model,
+  name: string,
+  options: Record<string, unknown>,
+  more: Partial<AdaptOptions> = {},
+): Adapted {
   const method = registry.get('method', name) as PeftMethod
-  return adapt(model, { method, config: methodOptions(method, options), objective: causalLm, labels: 0, rows: 16, totalSteps: 5, training: true, ...more })
+  return adapt(model, {
+    method,
+    config: methodOptions(method, options),
+    objective: causalLm,
+    labels: 0,
+    rows: 16,
+    totalSteps: 5,
+    training: true,
+    ...more,
+  })
 }
 
 /** What a graph of the adapted model is fed for the texts, parameters off their start. */

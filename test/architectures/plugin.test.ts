@@ -22,17 +22,25 @@ function setUp(name: string, body?: string): string {
 describe('an architecture from outside, one file', () => {
   it('trains a model that nothing here knows', async () => {
     const at = setUp('mine')
-    const settings = { model: 'model', method: { name: 'lora', target_modules: ['q_proj'] }, training: { max_steps: 2 } }
-    expect((await graft(['train', writeRun(at, settings)])).stderr).toMatch(/model_type "mine" has no architecture here.*plugin of one file/s)
+    const settings = {
+      model: 'model',
+      method: { name: 'lora', target_modules: ['q_proj'] },
+      training: { max_steps: 2 },
+    }
+    expect((await graft(['train', writeRun(at, settings)])).stderr).toMatch(
+      /model_type "mine" has no architecture here.*plugin of one file/s,
+    )
     const { code, stderr } = await graft(['train', writeRun(at, { ...settings, plugins: ['./mine.mjs'] })])
     expect(code, stderr).toBe(0)
   })
   it('two of one name, and one whose config lacks what it asks for', async () => {
     const taken = setUp('llama')
-    expect((await graft(['train', writeRun(taken, { model: 'model', plugins: ['./mine.mjs'] })])).stderr).toMatch(
-      /Two architectures are named llama: one from @graft\/architectures, one from \.\/mine\.mjs/,
-    )
+    expect(
+      (await graft(['train', writeRun(taken, { model: 'model', plugins: ['./mine.mjs'] })])).stderr,
+    ).toMatch(/Two architectures are named llama: one from @graft\/architectures, one from \.\/mine\.mjs/)
     const at = setUp('mine', "c.config.count('number_of_wheels');")
-    expect((await graft(['train', writeRun(at, { model: 'model', plugins: ['./mine.mjs'] })])).stderr).toMatch(/config\.json: key number_of_wheels/)
+    expect(
+      (await graft(['train', writeRun(at, { model: 'model', plugins: ['./mine.mjs'] })])).stderr,
+    ).toMatch(/config\.json: key number_of_wheels/)
   })
 })

@@ -9,20 +9,63 @@ import { graft, sproutFolder, temporaryFolder, writeComparison } from '../fixtur
 const lora = { name: 'lora', r: 4, target_modules: ['q_proj', 'v_proj'] }
 const read = (folder: string): Summary => JSON.parse(readFileSync(join(folder, 'out/report.json'), 'utf8'))
 const resultsOf = (folder: string): RunResult[] =>
-  readFileSync(join(folder, 'out/results.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line)) // biome-ignore format: one thing
+  readFileSync(join(folder, 'out/results.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
 const adapters = (folder: string): Record<string, string> =>
-  Object.fromEntries(readdirSync(join(folder, 'out/runs')).map((run) => [run, digest(join(folder, 'out/runs', run, 'out/adapter/adapter_model.safetensors'))]))
+  Object.fromEntries(
+    readdirSync(join(folder, 'out/runs')).map((run) => [
+      run,
+      digest(join(folder, 'out/runs', run, 'out/adapter/adapter_model.safetensors')),
+    ]),
+  )
 
 describe('mistakes are caught before anything runs', () => {
   it.each([
     ['an unknown method', { methods: ['lroa'] }, {}, /method: lroa is not built in.*Did you mean lora\?/s],
-    ['an unknown option', { methods: [{ name: 'lora', rank: 4 }] }, {}, /config\.yaml:\d+:\d+: compare\.methods\.0\.rank: unknown key rank/],
-    ['two entries of one name', { methods: [lora, lora] }, {}, /config\.yaml:\d+:\d+: compare\.methods\.1: two entries are named lora/],
-    ['no validation data', { methods: [lora] }, { data: { validation: 0 } }, /config\.yaml:\d+:\d+: data\.validation: 0 leaves no data/],
-    ['an unknown launcher', { methods: [lora], launcher: 'locl' }, {}, /launcher: locl is not built in.*Did you mean local\?/s],
-    ['a method beside compare', { methods: [lora] }, { objective: 'sequence-classificatoin' }, /Did you mean sequence-classification\?/],
-    ['two budgets', { methods: [lora], budget: { steps: 1, tokens: 2 } }, {}, /compare\.budget: must NOT have more than 1/],
-    ['a missing general text', { methods: [lora], forgetting: 'no.jsonl' }, {}, /no\.jsonl: no such data file/],
+    [
+      'an unknown option',
+      { methods: [{ name: 'lora', rank: 4 }] },
+      {},
+      /config\.yaml:\d+:\d+: compare\.methods\.0\.rank: unknown key rank/,
+    ],
+    [
+      'two entries of one name',
+      { methods: [lora, lora] },
+      {},
+      /config\.yaml:\d+:\d+: compare\.methods\.1: two entries are named lora/,
+    ],
+    [
+      'no validation data',
+      { methods: [lora] },
+      { data: { validation: 0 } },
+      /config\.yaml:\d+:\d+: data\.validation: 0 leaves no data/,
+    ],
+    [
+      'an unknown launcher',
+      { methods: [lora], launcher: 'locl' },
+      {},
+      /launcher: locl is not built in.*Did you mean local\?/s,
+    ],
+    [
+      'a method beside compare',
+      { methods: [lora] },
+      { objective: 'sequence-classificatoin' },
+      /Did you mean sequence-classification\?/,
+    ],
+    [
+      'two budgets',
+      { methods: [lora], budget: { steps: 1, tokens: 2 } },
+      {},
+      /compare\.budget: must NOT have more than 1/,
+    ],
+    [
+      'a missing general text',
+      { methods: [lora], forgetting: 'no.jsonl' },
+      {},
+      /no\.jsonl: no such data file/,
+    ],
   ])('%s', async (_, compare, settings, message) => {
     const folder = temporaryFolder()
     const { code, stderr } = await graft(['compare', writeComparison(folder, compare, settings)])
@@ -37,29 +80,56 @@ describe('a comparison', () => {
   it('gives every method the same batches, keeps going when one fails, and reports', async () => {
     const folder = temporaryFolder()
     const nowhere = { name: 'lora', label: 'nowhere', target_modules: ['no_such_module'] }
-    const config = writeComparison(folder, { methods: [lora, 'ia3', { name: 'prompt-tuning', num_virtual_tokens: 4 }, nowhere], exclude: [], seeds: 2 })
+    const config = writeComparison(folder, {
+      methods: [lora, 'ia3', { name: 'prompt-tuning', num_virtual_tokens: 4 }, nowhere],
+      exclude: [],
+      seeds: 2,
+    })
     const { code, stdout, stderr } = await graft(['compare', config])
     expect(code, stderr).toBe(1)
     expect(stdout).toMatch(/nowhere failed: .*no_such_module/)
     const summary = read(folder)
-    expect(summary.rows.map((r) => r.label).sort()).toEqual(['base', 'full', 'ia3', 'lora', 'nowhere', 'prompt-tuning'])
+    expect(summary.rows.map((r) => r.label).sort()).toEqual([
+      'base',
+      'full',
+      'ia3',
+      'lora',
+      'nowhere',
+      'prompt-tuning',
+    ])
     expect(summary.rows.at(-1)).toMatchObject({ label: 'nowhere', done: 0 })
     for (const seed of summary.seeds) {
-      const orders = resultsOf(folder).filter((r) => r.seed === seed && r.order).map((r) => r.order) // biome-ignore format: one thing
+      const orders = resultsOf(folder)
+        .filter((r) => r.seed === seed && r.order)
+        .map((r) => r.order)
       expect(orders).toHaveLength(4)
       expect(new Set(orders).size).toBe(1)
     }
     const measured = summary.rows.find((r) => r.label === 'lora')
-    for (const key of ['trainable', 'adapter_bytes', 'step_s', 'tokens_per_s', 'peak_bytes', 'predicted_bytes', 'flops', 'compile_s'] as const)
+    for (const key of [
+      'trainable',
+      'adapter_bytes',
+      'step_s',
+      'tokens_per_s',
+      'peak_bytes',
+      'predicted_bytes',
+      'flops',
+      'compile_s',
+    ] as const)
       expect(measured?.[key], key).toBeGreaterThan(0)
-    for (const file of ['report.html', 'report.md', 'table.csv', 'charts/loss.svg', 'charts/parameters.svg']) expect(existsSync(join(folder, 'out', file)), file).toBe(true)
+    for (const file of ['report.html', 'report.md', 'table.csv', 'charts/loss.svg', 'charts/parameters.svg'])
+      expect(existsSync(join(folder, 'out', file)), file).toBe(true)
   })
 
   it('runs only what is new when a method is added, and nothing at all to report', async () => {
     const folder = temporaryFolder()
     await graft(['compare', writeComparison(folder, { methods: [lora] })])
     appendFileSync(join(folder, 'out/results.jsonl'), '{"id": "cut sh')
-    const { stderr, code } = await graft(['compare', writeComparison(folder, { methods: [lora, 'ia3'] }), '--json'])
+    const { stderr, code } = await graft([
+      'compare',
+      writeComparison(folder, { methods: [lora, 'ia3'] }),
+      '--json',
+    ])
     expect(code, stderr).toBe(0)
     expect(resultsOf(folder).map((r) => r.label)).toEqual(['lora', 'ia3'])
     rmSync(join(folder, 'out/report.html'))
@@ -73,18 +143,36 @@ describe('a comparison', () => {
     const twins = [lora, { ...lora, label: 'twin' }]
     const [one, other] = [temporaryFolder(), temporaryFolder()]
     const alone = await graft(['compare', writeComparison(one, { methods: ['ia3', ...twins] })])
-    const together = await graft(['compare', writeComparison(other, { methods: [...twins.reverse(), 'ia3'], launcher: { name: 'local', parallel: 2 } })])
+    const together = await graft([
+      'compare',
+      writeComparison(other, {
+        methods: [...twins.reverse(), 'ia3'],
+        launcher: { name: 'local', parallel: 2 },
+      }),
+    ])
     for (const { code, stderr } of [alone, together]) expect(code, stderr).toBe(0)
-    const tensors = [one, other].flatMap((folder) => Object.entries(adapters(folder)).filter(([run]) => !run.startsWith('ia3')).map(([, bytes]) => bytes)) // biome-ignore format: one thing
+    const tensors = [one, other].flatMap((folder) =>
+      Object.entries(adapters(folder))
+        .filter(([run]) => !run.startsWith('ia3'))
+        .map(([, bytes]) => bytes),
+    )
     expect(tensors).toHaveLength(4)
     expect(new Set(tensors).size).toBe(1)
-    const curves = [one, other].flatMap((folder) => resultsOf(folder).filter((r) => r.method === 'lora').map((r) => JSON.stringify([r.curve, r.after]))) // biome-ignore format: one thing
+    const curves = [one, other].flatMap((folder) =>
+      resultsOf(folder)
+        .filter((r) => r.method === 'lora')
+        .map((r) => JSON.stringify([r.curve, r.after])),
+    )
     expect(new Set(curves).size).toBe(1)
   })
 
   it('tries learning rates and keeps the best by validation; a budget of tokens or minutes ends runs', async () => {
     const folder = temporaryFolder()
-    const config = writeComparison(folder, { methods: [lora], learning_rates: [1e-6, 1e-2], budget: { tokens: 300 } })
+    const config = writeComparison(folder, {
+      methods: [lora],
+      learning_rates: [1e-6, 1e-2],
+      budget: { tokens: 300 },
+    })
     expect((await graft(['compare', config])).code).toBe(0)
     const [row] = read(folder).rows
     expect(row.rates).toHaveLength(2)
@@ -94,7 +182,10 @@ describe('a comparison', () => {
       expect(tokens + (2 * tokens) / steps).toBeGreaterThan(300)
     }
     const minutes = temporaryFolder()
-    expect((await graft(['compare', writeComparison(minutes, { methods: [lora], budget: { minutes: 0.02 } })])).code).toBe(0)
+    expect(
+      (await graft(['compare', writeComparison(minutes, { methods: [lora], budget: { minutes: 0.02 } })]))
+        .code,
+    ).toBe(0)
     expect(resultsOf(minutes)[0].train_s).toBeLessThan(6)
   })
 
@@ -103,12 +194,22 @@ describe('a comparison', () => {
     const model = sproutFolder(join(folder, 'model'))
     writeFileSync(
       join(folder, 'general.jsonl'),
-      ['The sun rose over the hills.', 'She sold seashells by the shore.'].map((text) => JSON.stringify({ question: text, answer: text })).join('\n'),
+      ['The sun rose over the hills.', 'She sold seashells by the shore.']
+        .map((text) => JSON.stringify({ question: text, answer: text }))
+        .join('\n'),
     )
-    const methods = [lora, { name: 'prefix-tuning', num_virtual_tokens: 4 }, { name: 'adalora', tinit: 2, tfinal: 2, deltaT: 2 }]
+    const methods = [
+      lora,
+      { name: 'prefix-tuning', num_virtual_tokens: 4 },
+      { name: 'adalora', tinit: 2, tfinal: 2, deltaT: 2 },
+    ]
     const { code, stderr } = await graft([
       'compare',
-      writeComparison(folder, { methods, exclude: [], forgetting: 'general.jsonl' }, { model, objective: 'sequence-classification', training: { max_steps: 10 } }),
+      writeComparison(
+        folder,
+        { methods, exclude: [], forgetting: 'general.jsonl' },
+        { model, objective: 'sequence-classification', training: { max_steps: 10 } },
+      ),
     ])
     expect(code, stderr).toBe(0)
     const results = resultsOf(folder)
@@ -133,7 +234,10 @@ describe('an interrupted comparison', () => {
     const whole = performance.now() - started
     const config = writeComparison(rough, compare, settings)
     const random = new Random(Date.now() % 1000, 'kills')
-    for (let k = 0; k < 10; k++) await graft(['compare', config], { onStart: (child) => setTimeout(() => child.kill('SIGKILL'), random.uniform(0.05, 0.5) * whole) })
+    for (let k = 0; k < 10; k++)
+      await graft(['compare', config], {
+        onStart: (child) => setTimeout(() => child.kill('SIGKILL'), random.uniform(0.05, 0.5) * whole),
+      })
     const { code, stderr } = await graft(['compare', config])
     expect(code, stderr).toBe(0)
     expect(adapters(rough)).toEqual(adapters(calm))
@@ -144,7 +248,12 @@ describe('an interrupted comparison', () => {
 /** What doesn't depend on the clock or the memory of the moment. */
 function lasting(summary: Summary): unknown {
   const passing = new Set(['compile_s', 'step_s', 'train_s', 'tokens_per_s', 'peak_bytes', 'picks'])
-  return JSON.parse(JSON.stringify({ ...summary, runs: [...summary.runs].sort((a, b) => (a.id < b.id ? -1 : 1)) }, (key, v) => (passing.has(key) ? undefined : v)))
+  return JSON.parse(
+    JSON.stringify(
+      { ...summary, runs: [...summary.runs].sort((a, b) => (a.id < b.id ? -1 : 1)) },
+      (key, v) => (passing.has(key) ? undefined : v),
+    ),
+  )
 }
 
 describe('statistics', () => {

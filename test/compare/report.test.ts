@@ -6,7 +6,8 @@ import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { found, graft, temporaryFolder, writeComparison } from '../fixture.js'
 
-const executable = found('chromium', 'the report in a browser') ?? found('google-chrome', 'the report in a browser')
+const executable =
+  found('chromium', 'the report in a browser') ?? found('google-chrome', 'the report in a browser')
 
 describe.skipIf(!executable)('report.html in Chromium', () => {
   let browser: Browser
@@ -21,7 +22,10 @@ describe.skipIf(!executable)('report.html in Chromium', () => {
       { name: 'lora', r: 2, target_modules: ['q_proj'], label: '</script><b>odd' },
       { name: 'adalora', tinit: 2, tfinal: 4, deltaT: 2, target_modules: ['q_proj', 'v_proj'] },
     ]
-    const { stderr } = await graft(['compare', writeComparison(folder, { methods, seeds: 2, exclude: ['base'] })])
+    const { stderr } = await graft([
+      'compare',
+      writeComparison(folder, { methods, seeds: 2, exclude: ['base'] }),
+    ])
     file = join(folder, 'out/report.html')
     expect(existsSync(file), stderr).toBe(true)
     browser = await chromium.launch({ executablePath: executable, args: ['--no-sandbox'] })
@@ -34,7 +38,10 @@ describe.skipIf(!executable)('report.html in Chromium', () => {
   })
   afterAll(() => browser?.close())
 
-  const labels = () => page.$$eval('#table tbody tr:not([hidden]) th', (cells) => cells.map((c) => (c as HTMLElement).dataset.value))
+  const labels = () =>
+    page.$$eval('#table tbody tr:not([hidden]) th', (cells) =>
+      cells.map((c) => (c as HTMLElement).dataset.value),
+    )
 
   it('draws every chart and asks nobody for anything', async () => {
     const drawn = await page.$$eval('figure svg', (all) => all.length)
@@ -46,16 +53,26 @@ describe.skipIf(!executable)('report.html in Chromium', () => {
   })
   it('sorts by a column, both ways, by keyboard too', async () => {
     const column = page.getByRole('button', { name: 'trained parameters' })
-    const values = () => page.$$eval('#table tbody tr', (rows) => rows.map((r) => Number((r as HTMLTableRowElement).cells[2].dataset.value || Number.NaN)))
+    const values = () =>
+      page.$$eval('#table tbody tr', (rows) =>
+        rows.map((r) => Number((r as HTMLTableRowElement).cells[2].dataset.value || Number.NaN)),
+      )
     const index = await column.evaluate((button) => (button.parentElement as HTMLTableCellElement).cellIndex)
-    const sorted = async () => page.$$eval('#table tbody tr', (rows, i) => rows.map((r) => Number((r as HTMLTableRowElement).cells[i].dataset.value)), index)
+    const sorted = async () =>
+      page.$$eval(
+        '#table tbody tr',
+        (rows, i) => rows.map((r) => Number((r as HTMLTableRowElement).cells[i].dataset.value)),
+        index,
+      )
     await column.click()
     const up = await sorted()
     expect(up).toEqual([...up].sort((a, b) => a - b))
     await column.focus()
     await page.keyboard.press('Enter')
     expect(await sorted()).toEqual([...up].reverse())
-    expect(await column.evaluate((button) => button.parentElement?.getAttribute('aria-sort'))).toBe('descending')
+    expect(await column.evaluate((button) => button.parentElement?.getAttribute('aria-sort'))).toBe(
+      'descending',
+    )
     expect(await values()).toHaveLength(4)
   })
   it('filters by name', async () => {

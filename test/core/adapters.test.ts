@@ -1,13 +1,26 @@
 import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { int64, readSafetensors, runOnce, type StoredTensor, storedFloats, writeSafetensors } from '@graft/core'
+import {
+  int64,
+  readSafetensors,
+  runOnce,
+  type StoredTensor,
+  storedFloats,
+  writeSafetensors,
+} from '@graft/core'
 import { readOnnx } from '@graft/onnx'
 import { example, graft, temporaryFolder, writeRun } from '../fixture.js'
 
 let folder: string
 let adapter: string
-const method = { name: 'lora', r: 4, target_modules: ['q_proj', 'k_proj', 'down_proj'], rank_pattern: { 'layers.0.mlp.down_proj': 2 }, bias: 'none' }
+const method = {
+  name: 'lora',
+  r: 4,
+  target_modules: ['q_proj', 'k_proj', 'down_proj'],
+  rank_pattern: { 'layers.0.mlp.down_proj': 2 },
+  bias: 'none',
+}
 
 beforeAll(async () => {
   folder = temporaryFolder()
@@ -19,8 +32,12 @@ beforeAll(async () => {
 describe('a trained adapter', () => {
   it("lies in HF PEFT's two files, by HF's names and shapes", () => {
     const { tensors } = readSafetensors(join(adapter, 'adapter_model.safetensors'))
-    expect(tensors.get('base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight')?.shape).toEqual([4, 192])
-    expect(tensors.get('base_model.model.model.layers.0.mlp.down_proj.lora_B.weight')?.shape).toEqual([192, 2])
+    expect(tensors.get('base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight')?.shape).toEqual([
+      4, 192,
+    ])
+    expect(tensors.get('base_model.model.model.layers.0.mlp.down_proj.lora_B.weight')?.shape).toEqual([
+      192, 2,
+    ])
     expect(tensors.get('base_model.model.score.weight')?.shape).toEqual([4, 192])
     expect(JSON.parse(readFileSync(join(adapter, 'adapter_config.json'), 'utf8'))).toMatchObject({
       peft_type: 'LORA',
@@ -55,9 +72,19 @@ describe('a trained adapter', () => {
     const report = JSON.parse(stdout)
     expect(report.weights).toBe(18)
     expect(report.difference).toBeLessThan(1e-4)
-    const [logits] = Object.values(await runOnce(readOnnx(join(output, 'model.onnx')), { input_ids: int64([5, 6, 7, 0], [1, 4]), attention_mask: int64([1, 1, 1, 0], [1, 4]) }))
+    const [logits] = Object.values(
+      await runOnce(readOnnx(join(output, 'model.onnx')), {
+        input_ids: int64([5, 6, 7, 0], [1, 4]),
+        attention_mask: int64([1, 1, 1, 0], [1, 4]),
+      }),
+    )
     expect(logits.shape).toEqual([1, 4])
-    expect(Object.values(JSON.parse(readFileSync(join(output, 'config.json'), 'utf8')).id2label)).toEqual(['delivery', 'hours', 'payment', 'return'])
+    expect(Object.values(JSON.parse(readFileSync(join(output, 'config.json'), 'utf8')).id2label)).toEqual([
+      'delivery',
+      'hours',
+      'payment',
+      'return',
+    ])
   })
 
   it('merged, can be fine-tuned again: module paths survive', async () => {
@@ -82,7 +109,10 @@ describe('a trained adapter', () => {
   describe('with a file that is not right: one paragraph naming file and key', () => {
     const weights = (at: string) => join(at, 'adapter_model.safetensors')
     const key = 'base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight'
-    const spoilt = async (name: string, spoil: (tensors: Map<string, StoredTensor>) => void): Promise<string> => {
+    const spoilt = async (
+      name: string,
+      spoil: (tensors: Map<string, StoredTensor>) => void,
+    ): Promise<string> => {
       const other = join(folder, name)
       cpSync(adapter, other, { recursive: true })
       const { tensors, metadata } = readSafetensors(weights(other))
@@ -94,10 +124,18 @@ describe('a trained adapter', () => {
       expect(stderr).toContain(weights(other))
       return stderr
     }
-    it('missing', async () => expect(await spoilt('missing', (t) => t.delete(key))).toContain(`${key} is missing`))
+    it('missing', async () =>
+      expect(await spoilt('missing', (t) => t.delete(key))).toContain(`${key} is missing`))
     it('surplus', async () =>
-      expect(await spoilt('surplus', (t) => t.set('base_model.model.nowhere', storedFloats(Float32Array.of(1), [1])))).toContain('base_model.model.nowhere belongs to no module'))
-    it('mis-shaped', async () => expect(await spoilt('shape', (t) => t.set(key, storedFloats(new Float32Array(4), [2, 2])))).toContain(`${key} is [2, 2], expected [4, 192]`))
+      expect(
+        await spoilt('surplus', (t) =>
+          t.set('base_model.model.nowhere', storedFloats(Float32Array.of(1), [1])),
+        ),
+      ).toContain('base_model.model.nowhere belongs to no module'))
+    it('mis-shaped', async () =>
+      expect(await spoilt('shape', (t) => t.set(key, storedFloats(new Float32Array(4), [2, 2])))).toContain(
+        `${key} is [2, 2], expected [4, 192]`,
+      ))
     it('of another base model with the same shapes', async () => {
       const other = join(folder, 'base')
       cpSync(join(example, 'model'), other, { recursive: true })
@@ -109,7 +147,9 @@ describe('a trained adapter', () => {
         .find((v) => v.name.endsWith('lm_head.weight'))?.data
       bytes.writeFloatLE(0.5, table && 'offset' in table ? table.offset + 8 : 0)
       writeFileSync(data, bytes)
-      const { code, stderr } = await graft(['predict', adapter, '-', '--model', other], { input: '{"text":"x"}\n' })
+      const { code, stderr } = await graft(['predict', adapter, '-', '--model', other], {
+        input: '{"text":"x"}\n',
+      })
       expect(code).toBe(1)
       expect(stderr).toMatch(/was trained on .*whose weights differ.*OTHER_BASE/s)
     })
@@ -118,10 +158,23 @@ describe('a trained adapter', () => {
   it('accumulating two batches of four equals one batch of eight', async () => {
     const run = async (batch_size: number, gradient_accumulation: number) => {
       const at = temporaryFolder()
-      const lines = Array.from({ length: 8 }, (_, i) => JSON.stringify({ text: `question ${'so '.repeat(i)}`, label: i % 2 ? 'odd' : 'even' }))
+      const lines = Array.from({ length: 8 }, (_, i) =>
+        JSON.stringify({ text: `question ${'so '.repeat(i)}`, label: i % 2 ? 'odd' : 'even' }),
+      )
       const path = writeRun(
         at,
-        { data: { validation: 0 }, training: { batch_size, gradient_accumulation, epochs: 1, max_steps: 3, save_every: 1, schedule: 'constant', learning_rate: 1e-3 } },
+        {
+          data: { validation: 0 },
+          training: {
+            batch_size,
+            gradient_accumulation,
+            epochs: 1,
+            max_steps: 3,
+            save_every: 1,
+            schedule: 'constant',
+            learning_rate: 1e-3,
+          },
+        },
         lines,
       )
       expect((await graft(['train', path])).code).toBe(0)

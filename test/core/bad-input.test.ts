@@ -1,14 +1,41 @@
-import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { Builder, Graph, readOnnx, writeOnnx } from '@graft/onnx'
 import { describe, expect, it } from 'vitest'
-import { example, type Finished, graft, type Settings, sprout, temporaryFolder, writeRun } from '../fixture.js'
+import {
+  example,
+  type Finished,
+  graft,
+  type Settings,
+  sprout,
+  temporaryFolder,
+  writeRun,
+} from '../fixture.js'
 
-const good = ['{"text":"where is it","label":"a"}', '{"text":"my card failed","label":"b"}', '{"text":"where are you","label":"a"}', '{"text":"card again","label":"b"}']
+const good = [
+  '{"text":"where is it","label":"a"}',
+  '{"text":"my card failed","label":"b"}',
+  '{"text":"where are you","label":"a"}',
+  '{"text":"card again","label":"b"}',
+]
 
 /** Trains with something wrong: the run must fail with one clear paragraph, no stack, and leave no adapter. */
-async function failure(settings: Settings, lines?: readonly string[], prepare?: (folder: string) => void, overrides: string[] = []): Promise<Finished & { folder: string }> {
+async function failure(
+  settings: Settings,
+  lines?: readonly string[],
+  prepare?: (folder: string) => void,
+  overrides: string[] = [],
+): Promise<Finished & { folder: string }> {
   const folder = temporaryFolder()
   const config = writeRun(folder, settings, lines)
   prepare?.(folder)
@@ -31,7 +58,9 @@ describe('the config', () => {
   it('misspelt key: names file, line, column and the nearest key', async () => {
     const { stderr, folder } = await failure({ training: { learning_rat: 0.1 } })
     expect(stderr).toMatch(`${folder}/config.yaml:`)
-    expect(stderr).toMatch(/config\.yaml:\d+:\d+: training\.learning_rat: unknown key learning_rat\. Did you mean learning_rate\?/)
+    expect(stderr).toMatch(
+      /config\.yaml:\d+:\d+: training\.learning_rat: unknown key learning_rat\. Did you mean learning_rate\?/,
+    )
     const line = Number(stderr.match(/config\.yaml:(\d+):/)?.[1])
     expect(readFileSync(join(folder, 'config.yaml'), 'utf8').split('\n')[line - 1]).toContain('learning_rat:')
   })
@@ -40,26 +69,38 @@ describe('the config', () => {
     expect(stderr).toMatch(/method\.rank: unknown key rank\..*Known: r, lora_alpha/)
   })
   it('unknown method: names the nearest', async () => {
-    expect((await failure({ method: 'lara' })).stderr).toMatch(/lara is not built in.*Did you mean lora\?.*plugins: \[/s)
+    expect((await failure({ method: 'lara' })).stderr).toMatch(
+      /lara is not built in.*Did you mean lora\?.*plugins: \[/s,
+    )
   })
   it('wrong override: shows the override', async () => {
-    expect((await failure({}, undefined, undefined, ['training.epochs=many'])).stderr).toMatch(/override training\.epochs=many: training\.epochs: must be integer, got "many"/)
+    expect((await failure({}, undefined, undefined, ['training.epochs=many'])).stderr).toMatch(
+      /override training\.epochs=many: training\.epochs: must be integer, got "many"/,
+    )
   })
   it('broken YAML: file, line and column', async () => {
-    expect((await failure({}, undefined, (f) => writeFileSync(join(f, 'config.yaml'), 'model: [1, 2'))).stderr).toMatch(/config\.yaml:.*line 1, column/s)
+    expect(
+      (await failure({}, undefined, (f) => writeFileSync(join(f, 'config.yaml'), 'model: [1, 2'))).stderr,
+    ).toMatch(/config\.yaml:.*line 1, column/s)
   })
   it('target that matches nothing: the nearest and what there is', async () => {
     const { stderr } = await failure({ method: { name: 'lora', target_modules: ['q_prj'] } })
-    expect(stderr).toMatch(/q_prj matches no module.*Did you mean q_proj\?.*end in: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head, embed_tokens/s)
+    expect(stderr).toMatch(
+      /q_prj matches no module.*Did you mean q_proj\?.*end in: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head, embed_tokens/s,
+    )
   })
   it('modules_to_save that matches nothing', async () => {
-    expect((await failure({ method: { name: 'lora', modules_to_save: ['lm_hed'] } })).stderr).toMatch(/lm_hed matches no module.*Did you mean lm_head\?/s)
+    expect((await failure({ method: { name: 'lora', modules_to_save: ['lm_hed'] } })).stderr).toMatch(
+      /lm_hed matches no module.*Did you mean lm_head\?/s,
+    )
   })
 })
 
 describe('the model', () => {
   it('file missing', async () => {
-    expect((await failure({ model: 'nowhere/model.onnx' })).stderr).toMatch(/nowhere\/model\.onnx: no such file/)
+    expect((await failure({ model: 'nowhere/model.onnx' })).stderr).toMatch(
+      /nowhere\/model\.onnx: no such file/,
+    )
   })
   it('weights missing', async () => {
     const { stderr } = await failure({ model: 'model' }, undefined, (f) => {
@@ -69,12 +110,15 @@ describe('the model', () => {
     expect(stderr).toMatch(/model\.onnx\.data/)
   })
   it('weights truncated', async () => {
-    expect((await failure({ model: 'model' }, undefined, (f) => truncateSync(`${modelCopy(f)}.data`, 1_000_000))).stderr).toMatch(
-      /model\.onnx\.data.*truncated|truncated.*|ends after|fetch or export it again/is,
-    )
+    expect(
+      (await failure({ model: 'model' }, undefined, (f) => truncateSync(`${modelCopy(f)}.data`, 1_000_000)))
+        .stderr,
+    ).toMatch(/model\.onnx\.data.*truncated|truncated.*|ends after|fetch or export it again/is)
   })
   it('graph truncated', async () => {
-    expect((await failure({ model: 'model' }, undefined, (f) => truncateSync(modelCopy(f), 200_000))).stderr).toMatch(/model\.onnx.*(truncated|damaged|ends)/is)
+    expect(
+      (await failure({ model: 'model' }, undefined, (f) => truncateSync(modelCopy(f), 200_000))).stderr,
+    ).toMatch(/model\.onnx.*(truncated|damaged|ends)/is)
   })
   it('not a model at all', async () => {
     expect((await failure({ model: 'train.jsonl' })).stderr).toMatch(/train\.jsonl/)
@@ -108,29 +152,44 @@ describe('the model', () => {
 
 describe('the data', () => {
   it('file missing', async () => {
-    expect((await failure({ data: { train: 'none.jsonl' } })).stderr).toMatch(/none\.jsonl: no such data file/)
+    expect((await failure({ data: { train: 'none.jsonl' } })).stderr).toMatch(
+      /none\.jsonl: no such data file/,
+    )
   })
   it('line not JSON: file, line and column', async () => {
-    expect((await failure({}, [...good, '{"text": "cut off'])).stderr).toMatch(/train\.jsonl:5:1[78]: not JSON/)
+    expect((await failure({}, [...good, '{"text": "cut off'])).stderr).toMatch(
+      /train\.jsonl:5:1[78]: not JSON/,
+    )
   })
   it('field missing: names the fields there are', async () => {
-    expect((await failure({}, [...good, '{"txt":"where","label":"a"}'])).stderr).toMatch(/train\.jsonl:5: expected a text in field text.*Did you mean txt\?/s)
+    expect((await failure({}, [...good, '{"txt":"where","label":"a"}'])).stderr).toMatch(
+      /train\.jsonl:5: expected a text in field text.*Did you mean txt\?/s,
+    )
   })
   it('label unknown in a held-out file', async () => {
-    const { stderr } = await failure({ data: { validation: 'held.jsonl' } }, good, (f) => writeFileSync(join(f, 'held.jsonl'), '{"text":"x","label":"c"}\n'))
+    const { stderr } = await failure({ data: { validation: 'held.jsonl' } }, good, (f) =>
+      writeFileSync(join(f, 'held.jsonl'), '{"text":"x","label":"c"}\n'),
+    )
     expect(stderr).toMatch(/held\.jsonl:1: label c does not occur in the training data/)
   })
   it('no supervised token: max_length cuts every completion', async () => {
     const prompt = 'a long prompt that leaves no room '.repeat(10)
-    const { stderr } = await failure({ data: { validation: 0, max_length: 8 } }, [JSON.stringify({ prompt, completion: 'yes' })])
+    const { stderr } = await failure({ data: { validation: 0, max_length: 8 } }, [
+      JSON.stringify({ prompt, completion: 'yes' }),
+    ])
     expect(stderr).toMatch(/has a token to learn from.*max_length 8/s)
   })
   it('max_length beyond the model', async () => {
-    expect((await failure({ data: { max_length: 1_000_000 } })).stderr).toMatch(/data\.max_length: 1000000 is more than the model's \d+ positions/)
+    expect((await failure({ data: { max_length: 1_000_000 } })).stderr).toMatch(
+      /data\.max_length: 1000000 is more than the model's \d+ positions/,
+    )
   })
   it('too long: cut, and reported', async () => {
     const folder = temporaryFolder()
-    const { stdout, code } = await graft(['train', writeRun(folder, { data: { max_length: 4 }, training: { max_steps: 1 } })])
+    const { stdout, code } = await graft([
+      'train',
+      writeRun(folder, { data: { max_length: 4 }, training: { max_steps: 1 } }),
+    ])
     expect(code).toBe(0)
     expect(stdout).toMatch(/train: \d+ examples longer than 4 tokens were cut/)
   })
@@ -138,7 +197,9 @@ describe('the data', () => {
 
 describe('while training', () => {
   it('loss not finite: stops and keeps the last good checkpoint', async () => {
-    const { stderr, folder } = await failure({ training: { learning_rate: 1e38, max_grad_norm: 0, schedule: 'constant', save_every: 1 } })
+    const { stderr, folder } = await failure({
+      training: { learning_rate: 1e38, max_grad_norm: 0, schedule: 'constant', save_every: 1 },
+    })
     expect(stderr).toMatch(/Step \d+: the loss is .*learning_rate/s)
     expect(existsSync(join(folder, 'out/checkpoints/last.safetensors'))).toBe(true)
   })
@@ -152,11 +213,20 @@ describe('while training', () => {
     const folder = temporaryFolder()
     const config = writeRun(folder, { training: { max_steps: 1 } })
     await graft(['train', config])
-    expect((await graft(['train', config, '--resume', 'training.learning_rate=0.5'])).stderr).toMatch(/belongs to a run with another/)
+    expect((await graft(['train', config, '--resume', 'training.learning_rate=0.5'])).stderr).toMatch(
+      /belongs to a run with another/,
+    )
   })
 
-  const mounted = spawnSync('sh', ['-c', 'd=$(mktemp -d) && mount -t tmpfs -o size=64k tmpfs "$d" && umount "$d" && rmdir "$d"']).status === 0
-  if (!mounted) console.warn('SKIPPED: this machine lets no small disk be mounted; the full disk is tried through a file size limit only.')
+  const mounted =
+    spawnSync('sh', [
+      '-c',
+      'd=$(mktemp -d) && mount -t tmpfs -o size=64k tmpfs "$d" && umount "$d" && rmdir "$d"',
+    ]).status === 0
+  if (!mounted)
+    console.warn(
+      'SKIPPED: this machine lets no small disk be mounted; the full disk is tried through a file size limit only.',
+    )
   it.runIf(mounted)('disk full: says so, and what was written stays whole', async () => {
     const folder = temporaryFolder()
     const disk = join(folder, 'out')
@@ -175,9 +245,15 @@ describe('while training', () => {
     const config = writeRun(folder)
     const bin = join(example, '../../packages/cli/bin/graft.js')
     // Files may not grow beyond 32 blocks of 512 bytes; the checkpoint is larger.
-    const { status, stderr } = spawnSync('bash', ['-c', `ulimit -f 16; trap '' XFSZ; exec "${process.execPath}" "${bin}" train "${config}"`], { encoding: 'utf8' })
+    const { status, stderr } = spawnSync(
+      'bash',
+      ['-c', `ulimit -f 16; trap '' XFSZ; exec "${process.execPath}" "${bin}" train "${config}"`],
+      { encoding: 'utf8' },
+    )
     expect(status, stderr).toBe(1)
     expect(stderr).toMatch(/no room left to write it \(EFBIG\)/)
-    expect(readdirSync(folder, { recursive: true }).filter((f) => /partial|last|adapter/.test(String(f)))).toEqual([])
+    expect(
+      readdirSync(folder, { recursive: true }).filter((f) => /partial|last|adapter/.test(String(f))),
+    ).toEqual([])
   })
 })

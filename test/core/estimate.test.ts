@@ -6,15 +6,39 @@ import { graft, temporaryFolder, writeRun } from '../fixture.js'
 
 /** GPT-3's shape: OPT-175B has it, and a config to say so. */
 const gpt3 = {
-  model_type: 'opt', architectures: ['OPTForCausalLM'], vocab_size: 50272, hidden_size: 12288, word_embed_proj_dim: 12288, num_hidden_layers: 96, num_attention_heads: 96, ffn_dim: 49152,
-  max_position_embeddings: 2048, activation_function: 'relu', do_layer_norm_before: true, tie_word_embeddings: true, torch_dtype: 'float16',
-} // biome-ignore format: a record
+  model_type: 'opt',
+  architectures: ['OPTForCausalLM'],
+  vocab_size: 50272,
+  hidden_size: 12288,
+  word_embed_proj_dim: 12288,
+  num_hidden_layers: 96,
+  num_attention_heads: 96,
+  ffn_dim: 49152,
+  max_position_embeddings: 2048,
+  activation_function: 'relu',
+  do_layer_norm_before: true,
+  tie_word_embeddings: true,
+  torch_dtype: 'float16',
+}
 
 it("gives the LoRA paper's arithmetic on GPT-3 175B from a config alone", async () => {
   const folder = join(temporaryFolder(), 'gpt3')
   mkdirSync(folder)
   writeFileSync(join(folder, 'config.json'), JSON.stringify(gpt3))
-  const { stdout, stderr, code } = await graft(['estimate', folder, '--config-only', '--rank', '4', '--targets', 'q_proj,v_proj', '--batch', '1', '--seq', '2048', '--json'])
+  const { stdout, stderr, code } = await graft([
+    'estimate',
+    folder,
+    '--config-only',
+    '--rank',
+    '4',
+    '--targets',
+    'q_proj,v_proj',
+    '--batch',
+    '1',
+    '--seq',
+    '2048',
+    '--json',
+  ])
   expect(code, stderr).toBe(0)
   const { parameters, methods } = JSON.parse(stdout) as Estimate
   const [lora, full] = methods

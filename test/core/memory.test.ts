@@ -19,15 +19,23 @@ describe('what the backward pass keeps', () => {
   for (const [folder, name, options] of cases)
     it(`${name} on ${folder}: gradients are equal bit for bit, memory falls`, async () => {
       const model = open(folder)
-      const found = await Promise.all(memoryModes.map((mode) => gradientOf(model, name, options, { mode, sizes })))
-      for (const { gradient } of found) expect(Buffer.from(gradient.buffer).equals(Buffer.from(found[0].gradient.buffer))).toBe(true)
+      const found = await Promise.all(
+        memoryModes.map((mode) => gradientOf(model, name, options, { mode, sizes })),
+      )
+      for (const { gradient } of found)
+        expect(Buffer.from(gradient.buffer).equals(Buffer.from(found[0].gradient.buffer))).toBe(true)
       expect(found[0].gradient.some((v) => v !== 0)).toBe(true)
       const [fast, balanced, low] = found.map((f) => f.nodes)
       expect(balanced).toBeGreaterThanOrEqual(fast)
       expect(low).toBeGreaterThan(fast)
     })
 
-  async function gradientOf(model: Model, name: string, options: Record<string, unknown>, keeping: Parameters<typeof compileGradient>[1]) {
+  async function gradientOf(
+    model: Model,
+    name: string,
+    options: Record<string, unknown>,
+    keeping: Parameters<typeof compileGradient>[1],
+  ) {
     const adapted = attach(model, name, options)
     const graph = compileGradient(adapted, keeping)
     const outputs = await runOnce(graph, feedsOf(model, adapted))
@@ -36,16 +44,28 @@ describe('what the backward pass keeps', () => {
 
   it('a deep chain needs little: each block is computed again when the backward pass gets to it', () => {
     const model = open('llama')
-    const peaks = memoryModes.map((mode) => peak(compileGradient(attach(model, 'lora', { r: 2 }), { mode, sizes: { ...sizes, batch: 8, sequence: 64, supervised: 8 } })))
+    const peaks = memoryModes.map((mode) =>
+      peak(
+        compileGradient(attach(model, 'lora', { r: 2 }), {
+          mode,
+          sizes: { ...sizes, batch: 8, sequence: 64, supervised: 8 },
+        }),
+      ),
+    )
     expect(peaks[0]).toBeGreaterThan(peaks[2])
     expect(peaks[1]).toBeLessThanOrEqual(peaks[0])
   })
-  const peak = (graph: Graph) => planMemory(fileOrder(graph), graph.outputs, { batch: 8, sequence: 64, supervised: 8, bounds: 2 }).peak
+  const peak = (graph: Graph) =>
+    planMemory(fileOrder(graph), graph.outputs, { batch: 8, sequence: 64, supervised: 8, bounds: 2 }).peak
 
   it('the order is one in which producers come first', () => {
-    const order = executionOrder(fileOrder(compileGradient(attach(open('llama'), 'lora', { r: 2 }), { mode: 'low', sizes })))
+    const order = executionOrder(
+      fileOrder(compileGradient(attach(open('llama'), 'lora', { r: 2 }), { mode: 'low', sizes })),
+    )
     const place = new Map(order.map((node, i) => [node, i]))
-    for (const node of order) for (const v of node.inputs) if (v?.producer) expect(place.get(v.producer)).toBeLessThan(place.get(node) as number)
+    for (const node of order)
+      for (const v of node.inputs)
+        if (v?.producer) expect(place.get(v.producer)).toBeLessThan(place.get(node) as number)
   })
 })
 
@@ -67,13 +87,31 @@ describe('an optimiser beside the graph does what the graph does', () => {
 
       async function trained(separate: boolean) {
         const model = open('llama')
-        const adapted = attach(model, 'lora', { r: 2, lora_dropout: 0.2, target_modules: 'all-linear' }, { separate })
+        const adapted = attach(
+          model,
+          'lora',
+          { r: 2, lora_dropout: 0.2, target_modules: 'all-linear' },
+          { separate },
+        )
         const stepper = await Stepper.open(adapted, adapted.variables.initial(1), {
-          base: model, objective, optimizer, clip, accumulate, memory: 'balanced', sample: examples, rows: 16, pad: 0, seed: 0, totalSteps: 5,
-        }) // biome-ignore format: one thing
+          base: model,
+          objective,
+          optimizer,
+          clip,
+          accumulate,
+          memory: 'balanced',
+          sample: examples,
+          rows: 16,
+          pad: 0,
+          seed: 0,
+          totalSteps: 5,
+        })
         const losses: number[] = []
         try {
-          for (let t = 1; t <= 4; t++) losses.push((await stepper.step(t, 1e-2, accumulate ? examples.map((e) => [e]) : [examples])).loss)
+          for (let t = 1; t <= 4; t++)
+            losses.push(
+              (await stepper.step(t, 1e-2, accumulate ? examples.map((e) => [e]) : [examples])).loss,
+            )
         } finally {
           await stepper.close()
         }

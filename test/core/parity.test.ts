@@ -20,7 +20,10 @@ async function replay(folder: string): Promise<CaseReport[]> {
 const notPassed = (reports: readonly CaseReport[]) => reports.filter((r) => r.status !== 'passed')
 
 describe('parity with HF PEFT, on the models kept here', () => {
-  for (const folder of [...folders(join(root, 'test/golden')), ...folders(join(root, 'test/golden/architectures'))].filter((f) => !f.endsWith('architectures')))
+  for (const folder of [
+    ...folders(join(root, 'test/golden')),
+    ...folders(join(root, 'test/golden/architectures')),
+  ].filter((f) => !f.endsWith('architectures')))
     it(`${folder.slice(root.length)}: forward, gradients, ten steps, adapter and ranks`, async () => {
       const reports = await replay(folder)
       expect(reports.length).toBeGreaterThan(1)
@@ -28,12 +31,15 @@ describe('parity with HF PEFT, on the models kept here', () => {
     })
 })
 
-describe.skipIf(!hasGolden)('parity with HF PEFT, every method on six architectures from both exporters and from the Hugging Face folder', () => {
-  for (const folder of folders(golden))
-    it(`${folder.slice(golden.length + 1)}: every case`, async () => {
-      const reports = await replay(folder)
-      expect(new Set(reports.map((r) => r.export))).toEqual(new Set(['model', 'onnx', 'onnx-script']))
-      expect(reports.length).toBeGreaterThanOrEqual(18)
-      expect(notPassed(reports)).toEqual([])
-    })
-})
+describe.skipIf(!hasGolden)(
+  'parity with HF PEFT, every method on six architectures from both exporters and from the Hugging Face folder',
+  () => {
+    for (const folder of folders(golden))
+      it(`${folder.slice(golden.length + 1)}: every case`, async () => {
+        const reports = await replay(folder)
+        expect(new Set(reports.map((r) => r.export))).toEqual(new Set(['model', 'onnx', 'onnx-script']))
+        expect(reports.length).toBeGreaterThanOrEqual(18)
+        expect(notPassed(reports)).toEqual([])
+      })
+  },
+)

@@ -4,7 +4,10 @@ import { readSafetensors } from '@graft/core'
 import { expect, it } from 'vitest'
 import { graft, temporaryFolder, writeRun } from '../fixture.js'
 
-const settings = { method: { name: 'lora', r: 4, target_modules: ['q_proj', 'v_proj'], lora_dropout: 0.1 }, training: { epochs: 8, save_every: 2, gradient_accumulation: 2 } }
+const settings = {
+  method: { name: 'lora', r: 4, target_modules: ['q_proj', 'v_proj'], lora_dropout: 0.1 },
+  training: { epochs: 8, save_every: 2, gradient_accumulation: 2 },
+}
 
 /** Every file of a run is whole: what is JSON parses, what is safetensors reads, and no temporary name is left once it finished. */
 function checkFiles(folder: string, finished: boolean): void {
@@ -14,7 +17,11 @@ function checkFiles(folder: string, finished: boolean): void {
     const path = join(entry.parentPath, entry.name)
     if (entry.name.endsWith('.partial')) expect(finished, `${path} left behind`).toBe(false)
     else if (path.endsWith('.safetensors')) readSafetensors(path)
-    else for (const text of path.endsWith('.jsonl') ? readFileSync(path, 'utf8').trim().split('\n') : [readFileSync(path, 'utf8')]) if (text !== '') JSON.parse(text)
+    else
+      for (const text of path.endsWith('.jsonl')
+        ? readFileSync(path, 'utf8').trim().split('\n')
+        : [readFileSync(path, 'utf8')])
+        if (text !== '') JSON.parse(text)
   }
 }
 const withoutTimes = (log: string): object[] =>
@@ -35,16 +42,24 @@ it('killed at twenty random moments, training resumes to the bit-equal result an
     const folder = temporaryFolder()
     const config = writeRun(folder, settings)
     for (let attempt = 0; ; attempt++) {
-      const resume = existsSync(join(folder, 'out/checkpoints/last.safetensors')) ? ['--resume'] : ['--overwrite']
+      const resume = existsSync(join(folder, 'out/checkpoints/last.safetensors'))
+        ? ['--resume']
+        : ['--overwrite']
       // Most of a run's time is start-up; the moments are spread from the first step to past the end.
       const delay = duration * (0.35 + 0.65 * Math.random())
-      const { code, signal, stderr } = await graft(['train', config, ...resume], attempt < 5 ? { onStart: (child) => setTimeout(() => child.kill('SIGKILL'), delay) } : {})
+      const { code, signal, stderr } = await graft(
+        ['train', config, ...resume],
+        attempt < 5 ? { onStart: (child) => setTimeout(() => child.kill('SIGKILL'), delay) } : {},
+      )
       checkFiles(join(folder, 'out'), code === 0)
       if (code === 0) break
       expect(signal, stderr).toBe('SIGKILL')
       kills++
     }
-    expect(readFileSync(join(folder, 'out/adapter/adapter_model.safetensors')).equals(expected), `round ${round}`).toBe(true)
+    expect(
+      readFileSync(join(folder, 'out/adapter/adapter_model.safetensors')).equals(expected),
+      `round ${round}`,
+    ).toBe(true)
     expect(withoutTimes(join(folder, 'out/log.jsonl'))).toEqual(withoutTimes(join(whole, 'out/log.jsonl')))
   }
   expect(kills).toBeGreaterThanOrEqual(20)

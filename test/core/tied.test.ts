@@ -1,4 +1,13 @@
-import { adapt, batchOf, compileGradient, float32, methodOptions, modelFeeds, runOnce, scalar } from '@graft/core'
+import {
+  adapt,
+  batchOf,
+  compileGradient,
+  float32,
+  methodOptions,
+  modelFeeds,
+  runOnce,
+  scalar,
+} from '@graft/core'
 import { describe, expect, it } from 'vitest'
 import { openTiny, registry } from '../tiny.js'
 
@@ -9,12 +18,25 @@ const ids = [3, 5, 7, 9, 11, 13, 15, 17]
 function trainable() {
   const method = registry.get('method', 'full')
   const objective = registry.get('objective', 'causal-lm')
-  const adapted = adapt(model, { method, config: methodOptions(method, {}), objective, labels: 0, rows: ids.length, totalSteps: 1, training: true })
+  const adapted = adapt(model, {
+    method,
+    config: methodOptions(method, {}),
+    objective,
+    labels: 0,
+    rows: ids.length,
+    totalSteps: 1,
+    training: true,
+  })
   const graph = compileGradient(adapted)
   const batch = batchOf([{ ids, tokenLabels: ids }])
   const { feeds, count } = objective.supervise(batch, 1)
   const run = async (parameters: Float32Array) => {
-    const outputs = await runOnce(graph, { ...modelFeeds(model.graph.inputs, batch, 0), ...feeds, inverse_count: scalar(1 / count), parameters: float32(parameters) })
+    const outputs = await runOnce(graph, {
+      ...modelFeeds(model.graph.inputs, batch, 0),
+      ...feeds,
+      inverse_count: scalar(1 / count),
+      parameters: float32(parameters),
+    })
     return { loss: Number(outputs.loss.data[0]), gradient: outputs.gradient.data as Float32Array }
   }
   return { adapted, run }
@@ -36,7 +58,9 @@ describe('a matrix that is both embedding and output layer', () => {
       const at = table.offset + token * table.shape[1] + column
       const moved = (step: number) => run(start.map((v, i) => (i === at ? v + step : v)))
       const slope = ((await moved(1e-2)).loss - (await moved(-1e-2)).loss) / 2e-2
-      expect(Math.abs(gradient[at] - slope), `token ${token}: ${gradient[at]} against ${slope}`).toBeLessThan(3e-4)
+      expect(Math.abs(gradient[at] - slope), `token ${token}: ${gradient[at]} against ${slope}`).toBeLessThan(
+        3e-4,
+      )
     }
   })
 })

@@ -1,8 +1,22 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
-  adapt, batchOf, causalLm, Coder, compileGradient, type DataRecord, type Example, float32, methodOptions, Model, modelFeeds, readRecords, runOnce, scalar, tokenClassification,
-} from '@graft/core' // biome-ignore format: one import
+  adapt,
+  batchOf,
+  causalLm,
+  Coder,
+  compileGradient,
+  type DataRecord,
+  type Example,
+  float32,
+  methodOptions,
+  Model,
+  modelFeeds,
+  readRecords,
+  runOnce,
+  scalar,
+  tokenClassification,
+} from '@graft/core'
 import { defaultRegistry } from 'graft'
 import sharp from 'sharp'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -26,7 +40,11 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   for await (const item of items) all.push(item)
   return all
 }
-const failure = (name: string, content: string) => read(name, content).then(() => 'nothing thrown', (e: Error) => e.message) // biome-ignore format: one thing
+const failure = (name: string, content: string) =>
+  read(name, content).then(
+    () => 'nothing thrown',
+    (e: Error) => e.message,
+  )
 const fields = (records: DataRecord[]) => records.map((r) => r.fields)
 const pair = [
   { a: 1, b: 'x\n"[{' },
@@ -46,7 +64,10 @@ describe('formats', () => {
     expect(apart[1].where).toMatch(/b\.json:5$/)
   })
   it('CSV and TSV', async () => {
-    expect(fields(await read('a.csv', 'a,b\n1,"x, ""y"""\n2,z\n'))).toEqual([{ a: '1', b: 'x, "y"' }, { a: '2', b: 'z' }]) // biome-ignore format: one thing
+    expect(fields(await read('a.csv', 'a,b\n1,"x, ""y"""\n2,z\n'))).toEqual([
+      { a: '1', b: 'x, "y"' },
+      { a: '2', b: 'z' },
+    ])
     expect(fields(await read('a.tsv', 'a\tb\n1\tx,y\n'))).toEqual([{ a: '1', b: 'x,y' }])
   })
   it('Parquet, compressed, whole numbers as numbers', async () => {
@@ -70,9 +91,19 @@ const coder = (template?: string, options = {}): Coder => {
   return new Coder(model, [], { columns: {}, max_length: 256, train_on_prompt: false, ...options })
 }
 const record = (value: Record<string, unknown>): DataRecord => ({ fields: value, where: 'test:1' })
-const learnt = (c: Coder, { ids, tokenLabels = [] }: Example) => c.tokenizer.decode(ids.filter((_, i) => tokenLabels[i] !== -100), false) // biome-ignore format: one thing
-const talk = [{ role: 'user', content: 'Where is it?' }, { role: 'assistant', content: 'On its way.' }, { role: 'user', content: 'When?' }, { role: 'assistant', content: 'Tomorrow.' }] // biome-ignore format: one list
-const plainTemplate = '{% for m in messages %}{{ "[" + m.role + "]\\n" + m.content + "\\n" }}{% endfor %}{% if add_generation_prompt %}{{ "[assistant]\\n" }}{% endif %}'
+const learnt = (c: Coder, { ids, tokenLabels = [] }: Example) =>
+  c.tokenizer.decode(
+    ids.filter((_, i) => tokenLabels[i] !== -100),
+    false,
+  )
+const talk = [
+  { role: 'user', content: 'Where is it?' },
+  { role: 'assistant', content: 'On its way.' },
+  { role: 'user', content: 'When?' },
+  { role: 'assistant', content: 'Tomorrow.' },
+]
+const plainTemplate =
+  '{% for m in messages %}{{ "[" + m.role + "]\\n" + m.content + "\\n" }}{% endfor %}{% if add_generation_prompt %}{{ "[assistant]\\n" }}{% endif %}'
 const markedTemplate =
   '{% for m in messages %}{% if m.role == "assistant" %}A: {% generation %}{{ m.content }}!{% endgeneration %}\n{% else %}U: {{ m.content }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}A: {% endif %}'
 
@@ -120,21 +151,39 @@ describe('what is learnt of a text', () => {
     const model = Model.open(other, { architectures: registry.all('architecture') })
     const bare = new Coder(model, [], { columns: {}, max_length: 64, train_on_prompt: false })
     expect(() => bare.language(record({ messages: talk }))).toThrow(/needs the model's chat template/)
-    expect(() => coder(plainTemplate).language(record({ messages: [{ role: 'user' }] }))).toThrow(/test:1: field messages should be a list of objects with role and content/)
-    expect(() => coder(plainTemplate).language(record({ question: 'x' }))).toThrow(/fit no format: messages \(messages\)/)
+    expect(() => coder(plainTemplate).language(record({ messages: [{ role: 'user' }] }))).toThrow(
+      /test:1: field messages should be a list of objects with role and content/,
+    )
+    expect(() => coder(plainTemplate).language(record({ question: 'x' }))).toThrow(
+      /fit no format: messages \(messages\)/,
+    )
   })
   it('a broken template: says where it stands', () => {
-    expect(() => coder('{% for m in %}').language(record({ messages: talk }))).toThrow(/chat_template\.jinja: the chat template can't be read/)
+    expect(() => coder('{% for m in %}').language(record({ messages: talk }))).toThrow(
+      /chat_template\.jinja: the chat template can't be read/,
+    )
   })
 })
 
 describe('packing', () => {
-  const examples: Example[] = [[5, 9, 12, 7, 30], [8, 2, 44], [61, 12, 12, 9]].map((ids) => ({ ids, tokenLabels: ids.map((id, i) => (i === 0 ? -100 : id)) })) // biome-ignore format: one thing
+  const examples: Example[] = [
+    [5, 9, 12, 7, 30],
+    [8, 2, 44],
+    [61, 12, 12, 9],
+  ].map((ids) => ({ ids, tokenLabels: ids.map((id, i) => (i === 0 ? -100 : id)) }))
   async function lossAndGradient(batch: readonly Example[]) {
     const model = Model.open(base, { architectures: registry.all('architecture') })
     const method = registry.get('method', 'lora')
     const config = methodOptions(method, { r: 2, init_lora_weights: false, target_modules: 'all-linear' })
-    const adapted = adapt(model, { method, config, objective: causalLm, labels: 0, rows: 8, totalSteps: 1, training: false })
+    const adapted = adapt(model, {
+      method,
+      config,
+      objective: causalLm,
+      labels: 0,
+      rows: 8,
+      totalSteps: 1,
+      training: false,
+    })
     const made = batchOf(batch)
     const { feeds, count } = causalLm.supervise(made, 1)
     const parameters = float32(adapted.variables.initial(1))
@@ -149,15 +198,31 @@ describe('packing', () => {
   }
   it('rows of several texts give the loss and the gradients of the texts apart', async () => {
     const starts = [0, 5, 8]
-    const row: Example = { ids: examples.flatMap((e) => [...e.ids]), tokenLabels: examples.flatMap((e) => [...(e.tokenLabels ?? [])]), starts }
+    const row: Example = {
+      ids: examples.flatMap((e) => [...e.ids]),
+      tokenLabels: examples.flatMap((e) => [...(e.tokenLabels ?? [])]),
+      starts,
+    }
     const [apart, packed] = [await lossAndGradient(examples), await lossAndGradient([row])]
     expect(packed.loss).toBeCloseTo(apart.loss, 5)
     const greatest = Math.max(...apart.gradient.map(Math.abs))
-    expect(Math.max(...apart.gradient.map((v, i) => Math.abs(v - packed.gradient[i])))).toBeLessThan(1e-5 * greatest)
+    expect(Math.max(...apart.gradient.map((v, i) => Math.abs(v - packed.gradient[i])))).toBeLessThan(
+      1e-5 * greatest,
+    )
   })
   it('trains, in fewer rows, from the command line', async () => {
-    const lines = Array.from({ length: 40 }, (_, i) => JSON.stringify({ prompt: `What is ${i} and one? `, completion: `${i + 1}.` }))
-    const { stdout, code, stderr } = await graft(['preview', writeRun(temporaryFolder(), { model: base, data: { packing: true, max_length: 64, validation: 0 } }, lines), '--json'])
+    const lines = Array.from({ length: 40 }, (_, i) =>
+      JSON.stringify({ prompt: `What is ${i} and one? `, completion: `${i + 1}.` }),
+    )
+    const { stdout, code, stderr } = await graft([
+      'preview',
+      writeRun(
+        temporaryFolder(),
+        { model: base, data: { packing: true, max_length: 64, validation: 0 } },
+        lines,
+      ),
+      '--json',
+    ])
     expect(code, stderr).toBe(0)
     const { train } = JSON.parse(stdout).reports
     expect(train.examples).toBe(40)
@@ -165,28 +230,46 @@ describe('packing', () => {
     expect(train.longest).toBeLessThanOrEqual(64)
   })
   it('is refused where it can not be had', async () => {
-    expect((await graft(['train', writeRun(temporaryFolder(), { data: { packing: true } })])).stderr).toMatch(/data\.packing is for language modelling/)
+    expect((await graft(['train', writeRun(temporaryFolder(), { data: { packing: true } })])).stderr).toMatch(
+      /data\.packing is for language modelling/,
+    )
   })
 })
 
 it('accumulating 4 × 2 examples trains as a batch of 8 does', async () => {
-  const lines = Array.from({ length: 32 }, (_, i) => JSON.stringify({ prompt: `${'very '.repeat(i % 5)}long ${i}? `, completion: 'yes, '.repeat(1 + (i % 3)) }))
+  const lines = Array.from({ length: 32 }, (_, i) =>
+    JSON.stringify({
+      prompt: `${'very '.repeat(i % 5)}long ${i}? `,
+      completion: 'yes, '.repeat(1 + (i % 3)),
+    }),
+  )
   const parameters = async (training: Record<string, unknown>) => {
     const at = temporaryFolder()
-    const { code, stderr } = await graft(['train', writeRun(at, { model: base, data: { validation: 0 }, training: { max_steps: 1, ...training } }, lines)])
+    const { code, stderr } = await graft([
+      'train',
+      writeRun(at, { model: base, data: { validation: 0 }, training: { max_steps: 1, ...training } }, lines),
+    ])
     expect(code, stderr).toBe(0)
     return JSON.parse(readFileSync(join(at, 'out/log.jsonl'), 'utf8').split('\n')[0])
   }
-  const [whole, parts] = [await parameters({ batch_size: 32 }), await parameters({ batch_size: 8, gradient_accumulation: 4 })]
+  const [whole, parts] = [
+    await parameters({ batch_size: 32 }),
+    await parameters({ batch_size: 8, gradient_accumulation: 4 }),
+  ]
   expect(parts.loss).toBeCloseTo(whole.loss, 4)
   expect(parts.gradient_norm / whole.gradient_norm).toBeCloseTo(1, 4)
 })
 
 it('a data set of many megabytes takes no more memory than a small one', async () => {
-  const line = (i: number) => `${JSON.stringify({ prompt: `question ${i} ${'word '.repeat(20)}`, completion: `answer ${i}` })}\n`
+  const line = (i: number) =>
+    `${JSON.stringify({ prompt: `question ${i} ${'word '.repeat(20)}`, completion: `answer ${i}` })}\n`
   const peak = async (count: number) => {
     const at = temporaryFolder()
-    const config = writeRun(at, { model: base, data: { train: 'big.jsonl', validation: 0.01, max_length: 64 }, training: { max_steps: 2, eval_every: 1000, save_every: 1000 } })
+    const config = writeRun(at, {
+      model: base,
+      data: { train: 'big.jsonl', validation: 0.01, max_length: 64 },
+      training: { max_steps: 2, eval_every: 1000, save_every: 1000 },
+    })
     writeFileSync(join(at, 'big.jsonl'), Array.from({ length: count }, (_, i) => line(i)).join(''))
     const { stdout, code, stderr } = await graft(['preview', config, '-n', '0', '--json'], {
       env: { NODE_OPTIONS: '--max-old-space-size=160 --require ' + join(root, 'test/data/peak.cjs') },
@@ -202,32 +285,60 @@ it('a data set of many megabytes takes no more memory than a small one', async (
 describe('objectives', () => {
   const trains = async (settings: Record<string, unknown>, lines: unknown[]) => {
     const at = temporaryFolder()
-    const config = writeRun(at, { model: base, data: { validation: 0.25 }, training: { epochs: 3, batch_size: 4, learning_rate: 1e-2 }, ...settings }, lines.map((l) => JSON.stringify(l))) // biome-ignore format: one thing
+    const config = writeRun(
+      at,
+      {
+        model: base,
+        data: { validation: 0.25 },
+        training: { epochs: 3, batch_size: 4, learning_rate: 1e-2 },
+        ...settings,
+      },
+      lines.map((l) => JSON.stringify(l)),
+    )
     const { stdout, code, stderr } = await graft(['train', config])
     expect(code, stderr).toBe(0)
     return { at, adapter: join(at, 'out/adapter'), stdout }
   }
-  const predicts = async (adapter: string, input: object) => JSON.parse((await graft(['predict', adapter, '-'], { input: `${JSON.stringify(input)}\n` })).stdout)
+  const predicts = async (adapter: string, input: object) =>
+    JSON.parse((await graft(['predict', adapter, '-'], { input: `${JSON.stringify(input)}\n` })).stdout)
 
   it('regression: a number per text', async () => {
-    const lines = Array.from({ length: 32 }, (_, i) => ({ text: i % 2 ? 'good good' : 'bad bad', label: i % 2 ? 1 : -1 }))
+    const lines = Array.from({ length: 32 }, (_, i) => ({
+      text: i % 2 ? 'good good' : 'bad bad',
+      label: i % 2 ? 1 : -1,
+    }))
     const { adapter, stdout } = await trains({ objective: 'regression' }, lines)
     expect(stdout).toMatch(/mean-squared-error/)
-    expect((await predicts(adapter, { text: 'good good' })).prediction).toBeGreaterThan((await predicts(adapter, { text: 'bad bad' })).prediction)
+    expect((await predicts(adapter, { text: 'good good' })).prediction).toBeGreaterThan(
+      (await predicts(adapter, { text: 'bad bad' })).prediction,
+    )
   })
   it('token classification: a label per word, F1 over entities', async () => {
-    const lines = Array.from({ length: 32 }, (_, i) => ({ tokens: ['My', 'card', `${i}`, 'is', 'in', 'London'], labels: ['O', 'B-THING', 'O', 'O', 'O', 'B-PLACE'] }))
+    const lines = Array.from({ length: 32 }, (_, i) => ({
+      tokens: ['My', 'card', `${i}`, 'is', 'in', 'London'],
+      labels: ['O', 'B-THING', 'O', 'O', 'O', 'B-PLACE'],
+    }))
     const { adapter, stdout } = await trains({}, lines)
     expect(stdout).toMatch(/entity-f1/)
     expect((await predicts(adapter, { tokens: ['My', 'card', '7'] })).prediction).toHaveLength(3)
   })
   it('pairs of texts', async () => {
-    const lines = Array.from({ length: 24 }, (_, i) => ({ text: 'where is it', text_pair: i % 2 ? 'on its way' : 'we are closed', label: i % 2 ? 'yes' : 'no' }))
+    const lines = Array.from({ length: 24 }, (_, i) => ({
+      text: 'where is it',
+      text_pair: i % 2 ? 'on its way' : 'we are closed',
+      label: i % 2 ? 'yes' : 'no',
+    }))
     const { adapter } = await trains({}, lines)
-    expect(['yes', 'no']).toContain((await predicts(adapter, { text: 'where is it', text_pair: 'on its way' })).prediction)
+    expect(['yes', 'no']).toContain(
+      (await predicts(adapter, { text: 'where is it', text_pair: 'on its way' })).prediction,
+    )
   })
   it('sentence embedding: vectors of length one', async () => {
-    const lines = Array.from({ length: 24 }, (_, i) => ({ anchor: `question ${i}`, positive: `answer ${i}`, negative: `nothing ${i}` }))
+    const lines = Array.from({ length: 24 }, (_, i) => ({
+      anchor: `question ${i}`,
+      positive: `answer ${i}`,
+      negative: `nothing ${i}`,
+    }))
     const { adapter } = await trains({}, lines)
     const { embedding } = await predicts(adapter, { text: 'question 3' })
     expect(Math.hypot(...embedding)).toBeCloseTo(1, 4)
@@ -239,7 +350,12 @@ describe('objectives', () => {
       ['light', 230],
     ] as const) {
       mkdirSync(join(at, 'images', label), { recursive: true })
-      for (let i = 0; i < 12; i++) await sharp({ create: { width: 16, height: 16, channels: 3, background: { r: shade + i, g: shade, b: shade } } }).png().toFile(join(at, 'images', label, `${i}.png`)) // biome-ignore format: one thing
+      for (let i = 0; i < 12; i++)
+        await sharp({
+          create: { width: 16, height: 16, channels: 3, background: { r: shade + i, g: shade, b: shade } },
+        })
+          .png()
+          .toFile(join(at, 'images', label, `${i}.png`))
     }
     const config = writeRun(at, {
       model: join(root, 'test/golden/architectures/vit/model'),
@@ -255,7 +371,11 @@ describe('objectives', () => {
   })
   it('labels and words that do not match, a label never seen', async () => {
     const c = coder()
-    expect(() => tokenClassification.encode(record({ tokens: ['a', 'b'], labels: ['O'] }), c)).toThrow(/test:1: 2 tokens but 1 labels/)
-    expect(() => tokenClassification.encode(record({ tokens: ['a'], labels: ['X'] }), c)).toThrow(/label X does not occur in the training data/)
+    expect(() => tokenClassification.encode(record({ tokens: ['a', 'b'], labels: ['O'] }), c)).toThrow(
+      /test:1: 2 tokens but 1 labels/,
+    )
+    expect(() => tokenClassification.encode(record({ tokens: ['a'], labels: ['X'] }), c)).toThrow(
+      /label X does not occur in the training data/,
+    )
   })
 })

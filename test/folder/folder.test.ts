@@ -1,6 +1,16 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Check, type Model, Model as Opened, readSafetensors, runOnce, int64, type StoredTensor, verify, writeSafetensors } from '@graft/core'
+import {
+  type Check,
+  type Model,
+  Model as Opened,
+  readSafetensors,
+  runOnce,
+  int64,
+  type StoredTensor,
+  verify,
+  writeSafetensors,
+} from '@graft/core'
 import { defaultRegistry } from 'graft'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Finished, graft, root, sprout, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
@@ -23,7 +33,8 @@ const feeds = (list = ids) => ({
   ),
   position_ids: int64([...list.keys()], [1, list.length]),
 })
-const logits = async (model: Model) => (await runOnce(model.graph, feeds()))[model.logits.name].data as Float32Array
+const logits = async (model: Model) =>
+  (await runOnce(model.graph, feeds()))[model.logits.name].data as Float32Array
 const apart = (a: Float32Array, b: Float32Array) => Math.max(...a.map((v, i) => Math.abs(v - b[i])))
 const ok = ({ code, stderr }: Finished) => expect(code, stderr).toBe(0)
 
@@ -40,18 +51,36 @@ describe('a Hugging Face folder', () => {
       const at = temporaryFolder()
       ok(await graft(['train', writeRun(at, { model, training: { max_steps: 6 } }), '--overwrite']))
       const tensors = readSafetensors(join(at, 'out/adapter/adapter_model.safetensors')).tensors
-      return { name, adapter: join(at, 'out/adapter'), tensors, lora: [...tensors].filter(([key]) => key.includes('lora')) }
+      return {
+        name,
+        adapter: join(at, 'out/adapter'),
+        tensors,
+        lora: [...tensors].filter(([key]) => key.includes('lora')),
+      }
     }
     const [one, other] = [await run('onnx', sprout), await run('folder', base)]
     expect([...one.tensors.keys()].sort()).toEqual([...other.tensors.keys()].sort())
-    const answer = async (adapter: string, model: string) => (await graft(['predict', adapter, '-', '--model', model], { input: '{"text":"where is my parcel"}\n' })).stdout
+    const answer = async (adapter: string, model: string) =>
+      (await graft(['predict', adapter, '-', '--model', model], { input: '{"text":"where is my parcel"}\n' }))
+        .stdout
     expect(JSON.parse(await answer(one.adapter, base)).prediction).toBeTypeOf('string')
-    expect(JSON.parse(await answer(one.adapter, base)).score).toBeCloseTo(JSON.parse(await answer(one.adapter, sprout)).score, 4)
-    expect(JSON.parse(await answer(other.adapter, base)).score).toBeCloseTo(JSON.parse(await answer(other.adapter, sprout)).score, 4)
+    expect(JSON.parse(await answer(one.adapter, base)).score).toBeCloseTo(
+      JSON.parse(await answer(one.adapter, sprout)).score,
+      4,
+    )
+    expect(JSON.parse(await answer(other.adapter, base)).score).toBeCloseTo(
+      JSON.parse(await answer(other.adapter, sprout)).score,
+      4,
+    )
   })
   it('trains a prefix for a classifier that reads the last token', async () => {
     const at = temporaryFolder()
-    const config = writeRun(at, { model: base, objective: 'sequence-classification', method: { name: 'prefix-tuning', num_virtual_tokens: 12 }, training: { max_steps: 3 } })
+    const config = writeRun(at, {
+      model: base,
+      objective: 'sequence-classification',
+      method: { name: 'prefix-tuning', num_virtual_tokens: 12 },
+      training: { max_steps: 3 },
+    })
     ok(await graft(['train', config]))
   })
   it('opens half-precision weights as they lie, none expanded', () => {
@@ -62,7 +91,9 @@ describe('a Hugging Face folder', () => {
   })
   it('reads shards', () => {
     const model = open(join(root, 'test/golden/architectures/llama-float16-sharded/model'))
-    expect(new Set(model.graph.constants().flatMap((v) => (v.data && 'file' in v.data ? [v.data.file] : []))).size).toBeGreaterThan(1)
+    expect(
+      new Set(model.graph.constants().flatMap((v) => (v.data && 'file' in v.data ? [v.data.file] : []))).size,
+    ).toBeGreaterThan(1)
   })
   it('inspect lists architecture, sites and what methods would train', async () => {
     const result = await graft(['inspect', base, '--json'])
@@ -70,12 +101,19 @@ describe('a Hugging Face folder', () => {
     const report = JSON.parse(result.stdout)
     expect(report.architecture).toBe('llama')
     expect(report.methods.find((m: { name: string }) => m.name === 'lora').trainable).toBeGreaterThan(1000)
-    expect(report.sites.some((s: { path: string }) => s.path === 'model.layers.0.self_attn.q_proj')).toBe(true)
+    expect(report.sites.some((s: { path: string }) => s.path === 'model.layers.0.self_attn.q_proj')).toBe(
+      true,
+    )
   })
 })
 
 /** The folder with something wrong; opening it must throw a message that matches. */
-function broken(change: (folder: string, files: { config: Record<string, unknown>; tensors: Map<string, StoredTensor> }) => void): () => Model {
+function broken(
+  change: (
+    folder: string,
+    files: { config: Record<string, unknown>; tensors: Map<string, StoredTensor> },
+  ) => void,
+): () => Model {
   const at = join(temporaryFolder(), 'model')
   const golden = join(root, 'test/golden/architectures/llama-tied-linear/model')
   const config = JSON.parse(readFileSync(join(golden, 'config.json'), 'utf8'))
@@ -92,7 +130,10 @@ function broken(change: (folder: string, files: { config: Record<string, unknown
   return () => open(at)
 }
 const bytesOf = (at: string) => readFileSync(join(at, 'model.safetensors'))
-const rewrite = (at: string, edit: (header: Record<string, { data_offsets: number[]; dtype: string; shape: number[] }>) => void) => {
+const rewrite = (
+  at: string,
+  edit: (header: Record<string, { data_offsets: number[]; dtype: string; shape: number[] }>) => void,
+) => {
   const bytes = bytesOf(at)
   const length = Number(bytes.readBigUInt64LE())
   const header = JSON.parse(bytes.subarray(8, 8 + length).toString())
@@ -112,33 +153,145 @@ describe('a folder with something wrong says what, where and what to do', () => 
       () => broken((at) => writeFileSync(join(at, 'model.safetensors'), bytesOf(at).subarray(0, 4000))),
       /model\.safetensors: not a whole safetensors file: tensor .* lies at bytes/,
     ],
-    ['seven bytes', () => broken((at) => writeFileSync(join(at, 'model.safetensors'), bytesOf(at).subarray(0, 7))), /only 7 bytes long/],
+    [
+      'seven bytes',
+      () => broken((at) => writeFileSync(join(at, 'model.safetensors'), bytesOf(at).subarray(0, 7))),
+      /only 7 bytes long/,
+    ],
     [
       'a header of 2^60 bytes',
-      () => broken((at) => writeFileSync(join(at, 'model.safetensors'), Buffer.concat([Buffer.from([0, 0, 0, 0, 0, 0, 0, 16]), bytesOf(at).subarray(8)]))),
+      () =>
+        broken((at) =>
+          writeFileSync(
+            join(at, 'model.safetensors'),
+            Buffer.concat([Buffer.from([0, 0, 0, 0, 0, 0, 0, 16]), bytesOf(at).subarray(8)]),
+          ),
+        ),
       /header claims 1152921504606846976 bytes/,
     ],
-    ['a header that is not JSON', () => broken((at) => writeFileSync(join(at, 'model.safetensors'), bytesOf(at).fill(120, 8, 40))), /header is not JSON/],
-    ['overlapping tensors', () => broken((at) => rewrite(at, (h) => { h[q].data_offsets = h[first].data_offsets.map((o, i) => (i === 0 ? o : o - h[first].data_offsets[1] + h[first].data_offsets[0] + 1024)) })), /overlap|bytes, but takes/], // biome-ignore format: one line
-    ['offsets out of range', () => broken((at) => rewrite(at, (h) => { h[q].data_offsets = h[q].data_offsets.map((o) => o + 10_000_000) })), new RegExp(`tensor ${q} lies at bytes`)], // biome-ignore format: one line
-    ['negative offsets', () => broken((at) => rewrite(at, (h) => { h[q].data_offsets[0] = -4 })), /no data_offsets of two whole numbers/], // biome-ignore format: one line
-    ['a type nobody knows', () => broken((at) => rewrite(at, (h) => { h[q].dtype = 'F8_E4M3' })), /has type F8_E4M3; known are F32/], // biome-ignore format: one line
-    ['a tensor missing', () => broken((_, { tensors }) => tensors.delete(q)), /tensor model\.layers\.0\.self_attn\.q_proj\.weight \[16, 16\] is missing.*Did you mean/s],
-    ['a tensor of another shape', () => broken((_, { config }) => { config.intermediate_size = 20 }), /config\.json makes it \[20, 16\]. Config and weights belong to different models/], // biome-ignore format: one line
-    ['config without a needed field', () => broken((_, { config }) => { delete config.num_attention_heads }), /config\.json: key num_attention_heads \(a positive whole number\) is missing/], // biome-ignore format: one line
-    ['config with nonsense', () => broken((_, { config }) => { config.hidden_size = 'wide' }), /config\.json: hidden_size should be a positive whole number, got "wide"/], // biome-ignore format: one line
-    ['heads that do not divide', () => broken((_, { config }) => { config.num_key_value_heads = 3 }), /num_key_value_heads should be a divisor of num_attention_heads/], // biome-ignore format: one line
-    ['an unknown rope', () => broken((_, { config }) => { config.rope_parameters = { rope_type: 'yran', rope_theta: 1 } }), /rope_type should be one of default, linear/], // biome-ignore format: one line
-    ['an unknown activation', () => broken((_, { config }) => { config.hidden_act = 'sillu' }), /no activation sillu here. Did you mean silu/], // biome-ignore format: one line
-    ['an unknown architecture', () => broken((_, { config }) => { config.model_type = 'lama' }), /model_type "lama" has no architecture here. Did you mean llama\?.*docs\/write-an-architecture\.md/s], // biome-ignore format: one line
-    ['config that is not JSON', () => broken((at) => writeFileSync(join(at, 'config.json'), '{')), /config\.json: not JSON/],
+    [
+      'a header that is not JSON',
+      () => broken((at) => writeFileSync(join(at, 'model.safetensors'), bytesOf(at).fill(120, 8, 40))),
+      /header is not JSON/,
+    ],
+    [
+      'overlapping tensors',
+      () =>
+        broken((at) =>
+          rewrite(at, (h) => {
+            h[q].data_offsets = h[first].data_offsets.map((o, i) =>
+              i === 0 ? o : o - h[first].data_offsets[1] + h[first].data_offsets[0] + 1024,
+            )
+          }),
+        ),
+      /overlap|bytes, but takes/,
+    ],
+    [
+      'offsets out of range',
+      () =>
+        broken((at) =>
+          rewrite(at, (h) => {
+            h[q].data_offsets = h[q].data_offsets.map((o) => o + 10_000_000)
+          }),
+        ),
+      new RegExp(`tensor ${q} lies at bytes`),
+    ],
+    [
+      'negative offsets',
+      () =>
+        broken((at) =>
+          rewrite(at, (h) => {
+            h[q].data_offsets[0] = -4
+          }),
+        ),
+      /no data_offsets of two whole numbers/,
+    ],
+    [
+      'a type nobody knows',
+      () =>
+        broken((at) =>
+          rewrite(at, (h) => {
+            h[q].dtype = 'F8_E4M3'
+          }),
+        ),
+      /has type F8_E4M3; known are F32/,
+    ],
+    [
+      'a tensor missing',
+      () => broken((_, { tensors }) => tensors.delete(q)),
+      /tensor model\.layers\.0\.self_attn\.q_proj\.weight \[16, 16\] is missing.*Did you mean/s,
+    ],
+    [
+      'a tensor of another shape',
+      () =>
+        broken((_, { config }) => {
+          config.intermediate_size = 20
+        }),
+      /config\.json makes it \[20, 16\]. Config and weights belong to different models/,
+    ],
+    [
+      'config without a needed field',
+      () =>
+        broken((_, { config }) => {
+          delete config.num_attention_heads
+        }),
+      /config\.json: key num_attention_heads \(a positive whole number\) is missing/,
+    ],
+    [
+      'config with nonsense',
+      () =>
+        broken((_, { config }) => {
+          config.hidden_size = 'wide'
+        }),
+      /config\.json: hidden_size should be a positive whole number, got "wide"/,
+    ],
+    [
+      'heads that do not divide',
+      () =>
+        broken((_, { config }) => {
+          config.num_key_value_heads = 3
+        }),
+      /num_key_value_heads should be a divisor of num_attention_heads/,
+    ],
+    [
+      'an unknown rope',
+      () =>
+        broken((_, { config }) => {
+          config.rope_parameters = { rope_type: 'yran', rope_theta: 1 }
+        }),
+      /rope_type should be one of default, linear/,
+    ],
+    [
+      'an unknown activation',
+      () =>
+        broken((_, { config }) => {
+          config.hidden_act = 'sillu'
+        }),
+      /no activation sillu here. Did you mean silu/,
+    ],
+    [
+      'an unknown architecture',
+      () =>
+        broken((_, { config }) => {
+          config.model_type = 'lama'
+        }),
+      /model_type "lama" has no architecture here. Did you mean llama\?.*docs\/write-an-architecture\.md/s,
+    ],
+    [
+      'config that is not JSON',
+      () => broken((at) => writeFileSync(join(at, 'config.json'), '{')),
+      /config\.json: not JSON/,
+    ],
   ]
   for (const [name, make, message] of cases) it(name, () => expect(make()).toThrow(message))
 
   it('a shard outside the folder, a shard missing, a tensor not in its shard', () => {
     const index = (map: Record<string, string>) => {
       const at = temporaryFolder()
-      writeFileSync(join(at, 'config.json'), readFileSync(join(root, 'test/golden/architectures/llama/model/config.json')))
+      writeFileSync(
+        join(at, 'config.json'),
+        readFileSync(join(root, 'test/golden/architectures/llama/model/config.json')),
+      )
       writeFileSync(join(at, 'model.safetensors.index.json'), JSON.stringify({ weight_map: map }))
       return () => open(at)
     }

@@ -17,7 +17,11 @@ const writer = (path: string, cache: boolean): Writer => {
   writers.push(made)
   return made
 }
-async function write(w: Writer, prompt: string, options: Partial<WritingOptions> = {}): Promise<Written & { pieces: string[] }> {
+async function write(
+  w: Writer,
+  prompt: string,
+  options: Partial<WritingOptions> = {},
+): Promise<Written & { pieces: string[] }> {
   const pieces: string[] = []
   const writing = w.write(w.tokenizer.encode(prompt), { ...greedy, maxTokens: 24, stop: [], ...options })
   for (;;) {
@@ -31,8 +35,20 @@ const prompt = 'Mary has 3 apples and buys 4 more.'
 /** Trains a little by a method and returns the adapter's folder. */
 async function adapter(method: Record<string, unknown>, answer: string, seed = 0): Promise<string> {
   const at = temporaryFolder()
-  const lines = Array.from({ length: 16 }, (_, i) => JSON.stringify({ prompt: `Mary has ${i} apples.`, completion: ` ${answer}` }))
-  const config = writeRun(at, { model: base, method, seed, data: { validation: 0 }, training: { max_steps: 12, batch_size: 8, learning_rate: 2e-2 } }, lines)
+  const lines = Array.from({ length: 16 }, (_, i) =>
+    JSON.stringify({ prompt: `Mary has ${i} apples.`, completion: ` ${answer}` }),
+  )
+  const config = writeRun(
+    at,
+    {
+      model: base,
+      method,
+      seed,
+      data: { validation: 0 },
+      training: { max_steps: 12, batch_size: 8, learning_rate: 2e-2 },
+    },
+    lines,
+  )
   const { code, stderr } = await graft(['train', config])
   expect(code, stderr).toBe(0)
   return join(at, 'out/adapter')
@@ -40,7 +56,11 @@ async function adapter(method: Record<string, unknown>, answer: string, seed = 0
 
 describe('writing', () => {
   it('with a cache is writing without one', async () => {
-    const [cached, whole, exported] = [await write(writer(base, true), prompt), await write(writer(base, false), prompt), await write(writer(sprout, true), prompt)]
+    const [cached, whole, exported] = [
+      await write(writer(base, true), prompt),
+      await write(writer(base, false), prompt),
+      await write(writer(sprout, true), prompt),
+    ]
     expect(cached.text.length).toBeGreaterThan(10)
     expect(cached.text).toBe(whole.text)
     expect(exported.text).toBe(whole.text)
@@ -92,24 +112,55 @@ describe('adapters', () => {
     })
   it('several at once, switched per request, beside the bare model', async () => {
     const w = writer(base, true)
-    await w.load('gives', await openAdapter(await adapter({ name: 'lora', r: 4 }, 'She gives them away.'), registry, base))
-    await w.load('eats', await openAdapter(await adapter({ name: 'lora', r: 4 }, 'She eats them all.', 1), registry, base))
-    await w.load('prompt', await openAdapter(await adapter({ name: 'prompt-tuning', num_virtual_tokens: 4 }, 'She sells them.'), registry, base))
-    const all = async () => Promise.all([undefined, 'gives', 'eats', 'prompt'].map((a) => write(w, prompt, { adapter: a }).then((r) => r.text)))
+    await w.load(
+      'gives',
+      await openAdapter(await adapter({ name: 'lora', r: 4 }, 'She gives them away.'), registry, base),
+    )
+    await w.load(
+      'eats',
+      await openAdapter(await adapter({ name: 'lora', r: 4 }, 'She eats them all.', 1), registry, base),
+    )
+    await w.load(
+      'prompt',
+      await openAdapter(
+        await adapter({ name: 'prompt-tuning', num_virtual_tokens: 4 }, 'She sells them.'),
+        registry,
+        base,
+      ),
+    )
+    const all = async () =>
+      Promise.all(
+        [undefined, 'gives', 'eats', 'prompt'].map((a) =>
+          write(w, prompt, { adapter: a }).then((r) => r.text),
+        ),
+      )
     const one: string[] = []
-    for (const a of [undefined, 'gives', 'eats', 'prompt']) one.push((await write(w, prompt, { adapter: a })).text)
+    for (const a of [undefined, 'gives', 'eats', 'prompt'])
+      one.push((await write(w, prompt, { adapter: a })).text)
     expect(new Set(one).size).toBe(4)
     expect(one[1]).toMatch(/gives/)
     expect(one[2]).toMatch(/eats/)
     expect(await all()).toEqual(one)
-    await expect(write(w, prompt, { adapter: 'givs' })).rejects.toThrow(/No adapter named givs is loaded. Did you mean gives/)
+    await expect(write(w, prompt, { adapter: 'givs' })).rejects.toThrow(
+      /No adapter named givs is loaded. Did you mean gives/,
+    )
   })
   it('from the command line: requests in, answers out', async () => {
     const folder = await adapter({ name: 'lora', r: 4 }, 'She gives them away.')
-    const input = [{ prompt, adapter: 'a', max_tokens: 4 }, { prompt, adapter: null, max_tokens: 3 }].map((r) => JSON.stringify(r)).join('\n') // biome-ignore format: one thing
-    const { stdout, code, stderr } = await graft(['generate', base, '--adapter', `a=${folder}`, '-'], { input })
+    const input = [
+      { prompt, adapter: 'a', max_tokens: 4 },
+      { prompt, adapter: null, max_tokens: 3 },
+    ]
+      .map((r) => JSON.stringify(r))
+      .join('\n')
+    const { stdout, code, stderr } = await graft(['generate', base, '--adapter', `a=${folder}`, '-'], {
+      input,
+    })
     expect(code, stderr).toBe(0)
-    const [one, two] = stdout.trim().split('\n').map((l) => JSON.parse(l)) // biome-ignore format: one thing
+    const [one, two] = stdout
+      .trim()
+      .split('\n')
+      .map((l) => JSON.parse(l))
     expect(one.tokens).toBe(4)
     expect(two.tokens).toBe(3)
     expect((await graft(['generate', base])).stderr).toMatch(/Give either --prompt/)

@@ -1,7 +1,21 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { combine, convert, exportAdapter, exportTraining, floatsOf, int64, loadConfig, merge, Model, openAdapter, readSafetensors, runOnce, unmerge } from '@graft/core'
+import {
+  combine,
+  convert,
+  exportAdapter,
+  exportTraining,
+  floatsOf,
+  int64,
+  loadConfig,
+  merge,
+  Model,
+  openAdapter,
+  readSafetensors,
+  runOnce,
+  unmerge,
+} from '@graft/core'
 import { defaultRegistry } from 'graft'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { graft, root, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
@@ -10,11 +24,23 @@ const registry = defaultRegistry()
 const architectures = registry.all('architecture')
 let base: string
 const adapters: Record<string, string> = {}
-const lines = Array.from({ length: 24 }, (_, i) => JSON.stringify({ prompt: `What is ${i}?`, completion: ` It is ${i} and more.` }))
+const lines = Array.from({ length: 24 }, (_, i) =>
+  JSON.stringify({ prompt: `What is ${i}?`, completion: ` It is ${i} and more.` }),
+)
 
 async function train(method: unknown, rest: Record<string, unknown> = {}): Promise<string> {
   const at = temporaryFolder()
-  const config = writeRun(at, { model: base, method, data: { validation: 0 }, training: { max_steps: 5, batch_size: 8, learning_rate: 2e-2 }, ...rest }, lines)
+  const config = writeRun(
+    at,
+    {
+      model: base,
+      method,
+      data: { validation: 0 },
+      training: { max_steps: 5, batch_size: 8, learning_rate: 2e-2 },
+      ...rest,
+    },
+    lines,
+  )
   const { code, stderr } = await graft(['train', config])
   expect(code, stderr).toBe(0)
   return join(at, 'out/adapter')
@@ -22,18 +48,36 @@ async function train(method: unknown, rest: Record<string, unknown> = {}): Promi
 beforeAll(async () => {
   base = sproutFolder(join(temporaryFolder(), 'base'))
   adapters.lora = await train({ name: 'lora', r: 4, lora_alpha: 8, target_modules: ['q_proj', 'down_proj'] })
-  adapters.rslora = await train({ name: 'lora', r: 2, use_rslora: true, target_modules: ['q_proj', 'v_proj'] }, { seed: 1 })
-  adapters.adalora = await train({ name: 'adalora', init_r: 4, target_r: 2, target_modules: ['q_proj'], tinit: 1, tfinal: 1 })
+  adapters.rslora = await train(
+    { name: 'lora', r: 2, use_rslora: true, target_modules: ['q_proj', 'v_proj'] },
+    { seed: 1 },
+  )
+  adapters.adalora = await train({
+    name: 'adalora',
+    init_r: 4,
+    target_r: 2,
+    target_modules: ['q_proj'],
+    tinit: 1,
+    tfinal: 1,
+  })
   adapters.ia3 = await train({ name: 'ia3', target_modules: ['k_proj'], feedforward_modules: [] })
   adapters.prompt = await train({ name: 'prompt-tuning', num_virtual_tokens: 3 })
 })
 
 const open = (folder: string) => openAdapter(folder, registry, base)
-const weightsOf = (folder: string) => new Map([...readSafetensors(join(folder, 'model.safetensors')).tensors].map(([name, t]) => [name, floatsOf(t, name)]))
+const weightsOf = (folder: string) =>
+  new Map(
+    [...readSafetensors(join(folder, 'model.safetensors')).tensors].map(([name, t]) => [
+      name,
+      floatsOf(t, name),
+    ]),
+  )
 /** Difference of two checkpoints' tensors by name. */
 function delta(merged: string): Map<string, Float32Array> {
   const before = weightsOf(base)
-  return new Map([...weightsOf(merged)].map(([name, v]) => [name, v.map((x, i) => x - (before.get(name)?.[i] ?? 0))]))
+  return new Map(
+    [...weightsOf(merged)].map(([name, v]) => [name, v.map((x, i) => x - (before.get(name)?.[i] ?? 0))]),
+  )
 }
 const greatest = (v: Float32Array) => v.reduce((m, x) => Math.max(m, Math.abs(x)), 0)
 
@@ -55,14 +99,19 @@ describe('merging', () => {
     const names = Model.open(join(out, 'onnx/model.onnx'), { cache: true }).graph.inputs.map((v) => v.name)
     expect(names.slice(0, 3)).toEqual(['input_ids', 'attention_mask', 'position_ids'])
     expect(names).toContain('past_key_values.5.value')
-    const write = (args: string[]) => graft(['generate', ...args, '--prompt', 'What is 7?', '--max-tokens', '12', '--json']).then((r) => JSON.parse(r.stdout).text)
+    const write = (args: string[]) =>
+      graft(['generate', ...args, '--prompt', 'What is 7?', '--max-tokens', '12', '--json']).then(
+        (r) => JSON.parse(r.stdout).text,
+      )
     expect(await write([join(out, 'onnx/model.onnx')])).toBe(await write([base, '--adapter', adapters.lora]))
   })
   it('keeps bfloat16 as it is', async () => {
     const bf16 = join(root, 'test/golden/architectures/llama-bfloat16')
     const out = join(temporaryFolder(), 'merged')
     await merge(await openAdapter(join(bf16, 'lora/end'), registry, join(bf16, 'model')), out, registry)
-    const dtypes = new Set([...readSafetensors(join(out, 'model.safetensors')).tensors.values()].map((t) => t.dtype))
+    const dtypes = new Set(
+      [...readSafetensors(join(out, 'model.safetensors')).tensors.values()].map((t) => t.dtype),
+    )
     expect(dtypes).toEqual(new Set(['BF16']))
   })
   it('a tied output layer that was adapted alone gets a weight of its own', async () => {
@@ -73,25 +122,50 @@ describe('merging', () => {
     expect(JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')).tie_word_embeddings).toBe(false)
     const [before, after] = [weightsOf(base), weightsOf(out)]
     expect(after.get('model.embed_tokens.weight')).toEqual(before.get('model.embed_tokens.weight'))
-    expect(greatest((after.get('lm_head.weight') as Float32Array).map((v, i) => v - (before.get('model.embed_tokens.weight') as Float32Array)[i]))).toBeGreaterThan(1e-4)
+    expect(
+      greatest(
+        (after.get('lm_head.weight') as Float32Array).map(
+          (v, i) => v - (before.get('model.embed_tokens.weight') as Float32Array)[i],
+        ),
+      ),
+    ).toBeGreaterThan(1e-4)
   })
   it('a base kept in 4 bits: through its original', async () => {
     const cache = temporaryFolder()
     process.env.GRAFT_CACHE = cache
     try {
       const at = temporaryFolder()
-      const config = writeRun(at, { model: base, quantize: 'int4', method: { name: 'lora', r: 4 }, data: { validation: 0 }, training: { max_steps: 3, batch_size: 8 } }, lines)
+      const config = writeRun(
+        at,
+        {
+          model: base,
+          quantize: 'int4',
+          method: { name: 'lora', r: 4 },
+          data: { validation: 0 },
+          training: { max_steps: 3, batch_size: 8 },
+        },
+        lines,
+      )
       expect((await graft(['train', config])).code).toBe(0)
-      const { stdout, code, stderr } = await graft(['merge', join(at, 'out/adapter'), join(at, 'merged'), '--json'])
+      const { stdout, code, stderr } = await graft([
+        'merge',
+        join(at, 'out/adapter'),
+        join(at, 'merged'),
+        '--json',
+      ])
       expect(code, stderr).toBe(0)
       expect(JSON.parse(stdout).difference).toBeLessThan(1e-4)
-      await expect(openAdapter(join(at, 'out/adapter'), registry).then((a) => merge(a, join(at, 'again'), registry))).rejects.toThrow(/kept in 4 bits.*full-precision original/)
+      await expect(
+        openAdapter(join(at, 'out/adapter'), registry).then((a) => merge(a, join(at, 'again'), registry)),
+      ).rejects.toThrow(/kept in 4 bits.*full-precision original/)
     } finally {
       delete process.env.GRAFT_CACHE
     }
   })
   it('prompts have no weights', async () => {
-    await expect(merge(await open(adapters.prompt), join(temporaryFolder(), 'm'), registry)).rejects.toThrow(/can't be merged/)
+    await expect(merge(await open(adapters.prompt), join(temporaryFolder(), 'm'), registry)).rejects.toThrow(
+      /can't be merged/,
+    )
   })
 })
 
@@ -105,7 +179,9 @@ describe('unmerging', () => {
   it('is refused where the method multiplies', async () => {
     const merged = join(temporaryFolder(), 'merged')
     await merge(await open(adapters.ia3), merged, registry)
-    await expect(unmerge(await openAdapter(adapters.ia3, registry, merged), join(temporaryFolder(), 'out'))).rejects.toThrow(/does more to .*k_proj.weight than add/)
+    await expect(
+      unmerge(await openAdapter(adapters.ia3, registry, merged), join(temporaryFolder(), 'out')),
+    ).rejects.toThrow(/does more to .*k_proj.weight than add/)
   })
 })
 
@@ -115,7 +191,10 @@ describe('combining', () => {
     await merge(await open(folder), out, registry)
     return delta(out)
   }
-  const parts = () => [{ folder: adapters.lora, weight: 0.7 }, { folder: adapters.rslora, weight: -0.4 }] // biome-ignore format: one list
+  const parts = () => [
+    { folder: adapters.lora, weight: 0.7 },
+    { folder: adapters.rslora, weight: -0.4 },
+  ]
   const options = { mode: 'sum' as const, density: 1, seed: 0, model: undefined as string | undefined }
 
   it('a weighted sum is exact, of any ranks and scales', async () => {
@@ -123,7 +202,14 @@ describe('combining', () => {
     const report = await combine(parts(), out, registry, { ...options, model: base })
     expect(report).toMatchObject({ error: 0, rank: 6 })
     const [one, two, sum] = [await merged(adapters.lora), await merged(adapters.rslora), await merged(out)]
-    for (const [name, d] of sum) expect(greatest(d.map((v, i) => v - 0.7 * (one.get(name) as Float32Array)[i] + 0.4 * (two.get(name) as Float32Array)[i]))).toBeLessThan(1e-6)
+    for (const [name, d] of sum)
+      expect(
+        greatest(
+          d.map(
+            (v, i) => v - 0.7 * (one.get(name) as Float32Array)[i] + 0.4 * (two.get(name) as Float32Array)[i],
+          ),
+        ),
+      ).toBeLessThan(1e-6)
   })
   it('cut to a rank, with the error it reports', async () => {
     const out = join(temporaryFolder(), 'cut')
@@ -132,12 +218,17 @@ describe('combining', () => {
     await combine(parts(), whole, registry, { ...options, model: base })
     const [cut, exact] = [await merged(out), await merged(whole)]
     const norm = (v: Float32Array) => Math.hypot(...v)
-    const errors = [...exact].filter(([, d]) => greatest(d) > 0).map(([name, d]) => norm(d.map((v, i) => v - (cut.get(name) as Float32Array)[i])) / norm(d))
+    const errors = [...exact]
+      .filter(([, d]) => greatest(d) > 0)
+      .map(([name, d]) => norm(d.map((v, i) => v - (cut.get(name) as Float32Array)[i])) / norm(d))
     expect(report.rank).toBe(3)
     expect(Math.max(...errors)).toBeCloseTo(report.error, 3)
   })
   it('ties and dare of one adapter with itself, nothing dropped, are that adapter', async () => {
-    const twice = [{ folder: adapters.lora, weight: 1 }, { folder: adapters.lora, weight: 1 }] // biome-ignore format: one list
+    const twice = [
+      { folder: adapters.lora, weight: 1 },
+      { folder: adapters.lora, weight: 1 },
+    ]
     const one = await merged(adapters.lora)
     for (const [mode, factor] of [
       ['ties', 1],
@@ -145,14 +236,35 @@ describe('combining', () => {
     ] as const) {
       const out = join(temporaryFolder(), mode)
       await combine(twice, out, registry, { ...options, mode, model: base })
-      for (const [name, d] of await merged(out)) expect(greatest(d.map((v, i) => v - factor * (one.get(name) as Float32Array)[i])), `${mode} ${name}`).toBeLessThan(2e-5)
+      for (const [name, d] of await merged(out))
+        expect(
+          greatest(d.map((v, i) => v - factor * (one.get(name) as Float32Array)[i])),
+          `${mode} ${name}`,
+        ).toBeLessThan(2e-5)
     }
   })
   it('adapters of other methods count too', async () => {
     const out = join(temporaryFolder(), 'mixed')
-    expect((await combine([{ folder: adapters.lora, weight: 1 }, { folder: adapters.adalora, weight: 1 }], out, registry, { ...options, model: base })).error).toBe(0) // biome-ignore format: one thing
+    expect(
+      (
+        await combine(
+          [
+            { folder: adapters.lora, weight: 1 },
+            { folder: adapters.adalora, weight: 1 },
+          ],
+          out,
+          registry,
+          { ...options, model: base },
+        )
+      ).error,
+    ).toBe(0)
     const [one, two, sum] = [await merged(adapters.lora), await merged(adapters.adalora), await merged(out)]
-    for (const [name, d] of sum) expect(greatest(d.map((v, i) => v - (one.get(name) as Float32Array)[i] - (two.get(name) as Float32Array)[i]))).toBeLessThan(2e-5)
+    for (const [name, d] of sum)
+      expect(
+        greatest(
+          d.map((v, i) => v - (one.get(name) as Float32Array)[i] - (two.get(name) as Float32Array)[i]),
+        ),
+      ).toBeLessThan(2e-5)
   })
 })
 
@@ -164,8 +276,12 @@ describe('converting', () => {
     expect(JSON.parse(readFileSync(join(out, 'adapter_config.json'), 'utf8')).peft_type).toBe('LORA')
   })
   it('what has no low-rank form, to a method that has none: refused', async () => {
-    await expect(convert(adapters.prompt, join(temporaryFolder(), 'x'), registry, { to: 'lora', model: base })).rejects.toThrow(/can't be merged/)
-    await expect(convert(adapters.lora, join(temporaryFolder(), 'x'), registry, { to: 'ia3', model: base })).rejects.toThrow(/ia3 doesn't say low-rank updates; lora does/)
+    await expect(
+      convert(adapters.prompt, join(temporaryFolder(), 'x'), registry, { to: 'lora', model: base }),
+    ).rejects.toThrow(/can't be merged/)
+    await expect(
+      convert(adapters.lora, join(temporaryFolder(), 'x'), registry, { to: 'ia3', model: base }),
+    ).rejects.toThrow(/ia3 doesn't say low-rank updates; lora does/)
   })
 })
 
@@ -179,10 +295,20 @@ describe('exports', () => {
     expect(bytes.length).toBeGreaterThan(4 * parameters)
     const session = await ort.InferenceSession.create(model, { logSeverityLevel: 3 })
     const ids = [1, 5, 9, 77]
-    const feeds = { input_ids: int64(ids, [1, 4]), attention_mask: int64([1, 1, 1, 1], [1, 4]), position_ids: int64([0, 1, 2, 3], [1, 4]) }
-    const run = await session.run(Object.fromEntries(Object.entries(feeds).map(([name, t]) => [name, new ort.Tensor(t.dtype, t.data, t.shape)])))
+    const feeds = {
+      input_ids: int64(ids, [1, 4]),
+      attention_mask: int64([1, 1, 1, 1], [1, 4]),
+      position_ids: int64([0, 1, 2, 3], [1, 4]),
+    }
+    const run = await session.run(
+      Object.fromEntries(
+        Object.entries(feeds).map(([name, t]) => [name, new ort.Tensor(t.dtype, t.data, t.shape)]),
+      ),
+    )
     const bare = await runOnce(Model.open(base, { architectures }).graph, feeds)
-    expect(greatest((run.logits.data as Float32Array).map((v, i) => v - (bare.logits.data as Float32Array)[i]))).toBeLessThan(1e-5)
+    expect(
+      greatest((run.logits.data as Float32Array).map((v, i) => v - (bare.logits.data as Float32Array)[i])),
+    ).toBeLessThan(1e-5)
   })
   it.each([{}, { device: 'webgpu' }, { precision: 'float16' }, { precision: 'bfloat16' }])(
     'a training step that any ONNX Runtime runs to the same losses, %j',
@@ -190,27 +316,52 @@ describe('exports', () => {
       const at = temporaryFolder()
       const config = writeRun(
         at,
-        { ...settings, model: base, method: { name: 'lora', r: 4 }, data: { validation: 0 }, training: { max_steps: 4, batch_size: 8, learning_rate: 1e-2 } },
+        {
+          ...settings,
+          model: base,
+          method: { name: 'lora', r: 4 },
+          data: { validation: 0 },
+          training: { max_steps: 4, batch_size: 8, learning_rate: 1e-2 },
+        },
         lines,
       )
       expect((await graft(['train', config, 'device=cpu'])).code).toBe(0)
-      const log = readFileSync(join(at, 'out/log.jsonl'), 'utf8').trim().split('\n').map((l) => JSON.parse(l)) // biome-ignore format: one thing
+      const log = readFileSync(join(at, 'out/log.jsonl'), 'utf8')
+        .trim()
+        .split('\n')
+        .map((l) => JSON.parse(l))
       const out = join(at, 'step')
       await exportTraining(await loadConfig(config, registry), registry, out)
       const about = JSON.parse(readFileSync(join(out, 'step.json'), 'utf8'))
-      const session = await ort.InferenceSession.create(join(out, 'step.onnx'), { graphOptimizationLevel: 'disabled', logSeverityLevel: 3 })
-      const views = { F32: [Float32Array, 'float32'], I64: [BigInt64Array, 'int64'], I32: [Int32Array, 'int32'] } as const
-      const tensors = (file: string) => Object.fromEntries([...readSafetensors(join(out, file)).tensors].map(([name, t]) => {
-      const [View, type] = views[t.dtype as 'F32']
-      return [name, new ort.Tensor(type, new View(new Uint8Array(t.data).buffer), t.shape)]
-    })) // biome-ignore format: one thing
+      const session = await ort.InferenceSession.create(join(out, 'step.onnx'), {
+        graphOptimizationLevel: 'disabled',
+        logSeverityLevel: 3,
+      })
+      const views = {
+        F32: [Float32Array, 'float32'],
+        I64: [BigInt64Array, 'int64'],
+        I32: [Int32Array, 'int32'],
+      } as const
+      const tensors = (file: string) =>
+        Object.fromEntries(
+          [...readSafetensors(join(out, file)).tensors].map(([name, t]) => {
+            const [View, type] = views[t.dtype as 'F32']
+            return [name, new ort.Tensor(type, new View(new Uint8Array(t.data).buffer), t.shape)]
+          }),
+        )
       let state = tensors('state.safetensors')
       const batches = tensors('batches.safetensors')
       const losses: number[] = []
       for (let step = 1; step <= about.batches; step++) {
-        const feeds = Object.fromEntries(Object.entries(batches).flatMap(([key, t]) => (key.startsWith(`${step}/`) ? [[key.split('/')[1], t]] : [])))
+        const feeds = Object.fromEntries(
+          Object.entries(batches).flatMap(([key, t]) =>
+            key.startsWith(`${step}/`) ? [[key.split('/')[1], t]] : [],
+          ),
+        )
         const outputs = await session.run({ ...state, ...feeds })
-        state = Object.fromEntries(about.state.map((s: { input: string; output: string }) => [s.input, outputs[s.output]]))
+        state = Object.fromEntries(
+          about.state.map((s: { input: string; output: string }) => [s.input, outputs[s.output]]),
+        )
         losses.push(outputs.loss.data[0])
       }
       expect(about.device).toBe(settings.device ?? 'cpu')

@@ -15,12 +15,24 @@ const weights = Buffer.from(Array.from({ length: 200_000 }, (_, i) => (i * 31) %
 beforeEach(async () => {
   hub = await Hub.open()
   cache = temporaryFolder()
-  hub.repositories.set('owner/model', new Map([['config.json', Buffer.from('{"model_type":"llama"}')], ['model.safetensors', weights], ['pytorch_model.bin', Buffer.from('pickle')], ['onnx/model.onnx', Buffer.from('graph')]])) // biome-ignore format: a list
+  hub.repositories.set(
+    'owner/model',
+    new Map([
+      ['config.json', Buffer.from('{"model_type":"llama"}')],
+      ['model.safetensors', weights],
+      ['pytorch_model.bin', Buffer.from('pickle')],
+      ['onnx/model.onnx', Buffer.from('graph')],
+    ]),
+  )
 })
 afterEach(() => hub.close())
 
 const blobs = () => readdirSync(join(cache, 'models--owner--model/blobs'))
-const failure = async (name: string, given = settings()) => pull(name, { settings: given }).then(() => 'nothing thrown', (e: Error) => e.message) // biome-ignore format: one thing
+const failure = async (name: string, given = settings()) =>
+  pull(name, { settings: given }).then(
+    () => 'nothing thrown',
+    (e: Error) => e.message,
+  )
 
 describe('pulling', () => {
   it("fetches what Graft reads into huggingface_hub's layout, and nothing twice", async () => {
@@ -52,18 +64,29 @@ describe('pulling', () => {
   it('goes on in a later call where an earlier one was stopped', async () => {
     const name = createHash('sha256').update(weights).digest('hex')
     mkdirSync(join(cache, 'models--owner--model/blobs'), { recursive: true })
-    writeFileSync(join(cache, 'models--owner--model/blobs', `${name}.incomplete`), weights.subarray(0, 123_456))
+    writeFileSync(
+      join(cache, 'models--owner--model/blobs', `${name}.incomplete`),
+      weights.subarray(0, 123_456),
+    )
     const { folder } = await pull('owner/model', { settings: settings() })
     expect(hub.ranges).toEqual(['bytes=123456-'])
     expect(readFileSync(join(folder, 'model.safetensors'))).toEqual(weights)
   })
   it('wrong checksum: thrown away, said so', async () => {
     hub.faults = { spoil: true }
-    expect(await failure('owner/model')).toMatch(/config\.json: the bytes received are not those that the repository lists/)
+    expect(await failure('owner/model')).toMatch(
+      /config\.json: the bytes received are not those that the repository lists/,
+    )
     expect(blobs()).toEqual([])
   })
   it('names that lead out of the folder: refused before anything is written', async () => {
-    for (const name of ['../../evil.json', '/etc/evil.json', 'a/../../evil.json', '..\\evil.json', 'C:evil.json']) {
+    for (const name of [
+      '../../evil.json',
+      '/etc/evil.json',
+      'a/../../evil.json',
+      '..\\evil.json',
+      'C:evil.json',
+    ]) {
       hub.faults = { rename: { 'config.json': name } }
       expect(await failure('owner/model')).toMatch(/leads out of its folder. Refused/)
     }
@@ -98,15 +121,29 @@ describe('pushing', () => {
   const adapter = () => {
     const folder = join(temporaryFolder(), 'adapter')
     mkdirSync(folder)
-    writeFileSync(join(folder, 'adapter_config.json'), '{"peft_type":"LORA","base_model_name_or_path":"/home/me/models--owner--model/snapshots/1"}')
+    writeFileSync(
+      join(folder, 'adapter_config.json'),
+      '{"peft_type":"LORA","base_model_name_or_path":"/home/me/models--owner--model/snapshots/1"}',
+    )
     writeFileSync(join(folder, 'adapter_model.safetensors'), weights)
-    writeFileSync(join(folder, 'graft.json'), '{"model":"/home/me/secret/model","method":"lora","objective":"causal-lm","options":{"r":8}}')
-    writeFileSync(join(folder, '../log.jsonl'), '{"step":9,"phase":"after","part":"test","loss":1.5,"accuracy":0.75}\n')
+    writeFileSync(
+      join(folder, 'graft.json'),
+      '{"model":"/home/me/secret/model","method":"lora","objective":"causal-lm","options":{"r":8}}',
+    )
+    writeFileSync(
+      join(folder, '../log.jsonl'),
+      '{"step":9,"phase":"after","part":"test","loss":1.5,"accuracy":0.75}\n',
+    )
     return folder
   }
   it('makes a repository with the files and a card from the run, and pulls it back', async () => {
     const { files } = await push(adapter(), 'me/mine', { settings: settings() })
-    expect(files.sort()).toEqual(['README.md', 'adapter_config.json', 'adapter_model.safetensors', 'graft.json'])
+    expect(files.sort()).toEqual([
+      'README.md',
+      'adapter_config.json',
+      'adapter_model.safetensors',
+      'graft.json',
+    ])
     const stored = hub.files('me/mine') as Map<string, Buffer>
     expect(stored.get('adapter_model.safetensors')).toEqual(weights)
     const card = `${stored.get('README.md')}`
@@ -118,7 +155,9 @@ describe('pushing', () => {
     expect(existsSync(join(pulled.folder, 'adapter_model.safetensors'))).toBe(true)
   })
   it('without a token: says how to get one', async () => {
-    await expect(push(adapter(), 'me/mine', { settings: { ...settings(), token: undefined } })).rejects.toThrow(/HF_TOKEN/)
+    await expect(
+      push(adapter(), 'me/mine', { settings: { ...settings(), token: undefined } }),
+    ).rejects.toThrow(/HF_TOKEN/)
   })
 })
 

@@ -3,7 +3,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
-const gitOid = (bytes: Buffer) => createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex')
+const gitOid = (bytes: Buffer) =>
+  createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex')
 
 interface Faults {
   /** status to answer API requests with */
@@ -52,12 +53,18 @@ export class Hub {
     const route = routes.find(([method, pattern]) => method === request.method && pattern.test(path))
     const [, name = '', rest = ''] = (route && path.match(route[1])) ?? []
     if (this.faults.status && !path.startsWith('/lfs')) {
-      response.writeHead(this.faults.status, this.faults.retryAfter ? { 'retry-after': `${this.faults.retryAfter}` } : {}).end('{"error":"no"}')
+      response
+        .writeHead(
+          this.faults.status,
+          this.faults.retryAfter ? { 'retry-after': `${this.faults.retryAfter}` } : {},
+        )
+        .end('{"error":"no"}')
       return
     }
     if (!route) return void response.writeHead(404).end()
     const result = route[2](this, { name, rest, body, request, response })
-    if (result !== undefined) response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(result))
+    if (result !== undefined)
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(result))
   }
 
   files(name: string): Map<string, Buffer> | undefined {
@@ -65,8 +72,15 @@ export class Hub {
   }
   listing(name: string) {
     return [...(this.files(name) ?? [])].map(([path, bytes]) => {
-      const entry = { type: 'file', path: this.faults.rename?.[path] ?? path, size: bytes.length, oid: gitOid(bytes) }
-      return /\.safetensors$/.test(path) ? { ...entry, lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 } } : entry
+      const entry = {
+        type: 'file',
+        path: this.faults.rename?.[path] ?? path,
+        size: bytes.length,
+        oid: gitOid(bytes),
+      }
+      return /\.safetensors$/.test(path)
+        ? { ...entry, lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 } }
+        : entry
     })
   }
   send(bytes: Buffer, request: IncomingMessage, response: ServerResponse): void {

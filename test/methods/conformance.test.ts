@@ -11,7 +11,16 @@ const cases: Record<string, TestCases> = {
   lora: {
     valid: [
       ...both({ r: 4, target_modules: 'all-linear' }),
-      { config: { ...qv, r: 2, lora_alpha: 4, use_rslora: true, init_lora_weights: 'gaussian', loraplus_lr_ratio: 4 } },
+      {
+        config: {
+          ...qv,
+          r: 2,
+          lora_alpha: 4,
+          use_rslora: true,
+          init_lora_weights: 'gaussian',
+          loraplus_lr_ratio: 4,
+        },
+      },
       { config: { ...qv, r: 2, init_lora_weights: false } },
       { config: { ...qv, r: 2, use_dora: true }, detached: ['lora_A', 'lora_B'] },
       { config: { ...qv, r: 2, init_lora_weights: 'pissa' } },
@@ -24,7 +33,15 @@ const cases: Record<string, TestCases> = {
       { config: { target_modules: ['embed_tokens', 'q_proj'], r: 2, init_lora_weights: 'olora' } },
       { config: { target_modules: ['embed_tokens', 'q_proj'], r: 2 } },
       { config: { ...qv, r: 2, lora_bias: true, bias: 'lora_only' }, model: 'encoder' },
-      { config: { target_modules: 'all-linear', r: 3, rank_pattern: { q_proj: 1 }, alpha_pattern: { 'layers.1.*.v_proj': 2 }, exclude_modules: ['o_proj'] } },
+      {
+        config: {
+          target_modules: 'all-linear',
+          r: 3,
+          rank_pattern: { q_proj: 1 },
+          alpha_pattern: { 'layers.1.*.v_proj': 2 },
+          exclude_modules: ['o_proj'],
+        },
+      },
     ],
     invalid: [
       { config: { r: 0 }, error: /r: must be >= 1/ },
@@ -35,7 +52,10 @@ const cases: Record<string, TestCases> = {
     ],
   },
   adalora: {
-    valid: [...both({ ...qv, init_r: 4, target_r: 2, tinit: 2, tfinal: 3, orth_reg_weight: 0.1 }), { config: { ...qv, init_r: 3, target_r: 3, tinit: 1, tfinal: 1 } }],
+    valid: [
+      ...both({ ...qv, init_r: 4, target_r: 2, tinit: 2, tfinal: 3, orth_reg_weight: 0.1 }),
+      { config: { ...qv, init_r: 3, target_r: 3, tinit: 1, tfinal: 1 } },
+    ],
     invalid: [{ config: { ...qv, tinit: 10, tfinal: 10 }, error: /tinit 10 \+ tfinal 10 must be less than/ }],
   },
   'prefix-tuning': {
@@ -44,7 +64,12 @@ const cases: Record<string, TestCases> = {
       { config: { num_virtual_tokens: 3, prefix_projection: true, encoder_hidden_size: 6 } },
       { config: { num_virtual_tokens: 4, prefix_init_text: 'sort the question' } },
     ],
-    invalid: [{ config: { num_virtual_tokens: 3, prefix_projection: true, prefix_init_text: 'a' }, error: /prefix_projection: false/ }],
+    invalid: [
+      {
+        config: { num_virtual_tokens: 3, prefix_projection: true, prefix_init_text: 'a' },
+        error: /prefix_projection: false/,
+      },
+    ],
   },
   'prompt-tuning': {
     valid: [
@@ -60,14 +85,46 @@ const cases: Record<string, TestCases> = {
   'p-tuning': {
     valid: [
       ...both({ num_virtual_tokens: 3, encoder_hidden_size: 8 }),
-      { config: { num_virtual_tokens: 3, encoder_reparameterization_type: 'LSTM', encoder_hidden_size: 4, encoder_num_layers: 2 } },
+      {
+        config: {
+          num_virtual_tokens: 3,
+          encoder_reparameterization_type: 'LSTM',
+          encoder_hidden_size: 4,
+          encoder_num_layers: 2,
+        },
+      },
     ],
   },
-  ia3: { valid: both({ target_modules: ['k_proj', 'v_proj', 'down_proj'], feedforward_modules: ['down_proj'] }) },
-  vera: { valid: [...both({ ...qv, r: 6 }), { config: { target_modules: 'all-linear', r: 4, save_projection: false } }] },
-  randlora: { valid: [...both({ ...qv, r: 6, randlora_alpha: 12 }), { config: { target_modules: 'all-linear', r: 8, randlora_alpha: 16, sparse: true, save_projection: false } }] },
+  ia3: {
+    valid: both({ target_modules: ['k_proj', 'v_proj', 'down_proj'], feedforward_modules: ['down_proj'] }),
+  },
+  vera: {
+    valid: [
+      ...both({ ...qv, r: 6 }),
+      { config: { target_modules: 'all-linear', r: 4, save_projection: false } },
+    ],
+  },
+  randlora: {
+    valid: [
+      ...both({ ...qv, r: 6, randlora_alpha: 12 }),
+      {
+        config: {
+          target_modules: 'all-linear',
+          r: 8,
+          randlora_alpha: 16,
+          sparse: true,
+          save_projection: false,
+        },
+      },
+    ],
+  },
   loha: { valid: both({ ...qv, r: 2 }) },
-  lokr: { valid: [...both({ ...qv, r: 2 }), { config: { ...qv, r: 1, decompose_both: true, decompose_factor: 2, init_weights: 'lycoris' } }] },
+  lokr: {
+    valid: [
+      ...both({ ...qv, r: 2 }),
+      { config: { ...qv, r: 1, decompose_both: true, decompose_factor: 2, init_weights: 'lycoris' } },
+    ],
+  },
   oft: {
     valid: [
       ...both({ ...qv, oft_block_size: 4 }),
@@ -82,21 +139,33 @@ const cases: Record<string, TestCases> = {
   },
   hra: { valid: [...both({ ...qv, r: 4 }), { config: { ...qv, r: 3, apply_GS: true } }] },
   miss: {
-    valid: [...both({ ...qv, r: 6 }), { config: { ...qv, r: 4, init_weights: 'bat' } }, { config: { ...qv, r: 4, mini_r: 4, init_weights: 'mini' } }],
+    valid: [
+      ...both({ ...qv, r: 6 }),
+      { config: { ...qv, r: 4, init_weights: 'bat' } },
+      { config: { ...qv, r: 4, mini_r: 4, init_weights: 'mini' } },
+    ],
     invalid: [{ config: { ...qv, r: 5, init_weights: 'bat' }, error: /divisible by r: 5/ }],
   },
   shira: { valid: both({ ...qv, r: 2 }), invalid: [{ config: { ...qv, r: 32 }, error: /Lower r/ }] },
   fourierft: { valid: both({ ...qv, n_frequency: 12, scaling: 40 }) },
   full: { valid: both({}) },
-  bitfit: { valid: [{ config: {}, model: 'encoder' }], invalid: [{ config: {}, error: /none of its modules has a bias/ }] },
+  bitfit: {
+    valid: [{ config: {}, model: 'encoder' }],
+    invalid: [{ config: {}, error: /none of its modules has a bias/ }],
+  },
   ln_tuning: { valid: [...both({}), { config: { target_modules: ['input_layernorm'] } }] },
-  trainable_tokens: { valid: both({ token_indices: Array.from({ length: 21 }, (_, i) => i + 3) }), invalid: [{ config: {}, error: /token_indices is missing/ }] },
+  trainable_tokens: {
+    valid: both({ token_indices: Array.from({ length: 21 }, (_, i) => i + 3) }),
+    invalid: [{ config: {}, error: /token_indices is missing/ }],
+  },
 }
 
 const methods = defaultRegistry().all('method')
-for (const method of methods) testMethod({ describe, it }, method as PeftMethod, cases[method.name] ?? { valid: [] })
+for (const method of methods)
+  testMethod({ describe, it }, method as PeftMethod, cases[method.name] ?? { valid: [] })
 
-it('every built-in method is checked', () => expect(Object.keys(cases).sort()).toEqual(methods.map((m) => m.name).sort()))
+it('every built-in method is checked', () =>
+  expect(Object.keys(cases).sort()).toEqual(methods.map((m) => m.name).sort()))
 
 it.each(methods)('$name refuses every option of a wrong type, by name', ({ configSchema }) => {
   for (const option of Object.keys((configSchema as { properties: object }).properties)) {

@@ -48,7 +48,8 @@ interface Spoiled {
 type Context = Parameters<PeftMethod<Options>['attach']>[0]
 type PeftInit = typeof kaimingUniform
 
-const update = ({ g }: Context, x: Value, { A, B }: Parts, scale: number) => g.scale(g.linear(g.linear(x, A), B), scale)
+const update = ({ g }: Context, x: Value, { A, B }: Parts, scale: number) =>
+  g.scale(g.linear(g.linear(x, A), B), scale)
 
 function attach({
   init = kaimingUniform,
@@ -68,7 +69,11 @@ function attach({
       return { site, A, B }
     })
     return {
-      merge: () => adapted.map(({ site, A, B }) => [site.weight, (w) => g.add(w, g.scale(g.matMul(B, A), options.scale * mergeScale))] as const),
+      merge: () =>
+        adapted.map(
+          ({ site, A, B }) =>
+            [site.weight, (w) => g.add(w, g.scale(g.matMul(B, A), options.scale * mergeScale))] as const,
+        ),
       ...after?.(context, adapted),
     }
   }
@@ -78,17 +83,30 @@ const valid: ValidCase[] = [{ config: { target_modules: ['q_proj', 'v_proj'] } }
 let calls = 0
 
 const mutants: Record<string, { method: PeftMethod; caught: RegExp }> = {
-  'merges with another scale': { method: sound({ attach: attach({ mergeScale: 0.5 }) }), caught: /does merge apply the same scale/ },
+  'merges with another scale': {
+    method: sound({ attach: attach({ mergeScale: 0.5 }) }),
+    caught: /does merge apply the same scale/,
+  },
   'a parameter that reaches nothing': {
-    method: sound({ attach: attach({ first: ({ param }) => void param('dead', { shape: [3], init: normal(1) }) }) }),
+    method: sound({
+      attach: attach({ first: ({ param }) => void param('dead', { shape: [3], init: normal(1) }) }),
+    }),
     caught: /dead didn't move|∂loss\/∂dead/,
   },
   'a gradient cut off': {
-    method: sound({ attach: attach({ apply: (c, x, { A, B }, s) => update(c, x, { A: c.g.stopGradient(A), B }, s) }) }),
-    caught: /∂loss\/∂model\.layers\.0\.self_attn\.q_proj\.small_A: finite difference -?\d+\.\d{4}, graph -?0\.0000/,
+    method: sound({
+      attach: attach({ apply: (c, x, { A, B }, s) => update(c, x, { A: c.g.stopGradient(A), B }, s) }),
+    }),
+    caught:
+      /∂loss\/∂model\.layers\.0\.self_attn\.q_proj\.small_A: finite difference -?\d+\.\d{4}, graph -?0\.0000/,
   },
   'numbers from Math.random': {
-    method: sound({ attach: attach({ init: (shape) => Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => Math.random() - 0.5) }) }),
+    method: sound({
+      attach: attach({
+        init: (shape) =>
+          Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => Math.random() - 0.5),
+      }),
+    }),
     caught: /starts from other numbers each time/,
   },
   'writes into the base': {
@@ -103,7 +121,15 @@ const mutants: Record<string, { method: PeftMethod; caught: RegExp }> = {
     caught: /was changed: map slots instead/,
   },
   'saves half of itself': {
-    method: sound({ attach: attach({ after: () => ({ save: () => ({ finish: (tensors: Map<string, unknown>) => (tensors.delete([...tensors.keys()][0]), {}) }) }) }) }),
+    method: sound({
+      attach: attach({
+        after: () => ({
+          save: () => ({
+            finish: (tensors: Map<string, unknown>) => (tensors.delete([...tensors.keys()][0]), {}),
+          }),
+        }),
+      }),
+    }),
     caught: /doesn't fit the model: .*is missing/,
   },
   'numbers that are not finite after a step': {
@@ -112,7 +138,8 @@ const mutants: Record<string, { method: PeftMethod; caught: RegExp }> = {
         after: ({ g }, parts) => ({
           afterStep: {
             scalars: () => [],
-            update: ({ updated }: { updated: (p: Value) => Value }) => new Map(parts.map(({ B }) => [B, g.div(g.sub(updated(B), updated(B)), g.scalar(0))])),
+            update: ({ updated }: { updated: (p: Value) => Value }) =>
+              new Map(parts.map(({ B }) => [B, g.div(g.sub(updated(B), updated(B)), g.scalar(0))])),
           },
         }),
       }),
@@ -121,11 +148,20 @@ const mutants: Record<string, { method: PeftMethod; caught: RegExp }> = {
   },
   'claims to start from the base': {
     method: sound({
-      attach: attach({ apply: (c, x, parts, s) => c.g.add(update(c, x, parts, s), c.g.scale(c.g.linear(c.g.linear(x, parts.A), c.g.add(parts.B, c.g.scalar(0.1))), s)) }),
+      attach: attach({
+        apply: (c, x, parts, s) =>
+          c.g.add(
+            update(c, x, parts, s),
+            c.g.scale(c.g.linear(c.g.linear(x, parts.A), c.g.add(parts.B, c.g.scalar(0.1))), s),
+          ),
+      }),
     }),
     caught: /startsAsIdentity says the untrained model equals the base/,
   },
-  'trains something whatever the targets': { method: sound({ attach: attach({ choose: ({ model }) => model.linears.slice(0, 2) }) }), caught: /trains something all the same/ },
+  'trains something whatever the targets': {
+    method: sound({ attach: attach({ choose: ({ model }) => model.linears.slice(0, 2) }) }),
+    caught: /trains something all the same/,
+  },
   'keeps a count in its closure': {
     method: sound({
       attach: attach({
@@ -144,7 +180,12 @@ const mutants: Record<string, { method: PeftMethod; caught: RegExp }> = {
     caught: /kept in the method's closure/,
   },
   'lets unknown options pass': {
-    method: sound({ configSchema: { type: 'object', properties: { r: { default: 2 }, scale: { default: 2 }, target_modules: {} } } }),
+    method: sound({
+      configSchema: {
+        type: 'object',
+        properties: { r: { default: 2 }, scale: { default: 2 }, target_modules: {} },
+      },
+    }),
     caught: /lets unknown options pass/,
   },
   'says it merges but cannot': {

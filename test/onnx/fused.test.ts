@@ -8,7 +8,12 @@ import { root, temporaryFolder } from '../fixture.js'
 
 const ort = createRequire(join(root, 'packages/core/package.json'))('onnxruntime-node')
 
-type Input = { shape: number[]; dtype?: 'float32' | 'int64' | 'int32' | 'bool'; values?: number[]; name?: string } | null
+type Input = {
+  shape: number[]
+  dtype?: 'float32' | 'int64' | 'int32' | 'bool'
+  values?: number[]
+  name?: string
+} | null
 interface Case {
   op: string
   inputs: Input[]
@@ -26,8 +31,15 @@ const random = () => {
   return seed / 2147483647 - 0.5
 }
 const x = (...shape: number[]): Input => ({ shape })
-const ints = (shape: number[], values: number[], dtype: 'int64' | 'int32' = 'int32'): Input => ({ shape, values, dtype })
-const table = (f: (a: number) => number, rows: number, width: number): Input => ({ shape: [rows, width], values: Array.from({ length: rows * width }, (_, i) => f(i * 0.37)) })
+const ints = (shape: number[], values: number[], dtype: 'int64' | 'int32' = 'int32'): Input => ({
+  shape,
+  values,
+  dtype,
+})
+const table = (f: (a: number) => number, rows: number, width: number): Input => ({
+  shape: [rows, width],
+  values: Array.from({ length: rows * width }, (_, i) => f(i * 0.37)),
+})
 const views = { float32: Float32Array, int64: BigInt64Array, int32: Int32Array, bool: Uint8Array }
 
 function tensor({ shape, dtype = 'float32', values }: NonNullable<Input>): Tensor {
@@ -37,10 +49,21 @@ function tensor({ shape, dtype = 'float32', values }: NonNullable<Input>): Tenso
 }
 
 /** Runs an operator by ONNX Runtime's own kernel, and as Graft reads it: taken apart. */
-async function both({ op, inputs, attributes = {}, outputs = [0], whole = [], opset = 21 }: Case): Promise<{ own: Tensors; expanded: Tensors; ops: Set<string> }> {
+async function both({
+  op,
+  inputs,
+  attributes = {},
+  outputs = [0],
+  whole = [],
+  opset = 21,
+}: Case): Promise<{ own: Tensors; expanded: Tensors; ops: Set<string> }> {
   const graph = new Graph()
-  const given = inputs.map((input, i) => input && graph.addInput(`x${i}`, input.dtype ?? 'float32', input.shape))
-  const names = Array.from({ length: Math.max(...outputs) + 1 }, (_, i) => (outputs.includes(i) ? `y${i}` : null))
+  const given = inputs.map(
+    (input, i) => input && graph.addInput(`x${i}`, input.dtype ?? 'float32', input.shape),
+  )
+  const names = Array.from({ length: Math.max(...outputs) + 1 }, (_, i) =>
+    outputs.includes(i) ? `y${i}` : null,
+  )
   const node = graph.addNode(op, given as (Value | null)[], attributes, { outputs: names })
   for (const i of whole) (node.outputs[i] as Value).dtype = 'int32'
   graph.outputs.push(...node.outputs.filter((v): v is Value => v !== null))
@@ -52,7 +75,11 @@ async function both({ op, inputs, attributes = {}, outputs = [0], whole = [], op
   writeFileSync(path, bytes)
   const feeds = Object.fromEntries(inputs.flatMap((input, i) => (input ? [[`x${i}`, tensor(input)]] : [])))
   const session = await ort.InferenceSession.create(path, { logSeverityLevel: 3 })
-  const own = await session.run(Object.fromEntries(Object.entries(feeds).map(([name, t]) => [name, new ort.Tensor(t.dtype, t.data, t.shape)])))
+  const own = await session.run(
+    Object.fromEntries(
+      Object.entries(feeds).map(([name, t]) => [name, new ort.Tensor(t.dtype, t.data, t.shape)]),
+    ),
+  )
   const read = readOnnx(path)
   return { own, expanded: await runOnce(read, feeds), ops: new Set([...read.nodes].map((n) => n.op)) }
 }
@@ -71,18 +98,39 @@ const cases: Record<string, Case> = {
     attributes: { epsilon: 1e-3 },
     outputs: [0, 3],
   },
-  SkipSimplifiedLayerNormalization: { op: 'com.microsoft::SkipSimplifiedLayerNormalization', inputs: [x(2, 3, 8), x(2, 3, 8), x(8)], outputs: [0, 3] },
+  SkipSimplifiedLayerNormalization: {
+    op: 'com.microsoft::SkipSimplifiedLayerNormalization',
+    inputs: [x(2, 3, 8), x(2, 3, 8), x(8)],
+    outputs: [0, 3],
+  },
   FastGelu: { op: 'com.microsoft::FastGelu', inputs: [x(2, 8), x(8)] },
   BiasGelu: { op: 'com.microsoft::BiasGelu', inputs: [x(2, 8), x(8)] },
   QuickGelu: { op: 'com.microsoft::QuickGelu', inputs: [x(2, 8)], attributes: { alpha: 1.7 } },
   EmbedLayerNormalization: {
     op: 'com.microsoft::EmbedLayerNormalization',
-    inputs: [ints([2, 3], [1, 2, 0, 3, 1, 2]), ints([2, 3], [0, 0, 1, 0, 1, 1]), x(5, 8), x(6, 8), x(2, 8), x(8), x(8), ints([2, 3], [1, 1, 0, 1, 1, 1])],
+    inputs: [
+      ints([2, 3], [1, 2, 0, 3, 1, 2]),
+      ints([2, 3], [0, 0, 1, 0, 1, 1]),
+      x(5, 8),
+      x(6, 8),
+      x(2, 8),
+      x(8),
+      x(8),
+      ints([2, 3], [1, 1, 0, 1, 1, 1]),
+    ],
     outputs: [0, 1],
     whole: [1],
   },
-  'Attention with a mask': { op: 'com.microsoft::Attention', inputs: [x(2, 3, 8), x(8, 24), x(24), ints([2, 3], [1, 1, 0, 1, 1, 1])], attributes: heads },
-  'Attention, unidirectional': { op: 'com.microsoft::Attention', inputs: [x(2, 3, 8), x(8, 24), x(24)], attributes: { ...heads, unidirectional: 1 } },
+  'Attention with a mask': {
+    op: 'com.microsoft::Attention',
+    inputs: [x(2, 3, 8), x(8, 24), x(24), ints([2, 3], [1, 1, 0, 1, 1, 1])],
+    attributes: heads,
+  },
+  'Attention, unidirectional': {
+    op: 'com.microsoft::Attention',
+    inputs: [x(2, 3, 8), x(8, 24), x(24)],
+    attributes: { ...heads, unidirectional: 1 },
+  },
   'MultiHeadAttention with bias and mask': {
     op: 'com.microsoft::MultiHeadAttention',
     inputs: [x(2, 3, 8), x(2, 5, 8), x(2, 5, 8), x(24), ints([2, 5], [1, 1, 1, 0, 0, 1, 1, 1, 1, 1])],
@@ -104,12 +152,31 @@ const cases: Record<string, Case> = {
     inputs: [x(2, 6, 128), null, null, noPast, noPast, ints([2], [5, 5]), ints([], [6]), cos16, sin16],
     attributes: { ...grouped, do_rotary: 1, rotary_interleaved: 1, local_window_size: 3, softcap: 2 },
   },
-  'RotaryEmbedding 23 with positions': { op: 'RotaryEmbedding', inputs: [x(2, 4, 3, 8), cos, sin, ints([2, 3], [0, 1, 2, 4, 5, 6], 'int64')], opset: 23 },
-  'RotaryEmbedding 23 with a table per token': { op: 'RotaryEmbedding', inputs: [x(2, 4, 3, 8), x(2, 3, 4), x(2, 3, 4)], attributes: { interleaved: 1 }, opset: 23 },
-  'Attention 23, grouped, causal': { op: 'Attention', inputs: [x(2, 4, 3, 8), x(2, 2, 3, 8), x(2, 2, 3, 8)], attributes: { is_causal: 1 }, opset: 23 },
+  'RotaryEmbedding 23 with positions': {
+    op: 'RotaryEmbedding',
+    inputs: [x(2, 4, 3, 8), cos, sin, ints([2, 3], [0, 1, 2, 4, 5, 6], 'int64')],
+    opset: 23,
+  },
+  'RotaryEmbedding 23 with a table per token': {
+    op: 'RotaryEmbedding',
+    inputs: [x(2, 4, 3, 8), x(2, 3, 4), x(2, 3, 4)],
+    attributes: { interleaved: 1 },
+    opset: 23,
+  },
+  'Attention 23, grouped, causal': {
+    op: 'Attention',
+    inputs: [x(2, 4, 3, 8), x(2, 2, 3, 8), x(2, 2, 3, 8)],
+    attributes: { is_causal: 1 },
+    opset: 23,
+  },
   'Attention 23, joined heads, a mask, a softcap': {
     op: 'Attention',
-    inputs: [x(2, 3, 32), x(2, 5, 16), x(2, 5, 16), { shape: [3, 5], dtype: 'bool', values: [1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 1] }],
+    inputs: [
+      x(2, 3, 32),
+      x(2, 5, 16),
+      x(2, 5, 16),
+      { shape: [3, 5], dtype: 'bool', values: [1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 1] },
+    ],
     attributes: { q_num_heads: 4, kv_num_heads: 2, softcap: 1.5, scale: 0.2 },
     opset: 23,
   },
@@ -124,7 +191,8 @@ describe('fused operators are read as plain ones that compute the same', () => {
         expect(found.length).toBe(data.length)
         expect(Math.max(...Array.from(data, (v, i) => Math.abs(v - found[i]))), output).toBeLessThan(2e-6)
       }
-      const fused = /Skip|MultiHead|GroupQuery|EmbedLayer|::Attention|^Attention|^RotaryEmbedding$|FastGelu|BiasGelu/
+      const fused =
+        /Skip|MultiHead|GroupQuery|EmbedLayer|::Attention|^Attention|^RotaryEmbedding$|FastGelu|BiasGelu/
       expect([...ops].filter((op) => fused.test(op))).toEqual([])
     })
 })

@@ -1,10 +1,24 @@
-import { adamw, compileEvaluation, compileStep, float32, int32, int64, next, numbers, runOnce, type Tensors } from '@graft/core'
+import {
+  adamw,
+  compileEvaluation,
+  compileStep,
+  float32,
+  int32,
+  int64,
+  next,
+  numbers,
+  runOnce,
+  type Tensors,
+} from '@graft/core'
 import { Builder, Graph, lowerForWebgpu, narrowName, type Value } from '@graft/onnx'
 import { describe, expect, it } from 'vitest'
 import { attach, feedsOf, openTiny as open } from '../tiny.js'
 
 /** Runs a graph and its lowered form on the CPU: they must say the same. */
-async function both(graph: Graph, feeds: Tensors): Promise<{ own: Tensors; lowered: Tensors; ops: Set<string>; inputs: string[] }> {
+async function both(
+  graph: Graph,
+  feeds: Tensors,
+): Promise<{ own: Tensors; lowered: Tensors; ops: Set<string>; inputs: string[] }> {
   const lowered = lowerForWebgpu(graph)
   const narrow = Object.fromEntries(Object.entries(feeds).map(([name, t]) => [narrowName(name), int32(t)]))
   return {
@@ -49,7 +63,10 @@ describe('what WebGPU has no kernel for is spelt by what it has', () => {
       const ids = g.graph.addInput('ids', 'int64', [2, 3])
       g.graph.outputs.push(...build(g, x, ids))
       const data = Float32Array.from({ length: 24 }, (_, i) => Math.sin(3 * i + 1))
-      const { own, lowered, ops, inputs } = await both(g.graph, { x: float32(data, [2, 3, 4]), ids: int64([0, 3, 1, 5, 2, 4], [2, 3]) })
+      const { own, lowered, ops, inputs } = await both(g.graph, {
+        x: float32(data, [2, 3, 4]),
+        ids: int64([0, 3, 1, 5, 2, 4], [2, 3]),
+      })
       expectAlike(own, lowered)
       expect(ops.has(gone)).toBe(false)
       if (gone === 'int64 arithmetic') expect(inputs).toContain('ids:int32')
@@ -67,11 +84,20 @@ describe('a whole step lowered is the step', () => {
     for (const training of [true, false]) {
       const model = open(folder)
       const adapted = attach(model, name, options, { training })
-      const graph = training ? compileStep(adapted, { optimizer, clip: 1, accumulate: false }) : compileEvaluation(adapted)
+      const graph = training
+        ? compileStep(adapted, { optimizer, clip: 1, accumulate: false })
+        : compileEvaluation(adapted)
       const zeros = () => float32(new Float32Array(adapted.variables.total))
-      const all: Tensors = { ...feedsOf(model, adapted), first_moment: zeros(), second_moment: zeros(), scalars: float32(optimizer.scalars(1, 1e-3)) }
+      const all: Tensors = {
+        ...feedsOf(model, adapted),
+        first_moment: zeros(),
+        second_moment: zeros(),
+        scalars: float32(optimizer.scalars(1, 1e-3)),
+      }
       const { own, lowered } = await both(graph, all)
-      if (training) for (const key of ['loss', 'gradient_norm', next('first_moment')]) expectAlike({ key: own[key] }, { key: lowered[key] })
+      if (training)
+        for (const key of ['loss', 'gradient_norm', next('first_moment')])
+          expectAlike({ key: own[key] }, { key: lowered[key] })
       else expectAlike(own, lowered)
     }
   })

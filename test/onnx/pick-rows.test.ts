@@ -3,7 +3,12 @@ import { Builder, Graph, pickRows, type Value } from '@graft/onnx'
 import { describe, expect, it } from 'vitest'
 import { attach, openTiny, registry } from '../tiny.js'
 
-const weight = (g: Builder, rows: number, columns: number) => g.constant('float32', Array.from({ length: rows * columns }, (_, i) => Math.cos(i)), [rows, columns]) // biome-ignore format: one thing
+const weight = (g: Builder, rows: number, columns: number) =>
+  g.constant(
+    'float32',
+    Array.from({ length: rows * columns }, (_, i) => Math.cos(i)),
+    [rows, columns],
+  )
 type Build = (g: Builder, x: Value, mixed: Value) => Value
 const cases: Record<string, { build: Build; full: string[] }> = {
   'a norm and a product': { full: [], build: (g, x) => g.linear(g.op('SimplifiedLayerNormalization', [x, g.constant('float32', [1, 2, 3, 4])], { axis: 2, epsilon: 1e-5, stash_type: 1 }), weight(g, 3, 4)) },
@@ -45,7 +50,12 @@ describe('some rows of what treats all alike', () => {
       g.graph.outputs.splice(1)
       g.graph.prune()
       // Only these are left with a row per position.
-      const whole = [...g.graph.nodes].filter((n) => n.outputs[0]?.dtype === 'float32' && n.outputs[0].shape?.[0] === 'batch' && n.op !== 'Reshape').map((n) => n.op) // biome-ignore format: one chain
+      const whole = [...g.graph.nodes]
+        .filter(
+          (n) =>
+            n.outputs[0]?.dtype === 'float32' && n.outputs[0].shape?.[0] === 'batch' && n.op !== 'Reshape',
+        )
+        .map((n) => n.op)
       for (const op of full) expect(whole).toContain(op)
       if (full.length === 0) expect(whole).toEqual([])
     })
@@ -53,12 +63,27 @@ describe('some rows of what treats all alike', () => {
 
 describe('the last layer of a model', () => {
   const attached = (objective: string, training: boolean) =>
-    attach(openTiny('llama'), 'lora', { r: 2, target_modules: 'all-linear' }, { objective: registry.get('objective', objective), labels: 3, training })
-  it.each(['causal-lm', 'sequence-classification'])('%s: feed-forward part and output projection are computed for supervised rows alone', (objective) => {
-    for (const graph of [compileGradient(attached(objective, true)), compileEvaluation(attached(objective, false))]) {
-      const last = [...graph.nodes].filter((n) => /layers\.1\.(mlp\.(gate|up|down)_proj|self_attn\.o_proj)$/.test(n.scope) && n.op === 'com.microsoft::FusedMatMul')
-      expect(last.length).toBeGreaterThanOrEqual(4)
-      for (const n of last) expect(n.outputs[0]?.shape?.length, n.name).toBe(2)
-    }
-  })
+    attach(
+      openTiny('llama'),
+      'lora',
+      { r: 2, target_modules: 'all-linear' },
+      { objective: registry.get('objective', objective), labels: 3, training },
+    )
+  it.each(['causal-lm', 'sequence-classification'])(
+    '%s: feed-forward part and output projection are computed for supervised rows alone',
+    (objective) => {
+      for (const graph of [
+        compileGradient(attached(objective, true)),
+        compileEvaluation(attached(objective, false)),
+      ]) {
+        const last = [...graph.nodes].filter(
+          (n) =>
+            /layers\.1\.(mlp\.(gate|up|down)_proj|self_attn\.o_proj)$/.test(n.scope) &&
+            n.op === 'com.microsoft::FusedMatMul',
+        )
+        expect(last.length).toBeGreaterThanOrEqual(4)
+        for (const n of last) expect(n.outputs[0]?.shape?.length, n.name).toBe(2)
+      }
+    },
+  )
 })

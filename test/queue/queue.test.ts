@@ -23,9 +23,15 @@ const freePort = (): Promise<number> =>
     })
   })
 async function startRedis(port: number, folder: string): Promise<ChildProcess> {
-  const child = spawn(redis as string, ['--port', `${port}`, '--dir', folder, '--appendonly', 'yes', '--save', ''], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const child = spawn(
+    redis as string,
+    ['--port', `${port}`, '--dir', folder, '--appendonly', 'yes', '--save', ''],
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+  )
   children.push(child)
-  await new Promise<void>((done) => child.stdout?.on('data', (d) => String(d).includes('Ready to accept') && done()))
+  await new Promise<void>((done) =>
+    child.stdout?.on('data', (d) => String(d).includes('Ready to accept') && done()),
+  )
   return child
 }
 interface Worker {
@@ -33,7 +39,14 @@ interface Worker {
   said: string
 }
 function startWorker(url: string): Worker {
-  const child = spawn(process.execPath, [join(root, 'packages/cli/bin/graft.js'), 'worker', '--queue', url, '--patience', '4'])
+  const child = spawn(process.execPath, [
+    join(root, 'packages/cli/bin/graft.js'),
+    'worker',
+    '--queue',
+    url,
+    '--patience',
+    '4',
+  ])
   children.push(child)
   const worker = { child, said: '' }
   child.stderr.on('data', (d) => (worker.said += d))
@@ -52,8 +65,16 @@ describe.skipIf(!redis)('runs over a queue', () => {
     const url = `redis://127.0.0.1:${port}`
     const server = await startRedis(port, data)
     const workers = [1, 2, 3].map(() => startWorker(url))
-    const methods = [{ name: 'lora', r: 4, target_modules: ['q_proj', 'v_proj'] }, 'ia3', { name: 'vera', r: 8, target_modules: ['q_proj', 'v_proj'] }]
-    const config = writeComparison(folder, { methods, seeds: 2, launcher: { name: 'bullmq', url } }, { training: { max_steps: 250, save_every: 20, eval_every: 250 } })
+    const methods = [
+      { name: 'lora', r: 4, target_modules: ['q_proj', 'v_proj'] },
+      'ia3',
+      { name: 'vera', r: 8, target_modules: ['q_proj', 'v_proj'] },
+    ]
+    const config = writeComparison(
+      folder,
+      { methods, seeds: 2, launcher: { name: 'bullmq', url } },
+      { training: { max_steps: 250, save_every: 20, eval_every: 250 } },
+    )
     const running = graft(['compare', config, '--json'])
     await until(() => workers.every((w) => begun(w).length > 0))
     const [victim] = begun(workers[0])
@@ -66,7 +87,10 @@ describe.skipIf(!redis)('runs over a queue', () => {
     await startRedis(port, data)
     const { code, stderr, stdout } = await running
     expect(code, stderr).toBe(0)
-    const results = readFileSync(join(folder, 'out/results.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as RunResult) // biome-ignore format: one thing
+    const results = readFileSync(join(folder, 'out/results.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as RunResult)
     expect(results.map((r) => r.status)).toEqual(new Array(6).fill('done'))
     expect(new Set(results.map((r) => r.id)).size).toBe(6)
     expect(results.every((r) => r.steps === 250)).toBe(true)
@@ -74,9 +98,25 @@ describe.skipIf(!redis)('runs over a queue', () => {
     // Another worker took the killed one's run over, and went on from its checkpoint.
     expect([...begun(workers[1]), ...begun(workers[2])]).toContain(victim)
     const alone = temporaryFolder()
-    expect((await graft(['compare', writeComparison(alone, { methods, seeds: 2 }, { training: { max_steps: 250, save_every: 20, eval_every: 250 } })])).code).toBe(0)
+    expect(
+      (
+        await graft([
+          'compare',
+          writeComparison(
+            alone,
+            { methods, seeds: 2 },
+            { training: { max_steps: 250, save_every: 20, eval_every: 250 } },
+          ),
+        ])
+      ).code,
+    ).toBe(0)
     expect(adapters(folder)).toEqual(adapters(alone))
-    const [one, other] = [folder, alone].map((f) => (JSON.parse(readFileSync(join(f, 'out/report.json'), 'utf8')) as Summary).rows.map((r) => [r.label, r.metric]))
+    const [one, other] = [folder, alone].map((f) =>
+      (JSON.parse(readFileSync(join(f, 'out/report.json'), 'utf8')) as Summary).rows.map((r) => [
+        r.label,
+        r.metric,
+      ]),
+    )
     expect(one).toEqual(other)
     // What the others said while Redis was gone: once that it is gone, once that it is back.
     expect(workers[1].said.match(/is gone/g)).toHaveLength(1)
@@ -101,7 +141,13 @@ describe.skipIf(!redis)('runs over a queue', () => {
   it('says that no Redis answers, before anything runs', async () => {
     const folder = temporaryFolder()
     const port = await freePort()
-    const { code, stderr } = await graft(['compare', writeComparison(folder, { methods: ['ia3'], launcher: { name: 'bullmq', url: `redis://user:secret@127.0.0.1:${port}` } })])
+    const { code, stderr } = await graft([
+      'compare',
+      writeComparison(folder, {
+        methods: ['ia3'],
+        launcher: { name: 'bullmq', url: `redis://user:secret@127.0.0.1:${port}` },
+      }),
+    ])
     expect(code).toBe(1)
     expect(stderr).toMatch(/no Redis answers there .*\[QUEUE_UNREACHABLE\]/s)
     expect(stderr).not.toContain('secret')
@@ -116,7 +162,12 @@ it('waits longer and longer for a Redis that is gone, a quarter of a minute at m
 })
 
 const adapters = (folder: string): Record<string, string> =>
-  Object.fromEntries(readdirSync(join(folder, 'out/runs')).map((run) => [run, digest(join(folder, 'out/runs', run, 'out/adapter/adapter_model.safetensors'))]))
+  Object.fromEntries(
+    readdirSync(join(folder, 'out/runs')).map((run) => [
+      run,
+      digest(join(folder, 'out/runs', run, 'out/adapter/adapter_model.safetensors')),
+    ]),
+  )
 /** User and system time of a process (proc(5), stat). */
 function cpuSeconds(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')

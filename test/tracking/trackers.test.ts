@@ -7,13 +7,20 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { graft, temporaryFolder, writeRun } from '../fixture.js'
 
 type Line = { step: number; loss?: number; phase?: string; part?: string } & Record<string, unknown>
-const lines = (path: string): Line[] => readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line)) // biome-ignore format: one thing
-const logged = (folder: string): Line[] => lines(join(folder, 'out/log.jsonl')).filter((l) => l.phase === undefined)
+const lines = (path: string): Line[] =>
+  readFileSync(path, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+const logged = (folder: string): Line[] =>
+  lines(join(folder, 'out/log.jsonl')).filter((l) => l.phase === undefined)
 
 it('json-lines writes what the log says, and a resumed run nothing twice', async () => {
   const folder = temporaryFolder()
   const config = writeRun(folder, { trackers: ['json-lines'], training: { max_steps: 30, save_every: 5 } })
-  await graft(['train', config, '--json'], { onOutput: (text, child) => text.includes('"step":12,') && child.kill('SIGKILL') })
+  await graft(['train', config, '--json'], {
+    onOutput: (text, child) => text.includes('"step":12,') && child.kill('SIGKILL'),
+  })
   const { code, stderr } = await graft(['train', config, '--resume'])
   expect(code, stderr).toBe(0)
   const told = lines(join(folder, 'out/metrics.jsonl')).filter((l) => 'train/loss' in l)
@@ -21,14 +28,21 @@ it('json-lines writes what the log says, and a resumed run nothing twice', async
   expect(lines(join(folder, 'out/metrics.jsonl')).some((l) => 'validation/accuracy' in l)).toBe(true)
 })
 
-const python = ['python3', ...(process.env.GRAFT_PYTHON ? [process.env.GRAFT_PYTHON] : [])].find((p) => spawnSync(p, ['-c', 'import tensorboard']).status === 0)
-if (!python) console.warn('SKIPPED: no Python with tensorboard; event files are not read back by its own reader (GRAFT_PYTHON names one).')
+const python = ['python3', ...(process.env.GRAFT_PYTHON ? [process.env.GRAFT_PYTHON] : [])].find(
+  (p) => spawnSync(p, ['-c', 'import tensorboard']).status === 0,
+)
+if (!python)
+  console.warn(
+    'SKIPPED: no Python with tensorboard; event files are not read back by its own reader (GRAFT_PYTHON names one).',
+  )
 
 describe.skipIf(!python)('TensorBoard', () => {
   it("reads our event files by its own reader: every step's loss, a resumed run's once", async () => {
     const folder = temporaryFolder()
     const config = writeRun(folder, { trackers: ['tensorboard'], training: { max_steps: 30, save_every: 5 } })
-    await graft(['train', config, '--json'], { onOutput: (text, child) => text.includes('"step":12,') && child.kill('SIGKILL') })
+    await graft(['train', config, '--json'], {
+      onOutput: (text, child) => text.includes('"step":12,') && child.kill('SIGKILL'),
+    })
     // Files are told apart by the second.
     await new Promise((done) => setTimeout(done, 1100))
     expect((await graft(['train', config, '--resume'])).code).toBe(0)
@@ -37,9 +51,16 @@ import sys, json
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 e = EventAccumulator(sys.argv[1], size_guidance={'scalars': 0}); e.Reload()
 print(json.dumps({t: [[s.step, s.value] for s in e.Scalars(t)] for t in e.Tags()['scalars']}))`
-    const { stdout, stderr } = spawnSync(python as string, ['-c', program, join(folder, 'out/tensorboard')], { encoding: 'utf8' })
-    const scalars = JSON.parse(stdout || `{"failed": ${JSON.stringify(stderr)}}`) as Record<string, [number, number][]>
-    expect(Object.keys(scalars)).toEqual(expect.arrayContaining(['train/loss', 'train/learning_rate', 'validation/accuracy']))
+    const { stdout, stderr } = spawnSync(python as string, ['-c', program, join(folder, 'out/tensorboard')], {
+      encoding: 'utf8',
+    })
+    const scalars = JSON.parse(stdout || `{"failed": ${JSON.stringify(stderr)}}`) as Record<
+      string,
+      [number, number][]
+    >
+    expect(Object.keys(scalars)).toEqual(
+      expect.arrayContaining(['train/loss', 'train/learning_rate', 'validation/accuracy']),
+    )
     expect(scalars['train/loss'].map(([step]) => step)).toEqual(logged(folder).map((l) => l.step))
     scalars['train/loss'].forEach(([, v], i) => expect(v).toBeCloseTo(logged(folder)[i].loss as number, 5))
   })
@@ -54,17 +75,29 @@ export default { kind: 'tracker', apiVersion: 1, name: 'speak', summary: '', con
   open: async ({ name }, { word }) => ({ scalars: (step, values) => console.error(name, word, step, Object.keys(values)[0]), finish: async (status) => console.error(name, status) }) }`,
   )
   const settings = { plugins: ['./speak.mjs'], training: { max_steps: 2 } }
-  const { code, stderr } = await graft(['train', writeRun(folder, { ...settings, trackers: [{ name: 'speak', word: 'at' }] })])
+  const { code, stderr } = await graft([
+    'train',
+    writeRun(folder, { ...settings, trackers: [{ name: 'speak', word: 'at' }] }),
+  ])
   expect(code, stderr).toBe(0)
   expect(stderr).toContain('out at 2 train/loss')
   expect(stderr).toContain('out finished')
-  const wrong = await graft(['train', writeRun(folder, { ...settings, trackers: [{ name: 'speak', wrd: 'at' }] }), '--overwrite'])
-  expect(wrong.stderr).toMatch(/config\.yaml:\d+:\d+: trackers\.0\.wrd: unknown key wrd\. Did you mean word\?/)
+  const wrong = await graft([
+    'train',
+    writeRun(folder, { ...settings, trackers: [{ name: 'speak', wrd: 'at' }] }),
+    '--overwrite',
+  ])
+  expect(wrong.stderr).toMatch(
+    /config\.yaml:\d+:\d+: trackers\.0\.wrd: unknown key wrd\. Did you mean word\?/,
+  )
 })
 
 it('tensorboard writes records whose checksums hold', async () => {
   const folder = temporaryFolder()
-  expect((await graft(['train', writeRun(folder, { trackers: ['tensorboard'], training: { max_steps: 3 } })])).code).toBe(0)
+  expect(
+    (await graft(['train', writeRun(folder, { trackers: ['tensorboard'], training: { max_steps: 3 } })]))
+      .code,
+  ).toBe(0)
   const [name] = readdirSync(join(folder, 'out/tensorboard'))
   const data = readFileSync(join(folder, 'out/tensorboard', name))
   let [at, count] = [0, 0]
@@ -104,7 +137,15 @@ describe('mlflow', () => {
         got.push({ path, body: text ? JSON.parse(text) : {} })
         const missing = path.startsWith('experiments/get-by-name')
         response.writeHead(missing ? 404 : 200, { 'content-type': 'application/json' })
-        response.end(JSON.stringify(path === 'experiments/create' ? { experiment_id: '7' } : path === 'runs/create' ? { run: { info: { run_id: 'r1' } } } : {}))
+        response.end(
+          JSON.stringify(
+            path === 'experiments/create'
+              ? { experiment_id: '7' }
+              : path === 'runs/create'
+                ? { run: { info: { run_id: 'r1' } } }
+                : {},
+          ),
+        )
       })
     })
     await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
@@ -114,10 +155,17 @@ describe('mlflow', () => {
 
   it('gets the run, its settings, every number and how it ended', async () => {
     const folder = temporaryFolder()
-    const { code, stderr } = await graft(['train', writeRun(folder, { trackers: [{ name: 'mlflow', uri }], training: { max_steps: 5 } })])
+    const { code, stderr } = await graft([
+      'train',
+      writeRun(folder, { trackers: [{ name: 'mlflow', uri }], training: { max_steps: 5 } }),
+    ])
     expect(code, stderr).toBe(0)
-    const metrics = got.flatMap((g) => (g.body.metrics ?? []) as { key: string; step: number; value: number }[])
-    expect(metrics.filter((m) => m.key === 'train/loss').map((m) => [m.step, m.value])).toEqual(logged(folder).map((l) => [l.step, l.loss]))
+    const metrics = got.flatMap(
+      (g) => (g.body.metrics ?? []) as { key: string; step: number; value: number }[],
+    )
+    expect(metrics.filter((m) => m.key === 'train/loss').map((m) => [m.step, m.value])).toEqual(
+      logged(folder).map((l) => [l.step, l.loss]),
+    )
     expect(got.flatMap((g) => (g.body.params ?? []) as { key: string }[]).map((p) => p.key)).toEqual(
       expect.arrayContaining(['method', 'method.r', 'training.learning_rate', 'seed']),
     )
@@ -126,7 +174,9 @@ describe('mlflow', () => {
   it('that goes away while a run goes on costs no more than a notice', async () => {
     const folder = temporaryFolder()
     const config = writeRun(folder, { trackers: [{ name: 'mlflow', uri }], training: { max_steps: 400 } })
-    const { code, stdout } = await graft(['train', config, '--json'], { onOutput: (text) => (down ||= text.includes('"step":2,')) })
+    const { code, stdout } = await graft(['train', config, '--json'], {
+      onOutput: (text) => (down ||= text.includes('"step":2,')),
+    })
     down = false
     expect(code).toBe(0)
     expect(stdout).toMatch(/"event":"notice","text":"mlflow: .* can't be reached/)
@@ -134,7 +184,10 @@ describe('mlflow', () => {
   })
   it('that is not there is said before training', async () => {
     const folder = temporaryFolder()
-    const { code, stderr } = await graft(['train', writeRun(folder, { trackers: [{ name: 'mlflow', uri: 'http://127.0.0.1:1' }] })])
+    const { code, stderr } = await graft([
+      'train',
+      writeRun(folder, { trackers: [{ name: 'mlflow', uri: 'http://127.0.0.1:1' }] }),
+    ])
     expect(code).toBe(1)
     expect(stderr).toMatch(/mlflow: http:\/\/127\.0\.0\.1:1 can't be reached.*\[TRACKER_FAILED\]/s)
   })

@@ -7,17 +7,34 @@ import { InferenceSession } from 'onnxruntime-node'
 
 const [path, ...wanted] = process.argv.slice(2)
 const registry = defaultRegistry()
-const options = { lora: { lora_dropout: 0.1, target_modules: 'all-linear' }, adalora: { tinit: 2, tfinal: 2, deltaT: 2 }, trainable_tokens: { token_indices: [1, 2] } }
+const options = {
+  lora: { lora_dropout: 0.1, target_modules: 'all-linear' },
+  adalora: { tinit: 2, tfinal: 2, deltaT: 2 },
+  trainable_tokens: { token_indices: [1, 2] },
+}
 const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
 
 for (const name of wanted)
   for (const training of [true, false]) {
     const method = registry.get('method', name)
     const config = methodOptions(method, options[name] ?? {})
-    const adapted = adapt(Model.open(path), { method, config, objective: registry.get('objective', 'causal-lm'), labels: 0, rows: 64, totalSteps: 10, training })
-    const graph = lowerForWebgpu(training ? compileStep(adapted, { optimizer, clip: 1, accumulate: true }) : compileEvaluation(adapted))
-    const ofSizes = (n) => n.outputs.every((v) => v?.dtype === 'int64') || (n.op === 'Cast' && n.inputs[0].dtype === 'int64')
-    console.error(`== ${name}${training ? '' : ', evaluation'} ${JSON.stringify([...graph.nodes].filter(ofSizes).map((n) => n.name))}`)
+    const adapted = adapt(Model.open(path), {
+      method,
+      config,
+      objective: registry.get('objective', 'causal-lm'),
+      labels: 0,
+      rows: 64,
+      totalSteps: 10,
+      training,
+    })
+    const graph = lowerForWebgpu(
+      training ? compileStep(adapted, { optimizer, clip: 1, accumulate: true }) : compileEvaluation(adapted),
+    )
+    const ofSizes = (n) =>
+      n.outputs.every((v) => v?.dtype === 'int64') || (n.op === 'Cast' && n.inputs[0].dtype === 'int64')
+    console.error(
+      `== ${name}${training ? '' : ', evaluation'} ${JSON.stringify([...graph.nodes].filter(ofSizes).map((n) => n.name))}`,
+    )
     const session = await InferenceSession.create(encodeOnnx(graph), {
       executionProviders: ['webgpu'],
       graphOptimizationLevel: 'disabled',

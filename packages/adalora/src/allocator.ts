@@ -18,10 +18,17 @@ import type { AdaLoraOptions } from './options.js'
 type Schedule = AdaLoraOptions & { total_step: number }
 
 /** What AdaLoRA does beyond its forward pass: the orthogonality penalty, the importance of each singular value, and the budget's mask. */
-export function allocator(context: AttachContext, triplets: readonly Triplet[], options: Schedule): Pick<Adapter, 'penalty' | 'afterStep' | 'settled' | 'save'> {
+export function allocator(
+  context: AttachContext,
+  triplets: readonly Triplet[],
+  options: Schedule,
+): Pick<Adapter, 'penalty' | 'afterStep' | 'settled' | 'save'> {
   const { total_step, tinit, tfinal } = options
   if (tinit + tfinal >= total_step)
-    throw new GraftError('BAD_METHOD_OPTION', `method adalora: tinit ${tinit} + tfinal ${tfinal} must be less than the run's ${total_step} steps: ranks are allotted between them.`)
+    throw new GraftError(
+      'BAD_METHOD_OPTION',
+      `method adalora: tinit ${tinit} + tfinal ${tfinal} must be less than the run's ${total_step} steps: ranks are allotted between them.`,
+    )
   return {
     penalty: penalty(context.g, triplets, options),
     afterStep: allotment(context, triplets, options),
@@ -35,12 +42,19 @@ const keyOf = (path: string, name: string): string => fileKey({ name: `${path}.l
 /** orth_reg_weight · mean over all A and B of ‖P·Pᵀ − I‖, the norm not squared (HF PEFT's AdaLoraModel.forward). */
 function penalty(g: Builder, triplets: readonly Triplet[], { orth_reg_weight, init_r: r }: Schedule): Value {
   const distance = (gram: Value) => g.sqrt(g.sumAll(g.square(g.sub(gram, g.identity(r)))))
-  const norms = triplets.flatMap(({ A, B }) => [distance(g.matMul(A, A, { transB: true })), distance(g.matMul(B, B, { transA: true }))])
+  const norms = triplets.flatMap(({ A, B }) => [
+    distance(g.matMul(A, A, { transB: true })),
+    distance(g.matMul(B, B, { transA: true })),
+  ])
   return g.scale(norms.reduce(g.add), orth_reg_weight / norms.length)
 }
 
 /** Singular values that stay after step t = 0, 1, …: all, then down along a cubic to target_r per layer. */
-function budget(t: number, layers: number, { init_r, target_r, tinit, tfinal, total_step }: Schedule): number {
+function budget(
+  t: number,
+  layers: number,
+  { init_r, target_r, tinit, tfinal, total_step }: Schedule,
+): number {
   const [first, last] = [init_r * layers, target_r * layers]
   if (t <= tinit) return first
   if (t >= total_step - tfinal) return last
@@ -51,7 +65,11 @@ function budget(t: number, layers: number, { init_r, target_r, tinit, tfinal, to
 function allotment({ g, state }: AttachContext, triplets: readonly Triplet[], options: Schedule): AfterStep {
   const { beta1, beta2, init_r, tinit, tfinal, deltaT, total_step } = options
   const all = triplets.flatMap(({ A, B, E }) => [A, B, E])
-  const averages = all.map((p, i) => ['sensitivity', 'uncertainty'].map((n) => state(`${n}_${i}`, { shape: p.shape as number[], init: zeros })))
+  const averages = all.map((p, i) =>
+    ['sensitivity', 'uncertainty'].map((n) =>
+      state(`${n}_${i}`, { shape: p.shape as number[], init: zeros }),
+    ),
+  )
   const kept = state('kept', { shape: [triplets.length * init_r], init: ones })
   return {
     scalars(step) {
@@ -74,11 +92,19 @@ function allotment({ g, state }: AttachContext, triplets: readonly Triplet[], op
         changed.set(uncertainty, chosenSpread)
         return g.mul(chosenMean, chosenSpread)
       })
-      const importance = g.concat(triplets.map((_, i) => tripletScore(g, scores.slice(3 * i, 3 * i + 3), init_r)), 0) // biome-ignore format: one thing
+      const importance = g.concat(
+        triplets.map((_, i) => tripletScore(g, scores.slice(3 * i, 3 * i + 3), init_r)),
+        0,
+      )
       const mask = g.where(g.greater(masks, g.scalar(0)), above(g, importance, pruned), kept)
       changed.set(kept, mask)
       const active = g.where(g.greater(g.add(masks, holds), g.scalar(0)), mask, g.scalar(1))
-      triplets.forEach(({ E }, i) => changed.set(E, g.mul(updated(E), g.reshape(g.slice(active, i * init_r, (i + 1) * init_r, 0), [init_r, 1]))))
+      triplets.forEach(({ E }, i) =>
+        changed.set(
+          E,
+          g.mul(updated(E), g.reshape(g.slice(active, i * init_r, (i + 1) * init_r, 0), [init_r, 1])),
+        ),
+      )
       return changed
     },
   }
@@ -92,7 +118,12 @@ function tripletScore(g: Builder, [a, b, e]: readonly Value[], r: number): Value
 /** 1 where a score is above the k-th smallest, 0 elsewhere; all 1 for k = 0, where HF PEFT fails. */
 function above(g: Builder, scores: Value, pruned: Value): Value {
   const count = g.cast(pruned, 'int64')
-  const [smallest] = g.ops('TopK', [scores, g.op('Max', [count, g.ints([1])])], { axis: 0, largest: 0, sorted: 1 }, 2)
+  const [smallest] = g.ops(
+    'TopK',
+    [scores, g.op('Max', [count, g.ints([1])])],
+    { axis: 0, largest: 0, sorted: 1 },
+    2,
+  )
   const threshold = g.op('ReduceMax', [smallest], { keepdims: 0 })
   const none = g.less(pruned, g.scalar(0.5))
   return g.cast(g.op('Or', [g.greater(scores, threshold), none]), 'float32')
@@ -107,9 +138,24 @@ function cut(triplets: readonly Triplet[], tensors: Map<string, StoredTensor>): 
     const rows = kept.flatMap((k, i) => (k ? [i] : []))
     const [n, m, r] = [a.shape[1], b.shape[0], kept.length]
     const [flatA, flatB, flatE] = [a, b, e].map((t) => floatsOf(t, site.path))
-    tensors.set(keyOf(site.path, 'A'), storedFloats(Float32Array.from(rows.flatMap((i) => [...flatA.subarray(i * n, (i + 1) * n)])), [rows.length, n]))
-    tensors.set(keyOf(site.path, 'B'), storedFloats(Float32Array.from(Array.from({ length: m }, (_, o) => rows.map((i) => flatB[o * r + i])).flat()), [m, rows.length]))
-    tensors.set(keyOf(site.path, 'E'), storedFloats(Float32Array.from(rows.map((i) => flatE[i])), [rows.length, 1]))
+    tensors.set(
+      keyOf(site.path, 'A'),
+      storedFloats(Float32Array.from(rows.flatMap((i) => [...flatA.subarray(i * n, (i + 1) * n)])), [
+        rows.length,
+        n,
+      ]),
+    )
+    tensors.set(
+      keyOf(site.path, 'B'),
+      storedFloats(
+        Float32Array.from(Array.from({ length: m }, (_, o) => rows.map((i) => flatB[o * r + i])).flat()),
+        [m, rows.length],
+      ),
+    )
+    tensors.set(
+      keyOf(site.path, 'E'),
+      storedFloats(Float32Array.from(rows.map((i) => flatE[i])), [rows.length, 1]),
+    )
     pattern[`${site.path}.lora_E`] = kept
   }
   return pattern

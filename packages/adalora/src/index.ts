@@ -1,4 +1,13 @@
-import { byPattern, definePeftMethod, type LinearSite, normal, targets, trainBiases, type Value, zeros } from '@graft/core'
+import {
+  byPattern,
+  definePeftMethod,
+  type LinearSite,
+  normal,
+  targets,
+  trainBiases,
+  type Value,
+  zeros,
+} from '@graft/core'
 import { allocator } from './allocator.js'
 import { type AdaLoraOptions, schema } from './options.js'
 
@@ -28,24 +37,45 @@ export default definePeftMethod<AdaLoraOptions>({
     trainBiases(context, sites, options.bias)
     const triplets = sites.map((site): Triplet => {
       const rank = keptRank(site, options, inference) ?? options.init_r
-      const own = (name: string, shape: number[], init = normal(0.02)) => param(`${site.path}.lora_${name}`, { shape, init })
+      const own = (name: string, shape: number[], init = normal(0.02)) =>
+        param(`${site.path}.lora_${name}`, { shape, init })
       const E = own('E', [rank, 1], options.init_lora_weights ? zeros : normal(0.02))
       return { site, E, A: own('A', [rank, site.inFeatures]), B: own('B', [site.outFeatures, rank]) }
     })
     const inUse = triplets.filter(({ E }) => E.shape?.[0] !== 0)
     // HF PEFT divides by the first rank for ever, also after pruning.
-    const scale = (path: string) => byPattern(path, options.alpha_pattern, options.lora_alpha) / (options.init_r + 1e-5)
+    const scale = (path: string) =>
+      byPattern(path, options.alpha_pattern, options.lora_alpha) / (options.init_r + 1e-5)
     for (const { site, A, B, E } of inUse)
-      site.output.map((y, x) => g.add(y, g.scale(g.linear(g.linear(dropout(x, options.lora_dropout, site.path), g.mul(A, E)), B), scale(site.path))))
+      site.output.map((y, x) =>
+        g.add(
+          y,
+          g.scale(
+            g.linear(g.linear(dropout(x, options.lora_dropout, site.path), g.mul(A, E)), B),
+            scale(site.path),
+          ),
+        ),
+      )
     return {
-      merge: () => inUse.map(({ site, A, B, E }) => [site.weight, (w) => g.add(w, g.scale(g.matMul(B, g.mul(A, E)), scale(site.path)))]),
-      ranks: (read) => Object.fromEntries(triplets.map(({ site, E }) => [site.path, read(E).filter((v) => v !== 0).length])),
-      ...(inference ? {} : allocator(context, triplets, { ...options, total_step: options.total_step ?? totalSteps })),
+      merge: () =>
+        inUse.map(({ site, A, B, E }) => [
+          site.weight,
+          (w) => g.add(w, g.scale(g.matMul(B, g.mul(A, E)), scale(site.path))),
+        ]),
+      ranks: (read) =>
+        Object.fromEntries(triplets.map(({ site, E }) => [site.path, read(E).filter((v) => v !== 0).length])),
+      ...(inference
+        ? {}
+        : allocator(context, triplets, { ...options, total_step: options.total_step ?? totalSteps })),
     }
   },
 })
 
 /** How many rows a file kept of a layer, where it says so. */
-function keptRank({ path }: LinearSite, { rank_pattern }: AdaLoraOptions, inference: boolean): number | undefined {
+function keptRank(
+  { path }: LinearSite,
+  { rank_pattern }: AdaLoraOptions,
+  inference: boolean,
+): number | undefined {
   return inference ? rank_pattern?.[`${path}.lora_E`]?.filter(Boolean).length : undefined
 }

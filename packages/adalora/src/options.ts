@@ -1,4 +1,15 @@
-import { type BiasOption, biasOption, flag, pattern, positive, real, share, type TargetOptions, targetedSchema, whole } from '@graft/core'
+import {
+  type BiasOption,
+  biasOption,
+  flag,
+  pattern,
+  positive,
+  real,
+  share,
+  type TargetOptions,
+  targetedSchema,
+  whole,
+} from '@graft/core'
 
 /** HF PEFT's AdaLoraConfig. `total_step` is the run's own number of steps when left out. */
 export interface AdaLoraOptions extends TargetOptions, BiasOption {

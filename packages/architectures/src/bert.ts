@@ -11,7 +11,8 @@ export const bert = defineArchitecture({
   tasks: ['masked-lm', 'sequence-classification', 'token-classification', 'features'],
   prefix: 'bert',
   // Checkpoints of the first release call a norm's parameters gamma and beta.
-  names: (parameter) => (parameter.includes('LayerNorm.') ? [parameter.replace(/weight$/, 'gamma').replace(/bias$/, 'beta')] : []),
+  names: (parameter) =>
+    parameter.includes('LayerNorm.') ? [parameter.replace(/weight$/, 'gamma').replace(/bias$/, 'beta')] : [],
   build,
 })
 
@@ -25,22 +26,53 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const parts = [
     at.embedding('word_embeddings', inputs.ids, sizes.rows, sizes.width),
     at.embedding('token_type_embeddings', inputs.types, config.count('type_vocab_size', 2), sizes.width),
-    at.embedding('position_embeddings', inputs.positions, config.count('max_position_embeddings'), sizes.width),
+    at.embedding(
+      'position_embeddings',
+      inputs.positions,
+      config.count('max_position_embeddings'),
+      sizes.width,
+    ),
   ]
-  const embedded = at.layerNorm('LayerNorm', at.run(() => parts.reduce(g.add)), sizes.width, sizes.epsilon) // biome-ignore format: one thing
+  const embedded = at.layerNorm(
+    'LayerNorm',
+    at.run(() => parts.reduce(g.add)),
+    sizes.width,
+    sizes.epsilon,
+  )
   const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
   if (c.task === 'features') return { hidden }
   if (c.task === 'masked-lm') return { logits: maskedLogits(c, root, model, sizes, hidden) }
-  if (c.task === 'token-classification') return { logits: root.head('classifier', hidden, sizes.width, c.labels) }
+  if (c.task === 'token-classification')
+    return { logits: root.head('classifier', hidden, sizes.width, c.labels) }
   const dense = model.in('pooler').head('dense', firstToken(g, hidden), sizes.width, sizes.width)
-  return { logits: root.head('classifier', model.in('pooler').run(() => g.tanh(dense)), sizes.width, c.labels) } // biome-ignore format: one thing
+  return {
+    logits: root.head(
+      'classifier',
+      model.in('pooler').run(() => g.tanh(dense)),
+      sizes.width,
+      c.labels,
+    ),
+  }
 }
 
-function maskedLogits(c: ArchitectureContext, root: Scope, model: Scope, { width, rows, epsilon }: EncoderSizes, hidden: Value): Value {
+function maskedLogits(
+  c: ArchitectureContext,
+  root: Scope,
+  model: Scope,
+  { width, rows, epsilon }: EncoderSizes,
+  hidden: Value,
+): Value {
   const at = root.in('cls.predictions')
   const dense = at.in('transform').linear('dense', hidden, width, width)
-  const normed = at.in('transform').layerNorm('LayerNorm', at.run(() => activation(c.config, 'hidden_act', 'gelu')(c.g, dense)), width, epsilon) // biome-ignore format: one thing
-  const tied = c.config.flag('tie_word_embeddings', true) ? model.in('embeddings.word_embeddings').path : undefined
+  const normed = at.in('transform').layerNorm(
+    'LayerNorm',
+    at.run(() => activation(c.config, 'hidden_act', 'gelu')(c.g, dense)),
+    width,
+    epsilon,
+  )
+  const tied = c.config.flag('tie_word_embeddings', true)
+    ? model.in('embeddings.word_embeddings').path
+    : undefined
   const logits = vocabularyLogits(c, { scope: at, name: 'decoder', width, rows, tied }, normed)
   return at.run(() => c.g.add(logits, at.parameter('bias', [rows])))
 }

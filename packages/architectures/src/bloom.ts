@@ -7,12 +7,19 @@ import { attentionBias } from './blocks/masks.js'
 import { Scope } from './blocks/scope.js'
 
 /** BLOOM (BigScience, 2022, arXiv 2211.05100): no positions, but scores that fall off with distance (ALiBi, arXiv 2108.12409). */
-export const bloom = defineArchitecture({ name: 'bloom', modelTypes: ['bloom'], tasks: decoderTasks, prefix: 'transformer', build })
+export const bloom = defineArchitecture({
+  name: 'bloom',
+  modelTypes: ['bloom'],
+  tasks: decoderTasks,
+  prefix: 'transformer',
+  build,
+})
 
 /** Each head's slope: powers of 2^(−8/n), and for the heads beyond a power of two those in between. */
 function slopes(heads: number): number[] {
   const whole = 2 ** Math.floor(Math.log2(heads))
-  const powers = (n: number, count: number, step: number) => Array.from({ length: count }, (_, i) => 2 ** (-(2 ** -(Math.log2(n) - 3)) * (1 + step * i)))
+  const powers = (n: number, count: number, step: number) =>
+    Array.from({ length: count }, (_, i) => 2 ** (-(2 ** -(Math.log2(n) - 3)) * (1 + step * i)))
   return [...powers(whole, whole, 1), ...powers(2 * whole, heads - whole, 2)]
 }
 
@@ -26,8 +33,16 @@ function alibi(g: Builder, mask: Value, heads: number): Value {
 
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g, config } = c
-  const [width, heads, layers] = [config.count(['hidden_size', 'n_embed']), config.count(['n_head', 'num_attention_heads']), config.count(['n_layer', 'num_hidden_layers'])]
-  const [rows, epsilon, headWidth] = [config.count('vocab_size'), config.number('layer_norm_epsilon', 1e-5), Math.floor(width / heads)]
+  const [width, heads, layers] = [
+    config.count(['hidden_size', 'n_embed']),
+    config.count(['n_head', 'num_attention_heads']),
+    config.count(['n_layer', 'num_hidden_layers']),
+  ]
+  const [rows, epsilon, headWidth] = [
+    config.count('vocab_size'),
+    config.number('layer_norm_epsilon', 1e-5),
+    Math.floor(width / heads),
+  ]
   const act = activation(config, 'activation_function', 'gelu_new')
   const fromNorm = config.flag('apply_residual_connection_post_layernorm', false)
   const root = new Scope(c)
@@ -40,17 +55,32 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const attention = (at: Scope, i: number, x: Value): Value => {
     const fused = at.linear('query_key_value', x, width, 3 * width)
     const mixed = at.run(() => {
-      const perHead = g.transpose(g.op('Reshape', [fused, g.ints([0, 0, heads, 3 * headWidth])]), [0, 2, 1, 3])
+      const perHead = g.transpose(
+        g.op('Reshape', [fused, g.ints([0, 0, heads, 3 * headWidth])]),
+        [0, 2, 1, 3],
+      )
       const [query, key, value] = g.split(perHead, [headWidth, headWidth, headWidth], -1)
-      return joinHeads(g, attend(g, { query, ...cache.extend(i, { key, value }) }, { bias: seen, headBias: distance }))
+      return joinHeads(
+        g,
+        attend(g, { query, ...cache.extend(i, { key, value }) }, { bias: seen, headBias: distance }),
+      )
     })
     return at.linear('dense', mixed, width, width)
   }
   const feedForward = (at: Scope, x: Value): Value => {
     const up = at.linear('dense_h_to_4h', x, width, 4 * width)
-    return at.linear('dense_4h_to_h', at.in('gelu_impl').run(() => act(g, up)), 4 * width, width) // biome-ignore format: one thing
+    return at.linear(
+      'dense_4h_to_h',
+      at.in('gelu_impl').run(() => act(g, up)),
+      4 * width,
+      width,
+    )
   }
-  let hidden = norm(model, 'word_embeddings_layernorm', model.embedding('word_embeddings', inputs.ids, rows, width))
+  let hidden = norm(
+    model,
+    'word_embeddings_layernorm',
+    model.embedding('word_embeddings', inputs.ids, rows, width),
+  )
   for (let i = 0; i < layers; i++) {
     const at = model.in('h').in(i)
     const first = norm(at, 'input_layernorm', hidden)
@@ -63,6 +93,8 @@ function build(c: ArchitectureContext): Record<string, Value> {
   }
   const last = norm(model, 'ln_f', hidden)
   const tied = config.flag('tie_word_embeddings', true) ? model.in('word_embeddings').path : undefined
-  const outputs = decoderOutputs(c, root, last, inputs.mask, () => vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, tied }, last))
+  const outputs = decoderOutputs(c, root, last, inputs.mask, () =>
+    vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, tied }, last),
+  )
   return { ...outputs, ...cache.outputs }
 }

@@ -17,7 +17,12 @@ export const clip = defineArchitecture({
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g } = c
   const config = c.config.nested('vision_config') ?? c.config
-  const [width, heads, layers, inner] = ['hidden_size', 'num_attention_heads', 'num_hidden_layers', 'intermediate_size'].map((key) => config.count(key))
+  const [width, heads, layers, inner] = [
+    'hidden_size',
+    'num_attention_heads',
+    'num_hidden_layers',
+    'intermediate_size',
+  ].map((key) => config.count(key))
   const epsilon = config.number('layer_norm_eps', 1e-5)
   const act = activation(config, 'hidden_act', 'quick_gelu')
   const root = new Scope(c)
@@ -46,7 +51,12 @@ function build(c: ArchitectureContext): Record<string, Value> {
     const out = self.linear('out_proj', mixed, width, width)
     const after = at.run(() => g.add(x, out))
     const up = at.in('mlp').linear('fc1', norm(at, 'layer_norm2', after), width, inner)
-    const fed = at.in('mlp').linear('fc2', at.in('mlp').run(() => act(g, up)), inner, width) // biome-ignore format: one thing
+    const fed = at.in('mlp').linear(
+      'fc2',
+      at.in('mlp').run(() => act(g, up)),
+      inner,
+      width,
+    )
     hidden = at.run(() => g.add(after, fed))
   }
   if (c.task === 'image-classification') {

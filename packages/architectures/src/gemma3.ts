@@ -24,8 +24,14 @@ export const gemma3 = defineArchitecture({
       scale: config.number('query_pre_attn_scalar', 256) ** -0.5,
       softcap: cap('attn_logit_softcapping'),
       logitSoftcap: cap('final_logit_softcapping'),
-      layers: layers.map((kind) => ({ ...kind, rope: kind.window === undefined ? 'full_attention' : 'sliding_attention' })),
-      ropes: { full_attention: { theta: 1e6 }, sliding_attention: { theta: 1e4, thetaKeys: ['rope_local_base_freq'], unscaled: true } },
+      layers: layers.map((kind) => ({
+        ...kind,
+        rope: kind.window === undefined ? 'full_attention' : 'sliding_attention',
+      })),
+      ropes: {
+        full_attention: { theta: 1e6 },
+        sliding_attention: { theta: 1e4, thetaKeys: ['rope_local_base_freq'], unscaled: true },
+      },
       tied: true,
     })
   },

@@ -13,14 +13,21 @@ export const gptNeoX = defineArchitecture({
   modelTypes: ['gpt_neox'],
   tasks: decoderTasks,
   prefix: 'gpt_neox',
-  names: (parameter) => (parameter.startsWith('lm_head.') ? [parameter.replace('lm_head.', 'embed_out.')] : []),
+  names: (parameter) =>
+    parameter.startsWith('lm_head.') ? [parameter.replace('lm_head.', 'embed_out.')] : [],
   build,
 })
 
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g, config } = c
-  const [width, heads, layers] = ['hidden_size', 'num_attention_heads', 'num_hidden_layers'].map((key) => config.count(key))
-  const [inner, rows, epsilon] = [config.count('intermediate_size'), config.count('vocab_size'), config.number('layer_norm_eps', 1e-5)]
+  const [width, heads, layers] = ['hidden_size', 'num_attention_heads', 'num_hidden_layers'].map((key) =>
+    config.count(key),
+  )
+  const [inner, rows, epsilon] = [
+    config.count('intermediate_size'),
+    config.count('vocab_size'),
+    config.number('layer_norm_eps', 1e-5),
+  ]
   const headWidth = Math.floor(width / heads)
   const bias = config.flag('attention_bias', true)
   const act = activation(config, 'hidden_act', 'gelu')
@@ -28,14 +35,21 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const model = root.in(c.task === 'features' ? '' : 'gpt_neox')
   const inputs = textInputs(c)
   const seen = attentionBias(g, inputs, { causal: true })
-  const turns = rope(g, config, inputs, { headWidth, thetaKeys: ['rotary_emb_base', 'rope_theta'], partial: 0.25 })
+  const turns = rope(g, config, inputs, {
+    headWidth,
+    thetaKeys: ['rotary_emb_base', 'rope_theta'],
+    partial: 0.25,
+  })
   const cache = new Cache(c)
 
   const attention = (at: Scope, i: number, x: Value): Value => {
     const fused = at.linear('query_key_value', x, width, 3 * width, bias)
     const mixed = at.run(() => {
       // Each head's query, key and value lie side by side.
-      const perHead = g.transpose(g.op('Reshape', [fused, g.ints([0, 0, heads, 3 * headWidth])]), [0, 2, 1, 3])
+      const perHead = g.transpose(
+        g.op('Reshape', [fused, g.ints([0, 0, heads, 3 * headWidth])]),
+        [0, 2, 1, 3],
+      )
       const [q, k, value] = g.split(perHead, [headWidth, headWidth, headWidth], -1)
       const [query, key] = [q, k].map((y) => rotate(g, y, inputs, turns, headWidth, heads))
       return joinHeads(g, attend(g, { query, ...cache.extend(i, { key, value }) }, { bias: seen }))
@@ -44,7 +58,12 @@ function build(c: ArchitectureContext): Record<string, Value> {
   }
   const feedForward = (at: Scope, x: Value): Value => {
     const up = at.linear('dense_h_to_4h', x, width, inner)
-    return at.linear('dense_4h_to_h', at.in('act').run(() => act(g, up)), inner, width) // biome-ignore format: one thing
+    return at.linear(
+      'dense_4h_to_h',
+      at.in('act').run(() => act(g, up)),
+      inner,
+      width,
+    )
   }
   const parallel = config.flag('use_parallel_residual', true)
   let hidden = model.embedding('embed_in', inputs.ids, rows, width)
@@ -59,6 +78,8 @@ function build(c: ArchitectureContext): Record<string, Value> {
   }
   const last = model.layerNorm('final_layer_norm', hidden, width, epsilon)
   const tied = config.flag('tie_word_embeddings', false) ? model.in('embed_in').path : undefined
-  const outputs = decoderOutputs(c, root, last, inputs.mask, () => vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, tied }, last))
+  const outputs = decoderOutputs(c, root, last, inputs.mask, () =>
+    vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, tied }, last),
+  )
   return { ...outputs, ...cache.outputs }
 }

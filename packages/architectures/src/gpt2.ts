@@ -7,12 +7,26 @@ import { attentionBias } from './blocks/masks.js'
 import { Scope } from './blocks/scope.js'
 
 /** GPT-2 (Radford et al., 2019): learned positions, weights stored [in, out]. */
-export const gpt2 = defineArchitecture({ name: 'gpt2', modelTypes: ['gpt2'], tasks: decoderTasks, prefix: 'transformer', build })
+export const gpt2 = defineArchitecture({
+  name: 'gpt2',
+  modelTypes: ['gpt2'],
+  tasks: decoderTasks,
+  prefix: 'transformer',
+  build,
+})
 
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g, config } = c
-  const [width, heads, layers] = [config.count(['n_embd', 'hidden_size']), config.count(['n_head', 'num_attention_heads']), config.count(['n_layer', 'num_hidden_layers'])]
-  const [inner, rows, epsilon] = [config.count('n_inner', 4 * width), config.count('vocab_size'), config.number('layer_norm_epsilon', 1e-5)]
+  const [width, heads, layers] = [
+    config.count(['n_embd', 'hidden_size']),
+    config.count(['n_head', 'num_attention_heads']),
+    config.count(['n_layer', 'num_hidden_layers']),
+  ]
+  const [inner, rows, epsilon] = [
+    config.count('n_inner', 4 * width),
+    config.count('vocab_size'),
+    config.number('layer_norm_epsilon', 1e-5),
+  ]
   const headWidth = Math.floor(width / heads)
   const act = activation(config, 'activation_function', 'gelu_new')
   const root = new Scope(c)
@@ -26,17 +40,32 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const attention = (at: Scope, i: number, x: Value): Value => {
     const fused = at.conv1d('c_attn', x, width, 3 * width)
     const mixed = at.run(() => {
-      const [query, key, value] = g.split(fused, [width, width, width], -1).map((y) => splitHeads(g, y, heads, headWidth))
-      return joinHeads(g, attend(g, { query, ...cache.extend(i, { key, value }) }, { bias: seen, scale: scale(i) }))
+      const [query, key, value] = g
+        .split(fused, [width, width, width], -1)
+        .map((y) => splitHeads(g, y, heads, headWidth))
+      return joinHeads(
+        g,
+        attend(g, { query, ...cache.extend(i, { key, value }) }, { bias: seen, scale: scale(i) }),
+      )
     })
     return at.conv1d('c_proj', mixed, width, width)
   }
   const feedForward = (at: Scope, x: Value): Value => {
     const up = at.conv1d('c_fc', x, width, inner)
-    return at.conv1d('c_proj', at.in('act').run(() => act(g, up)), inner, width) // biome-ignore format: one thing
+    return at.conv1d(
+      'c_proj',
+      at.in('act').run(() => act(g, up)),
+      inner,
+      width,
+    )
   }
   const tokens = model.embedding('wte', inputs.ids, rows, width)
-  const places = model.embedding('wpe', inputs.positions, config.count(['n_positions', 'max_position_embeddings']), width)
+  const places = model.embedding(
+    'wpe',
+    inputs.positions,
+    config.count(['n_positions', 'max_position_embeddings']),
+    width,
+  )
   let hidden = model.run(() => g.add(tokens, places))
   for (let i = 0; i < layers; i++) {
     const at = model.in('h').in(i)
@@ -48,6 +77,8 @@ function build(c: ArchitectureContext): Record<string, Value> {
   }
   const last = model.layerNorm('ln_f', hidden, width, epsilon)
   const tied = config.flag('tie_word_embeddings', true) ? model.in('wte').path : undefined
-  const outputs = decoderOutputs(c, root, last, inputs.mask, () => vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, tied }, last))
+  const outputs = decoderOutputs(c, root, last, inputs.mask, () =>
+    vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, tied }, last),
+  )
   return { ...outputs, ...cache.outputs }
 }

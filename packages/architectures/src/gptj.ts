@@ -8,32 +8,64 @@ import { rope, rotate } from './blocks/rope.js'
 import { Scope } from './blocks/scope.js'
 
 /** GPT-J (Wang and Komatsuzaki, 2021): GPT4All-J, Dolly 1. One norm before attention and feed-forward side by side; neighbouring features turn. */
-export const gptj = defineArchitecture({ name: 'gptj', modelTypes: ['gptj'], tasks: decoderTasks, prefix: 'transformer', build })
+export const gptj = defineArchitecture({
+  name: 'gptj',
+  modelTypes: ['gptj'],
+  tasks: decoderTasks,
+  prefix: 'transformer',
+  build,
+})
 
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g, config } = c
-  const [width, heads, layers] = [config.count(['n_embd', 'hidden_size']), config.count(['n_head', 'num_attention_heads']), config.count(['n_layer', 'num_hidden_layers'])]
-  const [inner, rows, epsilon] = [config.count('n_inner', 4 * width), config.count('vocab_size'), config.number('layer_norm_epsilon', 1e-5)]
+  const [width, heads, layers] = [
+    config.count(['n_embd', 'hidden_size']),
+    config.count(['n_head', 'num_attention_heads']),
+    config.count(['n_layer', 'num_hidden_layers']),
+  ]
+  const [inner, rows, epsilon] = [
+    config.count('n_inner', 4 * width),
+    config.count('vocab_size'),
+    config.number('layer_norm_epsilon', 1e-5),
+  ]
   const headWidth = Math.floor(width / heads)
   const act = activation(config, 'activation_function', 'gelu_new')
   const root = new Scope(c)
   const model = root.in(c.task === 'features' ? '' : 'transformer')
   const inputs = textInputs(c)
   const seen = attentionBias(g, inputs, { causal: true })
-  const turns = rope(g, config, inputs, { headWidth, partial: config.count('rotary_dim', headWidth) / headWidth, interleaved: true })
+  const turns = rope(g, config, inputs, {
+    headWidth,
+    partial: config.count('rotary_dim', headWidth) / headWidth,
+    interleaved: true,
+  })
   const cache = new Cache(c)
 
   const attention = (at: Scope, i: number, x: Value): Value => {
     const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name) => at.linear(name, x, width, width, false))
     const mixed = at.run(() => {
-      const [query, key] = [q, k].map((y) => rotate(g, splitHeads(g, y, heads, headWidth), inputs, turns, headWidth, heads))
-      return joinHeads(g, attend(g, { query, ...cache.extend(i, { key, value: splitHeads(g, v, heads, headWidth) }) }, { bias: seen }))
+      const [query, key] = [q, k].map((y) =>
+        rotate(g, splitHeads(g, y, heads, headWidth), inputs, turns, headWidth, heads),
+      )
+      return joinHeads(
+        g,
+        attend(
+          g,
+          { query, ...cache.extend(i, { key, value: splitHeads(g, v, heads, headWidth) }) },
+          { bias: seen },
+        ),
+      )
     })
     return at.linear('out_proj', mixed, width, width, false)
   }
   const feedForward = (at: Scope, x: Value): Value => {
     const up = at.linear('fc_in', x, width, inner)
-    return at.linear('fc_out', at.in('act').run(() => act(g, up)), inner, width) // biome-ignore format: one thing
+    return at.linear(
+      'fc_out',
+      at.in('act').run(() => act(g, up)),
+      inner,
+      width,
+    )
   }
   let hidden = model.embedding('wte', inputs.ids, rows, width)
   for (let i = 0; i < layers; i++) {
@@ -45,6 +77,8 @@ function build(c: ArchitectureContext): Record<string, Value> {
   }
   const last = model.layerNorm('ln_f', hidden, width, epsilon)
   const tied = config.flag('tie_word_embeddings', false) ? model.in('wte').path : undefined
-  const outputs = decoderOutputs(c, root, last, inputs.mask, () => vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, bias: true, tied }, last))
+  const outputs = decoderOutputs(c, root, last, inputs.mask, () =>
+    vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, bias: true, tied }, last),
+  )
   return { ...outputs, ...cache.outputs }
 }

@@ -32,6 +32,24 @@ export * from './blocks/scope.js'
 
 /** Every architecture that comes with Graft. */
 const architectures: readonly Architecture[] = [
-  llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3, gptNeoX, gptj, gpt2, opt, bloom, bert, roberta, distilbert, modernbert, t5, vit, clip,
-] // biome-ignore format: a list
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  phi3,
+  gemma2,
+  gemma3,
+  gptNeoX,
+  gptj,
+  gpt2,
+  opt,
+  bloom,
+  bert,
+  roberta,
+  distilbert,
+  modernbert,
+  t5,
+  vit,
+  clip,
+]
 export default architectures

@@ -10,6 +10,11 @@ export const llama = defineArchitecture({
   prefix: 'model',
   build: (c) => {
     const bias = c.config.flag('attention_bias', false)
-    return gatedDecoder(c, { ...llamaLike(c.config), qkvBias: bias, outputBias: bias, mlpBias: c.config.flag('mlp_bias', false) })
+    return gatedDecoder(c, {
+      ...llamaLike(c.config),
+      qkvBias: bias,
+      outputBias: bias,
+      mlpBias: c.config.flag('mlp_bias', false),
+    })
   },
 })

@@ -22,26 +22,43 @@ interface Kind {
   turns: Rope
 }
 
-function kindsOf({ g, config }: ArchitectureContext, inputs: TextInputs, headWidth: number): Record<string, Kind> {
+function kindsOf(
+  { g, config }: ArchitectureContext,
+  inputs: TextInputs,
+  headWidth: number,
+): Record<string, Kind> {
   const window = Math.floor(config.count('local_attention', 128) / 2)
   const of = (layerType: string, theta: number, key: string, window?: number): Kind => ({
     bias: attentionBias(g, inputs, { causal: false, window }),
     turns: rope(g, config, inputs, { headWidth, theta, thetaKeys: [key], layerType }),
   })
-  return { full_attention: of('full_attention', 160000, 'global_rope_theta'), sliding_attention: of('sliding_attention', 10000, 'local_rope_theta', window) }
+  return {
+    full_attention: of('full_attention', 160000, 'global_rope_theta'),
+    sliding_attention: of('sliding_attention', 10000, 'local_rope_theta', window),
+  }
 }
 function layerTypes(config: Settings, count: number): readonly string[] {
   const every = config.count('global_attn_every_n_layers', 3)
-  return config.texts('layer_types', count) ?? Array.from({ length: count }, (_, i) => (i % every === 0 ? 'full_attention' : 'sliding_attention'))
+  return (
+    config.texts('layer_types', count) ??
+    Array.from({ length: count }, (_, i) => (i % every === 0 ? 'full_attention' : 'sliding_attention'))
+  )
 }
 
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g, config } = c
-  const [width, heads, count, inner, rows] = ['hidden_size', 'num_attention_heads', 'num_hidden_layers', 'intermediate_size', 'vocab_size'].map((key) => config.count(key))
+  const [width, heads, count, inner, rows] = [
+    'hidden_size',
+    'num_attention_heads',
+    'num_hidden_layers',
+    'intermediate_size',
+    'vocab_size',
+  ].map((key) => config.count(key))
   const headWidth = Math.floor(width / heads)
   const act = activation(config, 'hidden_activation', 'gelu')
   const flag = (key: string) => config.flag(key, false)
-  const norm = (at: Scope, name: string, x: Value) => at.layerNorm(name, x, width, config.number('norm_eps', 1e-5), flag('norm_bias'))
+  const norm = (at: Scope, name: string, x: Value) =>
+    at.layerNorm(name, x, width, config.number('norm_eps', 1e-5), flag('norm_bias'))
   const root = new Scope(c)
   const model = root.in(c.task === 'features' ? '' : 'model')
   const inputs = textInputs({ ...c, cache: false })
@@ -50,7 +67,9 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const attention = (at: Scope, { bias, turns }: Kind, x: Value): Value => {
     const fused = at.linear('Wqkv', x, width, 3 * width, flag('attention_bias'))
     const mixed = at.run(() => {
-      const parts = g.split(fused, [width, width, width], -1).map((y) => g.transpose(g.op('Reshape', [y, g.ints([0, 0, heads, headWidth])]), [0, 2, 1, 3]))
+      const parts = g
+        .split(fused, [width, width, width], -1)
+        .map((y) => g.transpose(g.op('Reshape', [y, g.ints([0, 0, heads, headWidth])]), [0, 2, 1, 3]))
       const [query, key] = parts.map((y) => rotate(g, y, inputs, turns, headWidth, heads))
       return joinHeads(g, attend(g, { query, key, value: parts[2] }, { bias }))
     })
@@ -64,7 +83,11 @@ function build(c: ArchitectureContext): Record<string, Value> {
     })
     return at.linear('Wo', gated, inner, width, flag('mlp_bias'))
   }
-  let hidden = norm(model.in('embeddings'), 'norm', model.in('embeddings').embedding('tok_embeddings', inputs.ids, rows, width))
+  let hidden = norm(
+    model.in('embeddings'),
+    'norm',
+    model.in('embeddings').embedding('tok_embeddings', inputs.ids, rows, width),
+  )
   for (const [i, type] of layerTypes(config, count).entries()) {
     const at = model.in('layers').in(i)
     const kind = kinds[type]
@@ -80,13 +103,29 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const head = (x: Value): Value => {
     const at = root.in('head')
     const dense = at.head('dense', x, width, width, flag('classifier_bias'))
-    return norm(at, 'norm', at.run(() => activation(config, 'classifier_activation', 'gelu')(g, dense))) // biome-ignore format: one thing
+    return norm(
+      at,
+      'norm',
+      at.run(() => activation(config, 'classifier_activation', 'gelu')(g, dense)),
+    )
   }
-  if (c.task === 'token-classification') return { logits: root.head('classifier', head(last), width, c.labels) }
+  if (c.task === 'token-classification')
+    return { logits: root.head('classifier', head(last), width, c.labels) }
   if (c.task === 'sequence-classification') {
-    const pooled = config.text('classifier_pooling', 'cls') === 'mean' ? meanToken(g, last, inputs.mask) : firstToken(g, last)
+    const pooled =
+      config.text('classifier_pooling', 'cls') === 'mean'
+        ? meanToken(g, last, inputs.mask)
+        : firstToken(g, last)
     return { logits: root.head('classifier', head(pooled), width, c.labels) }
   }
-  const tied = config.flag('tie_word_embeddings', true) ? model.in('embeddings.tok_embeddings').path : undefined
-  return { logits: vocabularyLogits(c, { scope: root, name: 'decoder', width, rows, bias: config.flag('decoder_bias', true), tied }, head(last)) }
+  const tied = config.flag('tie_word_embeddings', true)
+    ? model.in('embeddings.tok_embeddings').path
+    : undefined
+  return {
+    logits: vocabularyLogits(
+      c,
+      { scope: root, name: 'decoder', width, rows, bias: config.flag('decoder_bias', true), tied },
+      head(last),
+    ),
+  }
 }

@@ -10,14 +10,32 @@ import { Scope } from './blocks/scope.js'
 const offset = 2
 
 /** OPT (Zhang et al., 2022, arXiv 2205.01068). Position −1, of padding, is row 1 of the table. */
-export const opt = defineArchitecture({ name: 'opt', modelTypes: ['opt'], tasks: decoderTasks, prefix: 'model', build })
+export const opt = defineArchitecture({
+  name: 'opt',
+  modelTypes: ['opt'],
+  tasks: decoderTasks,
+  prefix: 'model',
+  build,
+})
 
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g, config } = c
-  const [width, heads, layers] = ['hidden_size', 'num_attention_heads', 'num_hidden_layers'].map((key) => config.count(key))
-  const [inner, rows, positions] = ['ffn_dim', 'vocab_size', 'max_position_embeddings'].map((key) => config.count(key))
-  if (!config.flag('layer_norm_elementwise_affine', true)) throw new GraftError('BAD_MODEL_CONFIG', `${config.file}: layer_norm_elementwise_affine: false is not supported.`)
-  const [embedded, headWidth, bias] = [config.count('word_embed_proj_dim', width), Math.floor(width / heads), config.flag('enable_bias', true)]
+  const [width, heads, layers] = ['hidden_size', 'num_attention_heads', 'num_hidden_layers'].map((key) =>
+    config.count(key),
+  )
+  const [inner, rows, positions] = ['ffn_dim', 'vocab_size', 'max_position_embeddings'].map((key) =>
+    config.count(key),
+  )
+  if (!config.flag('layer_norm_elementwise_affine', true))
+    throw new GraftError(
+      'BAD_MODEL_CONFIG',
+      `${config.file}: layer_norm_elementwise_affine: false is not supported.`,
+    )
+  const [embedded, headWidth, bias] = [
+    config.count('word_embed_proj_dim', width),
+    Math.floor(width / heads),
+    config.flag('enable_bias', true),
+  ]
   const act = activation(config, 'activation_function', 'relu')
   const before = config.flag('do_layer_norm_before', true)
   const root = new Scope(c)
@@ -40,7 +58,13 @@ function build(c: ArchitectureContext): Record<string, Value> {
     const sum = at.run(() => g.add(x, attended))
     const after = before ? sum : norm(at, 'self_attn_layer_norm', sum)
     const up = at.linear('fc1', before ? norm(at, 'final_layer_norm', after) : after, width, inner, bias)
-    const fed = at.linear('fc2', at.in('activation_fn').run(() => act(g, up)), inner, width, bias) // biome-ignore format: one thing
+    const fed = at.linear(
+      'fc2',
+      at.in('activation_fn').run(() => act(g, up)),
+      inner,
+      width,
+      bias,
+    )
     const out = at.run(() => g.add(after, fed))
     return before ? out : norm(at, 'final_layer_norm', out)
   }
@@ -48,12 +72,22 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const projected = embedded === width ? tokens : model.linear('project_in', tokens, embedded, width, false)
   const own = g.op('Slice', [inputs.mask, g.sub(inputs.total, inputs.sequence), inputs.total, g.ints([1])])
   const real = g.cast(g.greater(own, g.int(0)), 'int64')
-  const places = model.embedding('embed_positions', g.add(g.mul(g.add(inputs.positions, g.int(1)), real), g.int(offset - 1)), positions + offset, width)
+  const places = model.embedding(
+    'embed_positions',
+    g.add(g.mul(g.add(inputs.positions, g.int(1)), real), g.int(offset - 1)),
+    positions + offset,
+    width,
+  )
   let hidden = model.run(() => g.add(projected, places))
   for (let i = 0; i < layers; i++) hidden = layer(model.in('layers').in(i), i, hidden)
-  const normed = before && !config.flag('_remove_final_layer_norm', false) ? norm(model, 'final_layer_norm', hidden) : hidden
+  const normed =
+    before && !config.flag('_remove_final_layer_norm', false)
+      ? norm(model, 'final_layer_norm', hidden)
+      : hidden
   const last = embedded === width ? normed : model.linear('project_out', normed, width, embedded, false)
   const tied = config.flag('tie_word_embeddings', true) ? model.in('embed_tokens').path : undefined
-  const outputs = decoderOutputs(c, root, last, inputs.mask, () => vocabularyLogits(c, { scope: root, name: 'lm_head', width: embedded, rows, tied }, last))
+  const outputs = decoderOutputs(c, root, last, inputs.mask, () =>
+    vocabularyLogits(c, { scope: root, name: 'lm_head', width: embedded, rows, tied }, last),
+  )
   return { ...outputs, ...cache.outputs }
 }

@@ -8,5 +8,6 @@ export const phi3 = defineArchitecture({
   modelTypes: ['phi3'],
   tasks: decoderTasks,
   prefix: 'model',
-  build: (c) => gatedDecoder(c, { ...llamaLike(c.config), fused: true, layers: slidingLayers(c.config, () => true) }),
+  build: (c) =>
+    gatedDecoder(c, { ...llamaLike(c.config), fused: true, layers: slidingLayers(c.config, () => true) }),
 })

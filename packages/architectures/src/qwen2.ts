@@ -9,7 +9,13 @@ export const qwen2 = defineArchitecture({
   tasks: decoderTasks,
   prefix: 'model',
   build: (c) => {
-    const first = c.config.flag('use_sliding_window', false) ? c.config.number('max_window_layers', 28) : Number.POSITIVE_INFINITY
-    return gatedDecoder(c, { ...llamaLike(c.config), qkvBias: true, layers: slidingLayers(c.config, (i) => i >= first) })
+    const first = c.config.flag('use_sliding_window', false)
+      ? c.config.number('max_window_layers', 28)
+      : Number.POSITIVE_INFINITY
+    return gatedDecoder(c, {
+      ...llamaLike(c.config),
+      qkvBias: true,
+      layers: slidingLayers(c.config, (i) => i >= first),
+    })
   },
 })

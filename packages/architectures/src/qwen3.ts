@@ -10,7 +10,15 @@ export const qwen3 = defineArchitecture({
   prefix: 'model',
   build: (c) => {
     const bias = c.config.flag('attention_bias', false)
-    const first = c.config.flag('use_sliding_window', false) ? c.config.number('max_window_layers', 28) : Number.POSITIVE_INFINITY
-    return gatedDecoder(c, { ...llamaLike(c.config), headNorms: true, qkvBias: bias, outputBias: bias, layers: slidingLayers(c.config, (i) => i >= first) })
+    const first = c.config.flag('use_sliding_window', false)
+      ? c.config.number('max_window_layers', 28)
+      : Number.POSITIVE_INFINITY
+    return gatedDecoder(c, {
+      ...llamaLike(c.config),
+      headNorms: true,
+      qkvBias: bias,
+      outputBias: bias,
+      layers: slidingLayers(c.config, (i) => i >= first),
+    })
   },
 })

@@ -9,7 +9,8 @@ export const roberta = defineArchitecture({
   modelTypes: ['roberta', 'xlm-roberta', 'camembert'],
   tasks: ['masked-lm', 'sequence-classification', 'token-classification', 'features'],
   prefix: 'roberta',
-  names: (parameter) => (parameter.includes('LayerNorm.') ? [parameter.replace(/weight$/, 'gamma').replace(/bias$/, 'beta')] : []),
+  names: (parameter) =>
+    parameter.includes('LayerNorm.') ? [parameter.replace(/weight$/, 'gamma').replace(/bias$/, 'beta')] : [],
   build,
 })
 
@@ -23,16 +24,34 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const parts = [
     at.embedding('word_embeddings', inputs.ids, sizes.rows, sizes.width),
     at.embedding('token_type_embeddings', inputs.types, config.count('type_vocab_size', 1), sizes.width),
-    at.embedding('position_embeddings', positions(g, inputs.ids, config.number('pad_token_id', 1)), config.count('max_position_embeddings'), sizes.width),
+    at.embedding(
+      'position_embeddings',
+      positions(g, inputs.ids, config.number('pad_token_id', 1)),
+      config.count('max_position_embeddings'),
+      sizes.width,
+    ),
   ]
-  const embedded = at.layerNorm('LayerNorm', at.run(() => parts.reduce(g.add)), sizes.width, sizes.epsilon) // biome-ignore format: one thing
+  const embedded = at.layerNorm(
+    'LayerNorm',
+    at.run(() => parts.reduce(g.add)),
+    sizes.width,
+    sizes.epsilon,
+  )
   const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
   if (c.task === 'features') return { hidden }
   if (c.task === 'masked-lm') return { logits: maskedLogits(c, root.in('lm_head'), model, sizes, hidden) }
-  if (c.task === 'token-classification') return { logits: root.head('classifier', hidden, sizes.width, c.labels) }
+  if (c.task === 'token-classification')
+    return { logits: root.head('classifier', hidden, sizes.width, c.labels) }
   const head = root.in('classifier')
   const dense = head.head('dense', firstToken(g, hidden), sizes.width, sizes.width)
-  return { logits: head.head('out_proj', head.run(() => g.tanh(dense)), sizes.width, c.labels) } // biome-ignore format: one thing
+  return {
+    logits: head.head(
+      'out_proj',
+      head.run(() => g.tanh(dense)),
+      sizes.width,
+      c.labels,
+    ),
+  }
 }
 
 /** pad + 1, pad + 2, … over real tokens; padding stays at pad. */
@@ -41,10 +60,23 @@ function positions(g: Builder, ids: Value, pad: number): Value {
   return g.add(g.mul(g.op('CumSum', [real, g.int(1)]), real), g.int(pad))
 }
 
-function maskedLogits(c: ArchitectureContext, at: Scope, model: Scope, { width, rows, epsilon }: EncoderSizes, hidden: Value): Value {
+function maskedLogits(
+  c: ArchitectureContext,
+  at: Scope,
+  model: Scope,
+  { width, rows, epsilon }: EncoderSizes,
+  hidden: Value,
+): Value {
   const dense = at.linear('dense', hidden, width, width)
-  const normed = at.layerNorm('layer_norm', at.run(() => c.g.op('Gelu', [dense], { approximate: 'none' })), width, epsilon) // biome-ignore format: one thing
-  const tied = c.config.flag('tie_word_embeddings', true) ? model.in('embeddings.word_embeddings').path : undefined
+  const normed = at.layerNorm(
+    'layer_norm',
+    at.run(() => c.g.op('Gelu', [dense], { approximate: 'none' })),
+    width,
+    epsilon,
+  )
+  const tied = c.config.flag('tie_word_embeddings', true)
+    ? model.in('embeddings.word_embeddings').path
+    : undefined
   const logits = vocabularyLogits(c, { scope: at, name: 'decoder', width, rows, tied }, normed)
   return at.run(() => c.g.add(logits, at.parameter('bias', [rows])))
 }

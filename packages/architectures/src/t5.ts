@@ -1,4 +1,10 @@
-import { type ArchitectureContext, type Builder, defineArchitecture, type Settings, type Value } from '@graft/core'
+import {
+  type ArchitectureContext,
+  type Builder,
+  defineArchitecture,
+  type Settings,
+  type Value,
+} from '@graft/core'
 import { activation } from './blocks/activations.js'
 import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { vocabularyLogits } from './blocks/heads.js'
@@ -7,7 +13,13 @@ import { distanceBias } from './blocks/relative-positions.js'
 import { Scope } from './blocks/scope.js'
 
 /** T5 and T5 v1.1, Flan-T5 (Raffel et al., 2020, arXiv 1910.10683): encoder and decoder with learned biases per distance, scores not scaled. */
-export const t5 = defineArchitecture({ name: 't5', modelTypes: ['t5', 'mt5'], tasks: ['sequence-to-sequence', 'features'], prefix: '', build })
+export const t5 = defineArchitecture({
+  name: 't5',
+  modelTypes: ['t5', 'mt5'],
+  tasks: ['sequence-to-sequence', 'features'],
+  prefix: '',
+  build,
+})
 
 interface Sizes {
   width: number
@@ -20,11 +32,21 @@ interface Sizes {
   act: (g: Builder, x: Value) => Value
 }
 function sizesOf(config: Settings): Sizes {
-  const [width, heads, headWidth, inner] = ['d_model', 'num_heads', 'd_kv', 'd_ff'].map((key) => config.count(key))
+  const [width, heads, headWidth, inner] = ['d_model', 'num_heads', 'd_kv', 'd_ff'].map((key) =>
+    config.count(key),
+  )
   const projection = config.text('feed_forward_proj', 'relu')
   const gated = projection.startsWith('gated-')
   const name = projection === 'gated-gelu' ? 'gelu_new' : projection.replace('gated-', '')
-  return { width, heads, headWidth, inner, epsilon: config.number('layer_norm_epsilon', 1e-6), gated, act: activation(config, 'dense_act_fn', name) }
+  return {
+    width,
+    heads,
+    headWidth,
+    inner,
+    epsilon: config.number('layer_norm_epsilon', 1e-6),
+    gated,
+    act: activation(config, 'dense_act_fn', name),
+  }
 }
 
 function build(c: ArchitectureContext): Record<string, Value> {
@@ -39,39 +61,90 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const own = g.graph.addInput('decoder_input_ids', 'int64', ['batch', 'decoder_sequence'])
   const decoded = decode(c, root, sizes, rows, own, { encoded, mask })
   const tied = config.flag('tie_word_embeddings', true)
-  const scaled = tied && config.flag('scale_decoder_outputs', true) ? g.scale(decoded, sizes.width ** -0.5) : decoded
-  return { logits: vocabularyLogits(c, { scope: root, name: 'lm_head', width: sizes.width, rows, tied: tied ? 'shared' : undefined }, scaled) }
+  const scaled =
+    tied && config.flag('scale_decoder_outputs', true) ? g.scale(decoded, sizes.width ** -0.5) : decoded
+  return {
+    logits: vocabularyLogits(
+      c,
+      { scope: root, name: 'lm_head', width: sizes.width, rows, tied: tied ? 'shared' : undefined },
+      scaled,
+    ),
+  }
 }
 
-function encode(c: ArchitectureContext, root: Scope, sizes: Sizes, rows: number, ids: Value, mask: Value): Value {
+function encode(
+  c: ArchitectureContext,
+  root: Scope,
+  sizes: Sizes,
+  rows: number,
+  ids: Value,
+  mask: Value,
+): Value {
   const { g } = c
   const length = sizeOf(g, ids)
-  const seen = attentionBias(g, { ids, mask, positions: ids, sequence: length, total: length }, { causal: false })
+  const seen = attentionBias(
+    g,
+    { ids, mask, positions: ids, sequence: length, total: length },
+    { causal: false },
+  )
   const at = root.in('encoder')
-  const distances = distanceBias(c, at.in('block.0.layer.0.SelfAttention.relative_attention_bias'), sizes.heads, length, { bidirectional: true })
+  const distances = distanceBias(
+    c,
+    at.in('block.0.layer.0.SelfAttention.relative_attention_bias'),
+    sizes.heads,
+    length,
+    { bidirectional: true },
+  )
   let hidden = root.embedding('shared', ids, rows, sizes.width)
   for (let i = 0; i < c.config.count('num_layers'); i++) {
     const block = at.in('block').in(i).in('layer')
-    hidden = residual(block.in(0), sizes, hidden, (x) => attention(block.in(0).in('SelfAttention'), sizes, x, x, [distances, seen]))
-    hidden = residual(block.in(1), sizes, hidden, (x) => feedForward(block.in(1).in('DenseReluDense'), sizes, x))
+    hidden = residual(block.in(0), sizes, hidden, (x) =>
+      attention(block.in(0).in('SelfAttention'), sizes, x, x, [distances, seen]),
+    )
+    hidden = residual(block.in(1), sizes, hidden, (x) =>
+      feedForward(block.in(1).in('DenseReluDense'), sizes, x),
+    )
   }
   return at.rmsNorm('final_layer_norm', hidden, sizes.width, sizes.epsilon)
 }
 
-function decode(c: ArchitectureContext, root: Scope, sizes: Sizes, rows: number, ids: Value, { encoded, mask }: { encoded: Value; mask: Value }): Value {
+function decode(
+  c: ArchitectureContext,
+  root: Scope,
+  sizes: Sizes,
+  rows: number,
+  ids: Value,
+  { encoded, mask }: { encoded: Value; mask: Value },
+): Value {
   const { g, config } = c
   const length = sizeOf(g, ids)
   const ones = g.add(g.mul(ids, g.int(0)), g.int(1))
-  const seen = attentionBias(g, { ids, mask: ones, positions: ids, sequence: length, total: length }, { causal: true })
+  const seen = attentionBias(
+    g,
+    { ids, mask: ones, positions: ids, sequence: length, total: length },
+    { causal: true },
+  )
   const source = paddingBias(g, mask)
   const at = root.in('decoder')
-  const distances = distanceBias(c, at.in('block.0.layer.0.SelfAttention.relative_attention_bias'), sizes.heads, length, { bidirectional: false })
+  const distances = distanceBias(
+    c,
+    at.in('block.0.layer.0.SelfAttention.relative_attention_bias'),
+    sizes.heads,
+    length,
+    { bidirectional: false },
+  )
   let hidden = root.embedding('shared', ids, rows, sizes.width)
   for (let i = 0; i < config.count('num_decoder_layers', config.count('num_layers')); i++) {
     const block = at.in('block').in(i).in('layer')
-    hidden = residual(block.in(0), sizes, hidden, (x) => attention(block.in(0).in('SelfAttention'), sizes, x, x, [distances, seen]))
-    hidden = residual(block.in(1), sizes, hidden, (x) => attention(block.in(1).in('EncDecAttention'), sizes, x, encoded, [undefined, source]))
-    hidden = residual(block.in(2), sizes, hidden, (x) => feedForward(block.in(2).in('DenseReluDense'), sizes, x))
+    hidden = residual(block.in(0), sizes, hidden, (x) =>
+      attention(block.in(0).in('SelfAttention'), sizes, x, x, [distances, seen]),
+    )
+    hidden = residual(block.in(1), sizes, hidden, (x) =>
+      attention(block.in(1).in('EncDecAttention'), sizes, x, encoded, [undefined, source]),
+    )
+    hidden = residual(block.in(2), sizes, hidden, (x) =>
+      feedForward(block.in(2).in('DenseReluDense'), sizes, x),
+    )
   }
   return at.rmsNorm('final_layer_norm', hidden, sizes.width, sizes.epsilon)
 }
@@ -83,10 +156,20 @@ function residual(at: Scope, { width, epsilon }: Sizes, x: Value, f: (x: Value) 
   return at.run(() => at.g.add(x, y))
 }
 
-function attention(at: Scope, { width, heads, headWidth }: Sizes, x: Value, read: Value, [headBias, bias]: readonly [Value | undefined, Value]): Value {
+function attention(
+  at: Scope,
+  { width, heads, headWidth }: Sizes,
+  x: Value,
+  read: Value,
+  [headBias, bias]: readonly [Value | undefined, Value],
+): Value {
   const { g } = at
   const all = heads * headWidth
-  const [q, k, v] = [at.linear('q', x, width, all, false), at.linear('k', read, width, all, false), at.linear('v', read, width, all, false)]
+  const [q, k, v] = [
+    at.linear('q', x, width, all, false),
+    at.linear('k', read, width, all, false),
+    at.linear('v', read, width, all, false),
+  ]
   const mixed = at.run(() => {
     const [query, key, value] = [q, k, v].map((y) => splitHeads(g, y, heads, headWidth))
     return joinHeads(g, attend(g, { query, key, value }, { bias, headBias, scale: 1 }))
@@ -98,8 +181,20 @@ function feedForward(at: Scope, { width, inner, gated, act }: Sizes, x: Value): 
   const { g } = at
   if (!gated) {
     const up = at.linear('wi', x, width, inner, false)
-    return at.linear('wo', at.run(() => act(g, up)), inner, width, false) // biome-ignore format: one thing
+    return at.linear(
+      'wo',
+      at.run(() => act(g, up)),
+      inner,
+      width,
+      false,
+    )
   }
   const [gate, up] = [at.linear('wi_0', x, width, inner, false), at.linear('wi_1', x, width, inner, false)]
-  return at.linear('wo', at.run(() => g.mul(act(g, gate), up)), inner, width, false) // biome-ignore format: one thing
+  return at.linear(
+    'wo',
+    at.run(() => g.mul(act(g, gate), up)),
+    inner,
+    width,
+    false,
+  )
 }

@@ -9,7 +9,12 @@ export const backOff = (attempt: number): number => Math.min(15_000, 100 * 2 ** 
  */
 export async function connect(url: string, onNotice: (text: string) => void): Promise<Redis> {
   const { Redis: Client } = await import('ioredis')
-  const first = new Client(url, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0, connectTimeout: 5000 })
+  const first = new Client(url, {
+    lazyConnect: true,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: 0,
+    connectTimeout: 5000,
+  })
   first.on('error', () => {})
   try {
     await first.connect()
@@ -30,7 +35,8 @@ function lasting(connection: Redis, url: string, onNotice: (text: string) => voi
   let away = false
   connection.on('error', () => {})
   connection.on('close', () => {
-    if (!away && connection.status !== 'end') onNotice(`${withoutPassword(url)} is gone; waiting for it to come back.`)
+    if (!away && connection.status !== 'end')
+      onNotice(`${withoutPassword(url)} is gone; waiting for it to come back.`)
     away = true
   })
   connection.on('ready', () => {

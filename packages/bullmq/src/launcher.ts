@@ -21,7 +21,8 @@ const roundsToAll = 10
 /** Runs as jobs on BullMQ, over Redis or Valkey: `graft worker --queue URL` on each machine does them. The output folder must be shared. */
 export const launcher = defineLauncher<QueueOptions>({
   name: 'bullmq',
-  summary: 'runs as jobs on BullMQ over Redis or Valkey, done by graft worker on any machine that shares the output folder',
+  summary:
+    'runs as jobs on BullMQ over Redis or Valkey, done by graft worker on any machine that shares the output folder',
   configSchema: {
     type: 'object',
     additionalProperties: false,
@@ -48,11 +49,15 @@ export const launcher = defineLauncher<QueueOptions>({
       if (job) context.onProgress(job, data as unknown as JobProgress)
     })
     const watch = new Watch(queue, options, context)
-    for (const event of ['completed', 'failed'] as const) events.on(event, ({ jobId }: { jobId: string }) => watch.heard(jobId))
+    for (const event of ['completed', 'failed'] as const)
+      events.on(event, ({ jobId }: { jobId: string }) => watch.heard(jobId))
     try {
       await watch.until(jobs)
     } finally {
-      await Promise.race([Promise.all([events.close(), queue.close()]), sleep(2000, undefined, { ref: false })])
+      await Promise.race([
+        Promise.all([events.close(), queue.close()]),
+        sleep(2000, undefined, { ref: false }),
+      ])
       // What didn't close in time (a Redis that is gone) would keep the process alive.
       await Promise.race([events.disconnect().catch(() => {}), sleep(500, undefined, { ref: false })])
       for (const client of [listening, connection]) client.disconnect()
@@ -94,7 +99,13 @@ class Watch {
       if (left && ((await left.isCompleted()) || (await left.isFailed()))) await left.remove()
     }
     const backoff = { type: 'exponential', delay: 1000 }
-    await this.queue.add('run', job, { jobId: job.id, attempts: this.options.attempts, backoff, removeOnComplete: 10_000, removeOnFail: 10_000 })
+    await this.queue.add('run', job, {
+      jobId: job.id,
+      attempts: this.options.attempts,
+      backoff,
+      removeOnComplete: 10_000,
+      removeOnFail: 10_000,
+    })
   }
 
   private async look(job: Job): Promise<void> {
@@ -105,7 +116,10 @@ class Watch {
     const state = await this.patiently(() => queued.getState())
     if (state === 'failed') this.end(job, { ok: false, reason: queued.failedReason })
     if (state === 'completed' && !existsSync(join(job.folder, resultName)))
-      this.end(job, { ok: false, reason: `a worker says it is done, but ${job.folder} holds no result: is the folder shared between the machines?` })
+      this.end(job, {
+        ok: false,
+        reason: `a worker says it is done, but ${job.folder} holds no result: is the folder shared between the machines?`,
+      })
   }
   private end(job: Job, end: { ok: boolean; reason?: string }): void {
     this.open.delete(job.id)
@@ -114,7 +128,8 @@ class Watch {
 
   /** Jobs that no worker has begun leave the queue; those in hand go on and are found when the comparison is continued. */
   private async takeBack(): Promise<void> {
-    for (const { id } of this.open.values()) await Promise.race([this.queue.remove(id).catch(() => 0), sleep(500, undefined, { ref: false })])
+    for (const { id } of this.open.values())
+      await Promise.race([this.queue.remove(id).catch(() => 0), sleep(500, undefined, { ref: false })])
   }
 
   /** A Redis that is away makes a question wait; one that takes too long is asked again at the next look. */

@@ -29,18 +29,28 @@ export async function work(options: WorkerOptions): Promise<void> {
   const connection = await connect(url, onNotice)
   const { Worker } = await import('bullmq')
   const worker = new Worker<Job>(queue, (job) => perform(job, options), {
-    connection, concurrency, lockDuration: patience * 1000, stalledInterval: (patience * 1000) / 2, maxStalledCount: 10, name: `${hostname()}/${process.pid}`,
-  }) // biome-ignore format: one thing
+    connection,
+    concurrency,
+    lockDuration: patience * 1000,
+    stalledInterval: (patience * 1000) / 2,
+    maxStalledCount: 10,
+    name: `${hostname()}/${process.pid}`,
+  })
   // A Redis that is gone is reported by the connection; a lock that was lost meanwhile only means that another looks at the finished run.
   worker.on('error', () => {})
   worker.on('completed', ({ id }) => onNotice(`${id} done`))
   worker.on('failed', (job, error) => onNotice(`${job?.id} failed: ${error.message}`))
-  await new Promise<void>((stop) => (signal.aborted ? stop() : signal.addEventListener('abort', () => stop(), { once: true })))
+  await new Promise<void>((stop) =>
+    signal.aborted ? stop() : signal.addEventListener('abort', () => stop(), { once: true }),
+  )
   await Promise.race([worker.close(), sleep(10_000)])
   connection.disconnect()
 }
 
-async function perform(queued: Queued<Job>, { execute, patience, onNotice, signal }: WorkerOptions): Promise<void> {
+async function perform(
+  queued: Queued<Job>,
+  { execute, patience, onNotice, signal }: WorkerOptions,
+): Promise<void> {
   const job = queued.data
   const done = () => existsSync(join(job.folder, resultName))
   const claim = await claimed(job, patience * 1000, done)

@@ -18,7 +18,8 @@ import vera from '@graft/vera'
 import { Option } from 'commander'
 import { version } from './version.js'
 
-export const pluginOption = (): Option => new Option('--plugins <names>', 'packages or paths of plugins, comma-separated')
+export const pluginOption = (): Option =>
+  new Option('--plugins <names>', 'packages or paths of plugins, comma-separated')
 
 /** The built-in methods, and those of plugins named on the command line (comma-separated, resolved from the working folder). */
 export async function registryWith(plugins: string | undefined): Promise<Registry> {
@@ -49,6 +50,7 @@ const builtins: Record<string, unknown> = {
 
 export function defaultRegistry(): Registry {
   const registry = new Registry()
-  for (const [origin, exported] of Object.entries(builtins)) registry.registerPackage(exported, { package: origin, version })
+  for (const [origin, exported] of Object.entries(builtins))
+    registry.registerPackage(exported, { package: origin, version })
   return registry
 }

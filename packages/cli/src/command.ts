@@ -5,7 +5,11 @@ import { devices } from '@graft/core'
 export type CommandMaker = (exit: (code: number) => void) => Command
 
 /** Examples at the end of --help. */
-export const examples = (...lines: readonly string[]): string => `\nExamples:\n${lines.map((l) => `  $ ${l}`).join('\n')}\n`
+export const examples = (...lines: readonly string[]): string =>
+  `\nExamples:\n${lines.map((l) => `  $ ${l}`).join('\n')}\n`
 
 /** Which device computes. */
-export const deviceOption = (): Option => new Option('--device <name>', 'what computes; graft doctor says what there is').choices(devices).default('auto')
+export const deviceOption = (): Option =>
+  new Option('--device <name>', 'what computes; graft doctor says what there is')
+    .choices(devices)
+    .default('auto')

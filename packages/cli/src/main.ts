@@ -25,9 +25,28 @@ import { workerCommand } from './commands/worker.js'
 import { version } from './version.js'
 
 const commands = [
-  trainCommand, compareCommand, previewCommand, estimateCommand, predictCommand, generateCommand, chatCommand, mergeCommand, unmergeCommand, combineCommand, convertCommand, exportCommand, pullCommand, pushCommand,
-  inspectCommand, methodsCommand, newCommand, verifyCommand, benchCommand, doctorCommand, workerCommand,
-] // biome-ignore format: a list
+  trainCommand,
+  compareCommand,
+  previewCommand,
+  estimateCommand,
+  predictCommand,
+  generateCommand,
+  chatCommand,
+  mergeCommand,
+  unmergeCommand,
+  combineCommand,
+  convertCommand,
+  exportCommand,
+  pullCommand,
+  pushCommand,
+  inspectCommand,
+  methodsCommand,
+  newCommand,
+  verifyCommand,
+  benchCommand,
+  doctorCommand,
+  workerCommand,
+]
 
 /** Runs one command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -55,6 +74,8 @@ function explain(error: unknown): number {
     process.stderr.write(`\ngraft: ${error.message} [${error.code}]\n`)
     return 1
   }
-  process.stderr.write(`\ngraft: this should not have happened; please report it with the lines below.\n${(error as Error).stack ?? error}\n`)
+  process.stderr.write(
+    `\ngraft: this should not have happened; please report it with the lines below.\n${(error as Error).stack ?? error}\n`,
+  )
   return 1
 }

@@ -16,14 +16,35 @@ export function duration(seconds: number): string {
 }
 
 /** A table without frames, readable when piped. */
-export function printTable(head: readonly string[], rows: readonly (readonly string[])[], aligns: ('left' | 'right')[] = []): void {
+export function printTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  aligns: ('left' | 'right')[] = [],
+): void {
   const chars = Object.fromEntries(
-    ['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right', 'left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'].map((k) => [
-      k,
-      '',
-    ]),
+    [
+      'top',
+      'top-mid',
+      'top-left',
+      'top-right',
+      'bottom',
+      'bottom-mid',
+      'bottom-left',
+      'bottom-right',
+      'left',
+      'left-mid',
+      'mid',
+      'mid-mid',
+      'right',
+      'right-mid',
+    ].map((k) => [k, '']),
   )
-  const table = new Table({ head: [...head], colAligns: aligns, chars: { ...chars, middle: '  ' }, style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 } })
+  const table = new Table({
+    head: [...head],
+    colAligns: aligns,
+    chars: { ...chars, middle: '  ' },
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+  })
   for (const row of rows) table.push([...row])
   for (const line of table.toString().split('\n')) printLine(line.trimEnd())
 }

@@ -2,14 +2,25 @@ import { GraftError } from '@graft/core'
 import { parse } from 'yaml'
 
 /** A method's options as flags say them: a rank, modules, and further pairs, which come last. */
-export const methodFlags = ({ rank, targets, option }: { rank: string; targets?: string; option: readonly Record<string, unknown>[] }): Record<string, unknown> => ({
+export const methodFlags = ({
+  rank,
+  targets,
+  option,
+}: {
+  rank: string
+  targets?: string
+  option: readonly Record<string, unknown>[]
+}): Record<string, unknown> => ({
   r: Number(rank),
   ...(targets ? { target_modules: targets.split(',') } : {}),
   ...Object.assign({}, ...option),
 })
 
 /** Collects key=value flags, values as YAML reads them. Throws BAD_OVERRIDE. */
-export function optionPairs(text: string, before: readonly Record<string, unknown>[]): Record<string, unknown>[] {
+export function optionPairs(
+  text: string,
+  before: readonly Record<string, unknown>[],
+): Record<string, unknown>[] {
   const [, key, value] = text.match(/^([\w.-]+)=(.*)$/s) ?? []
   if (!key) throw new GraftError('BAD_OVERRIDE', `"${text}" is not key=value, as in alpha=16.`)
   return [...before, { [key]: parse(value) }]

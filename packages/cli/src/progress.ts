@@ -18,7 +18,10 @@ export class Progress {
     this.first = done
     this.started = performance.now()
     if (this.silent || !process.stderr.isTTY) return
-    this.bar = new SingleBar({ stream: process.stderr, format: '{bar} {text}', barsize: 24, hideCursor: true, gracefulExit: false }, Presets.shades_classic)
+    this.bar = new SingleBar(
+      { stream: process.stderr, format: '{bar} {text}', barsize: 24, hideCursor: true, gracefulExit: false },
+      Presets.shades_classic,
+    )
     this.bar.start(total, done, { text: '' })
   }
 

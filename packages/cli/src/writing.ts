@@ -1,4 +1,12 @@
-import { GraftError, Model, openAdapter, type Registry, resolveModel, Writer, type WritingOptions } from '@graft/core'
+import {
+  GraftError,
+  Model,
+  openAdapter,
+  type Registry,
+  resolveModel,
+  Writer,
+  type WritingOptions,
+} from '@graft/core'
 import { type Command, InvalidArgumentError } from 'commander'
 import { pulling } from './progress.js'
 
@@ -33,7 +41,14 @@ export const writingOptions = (command: Command): Command =>
     .option('--stop <text>', 'end before this text; may be given several times', gather)
     .option('--threads <n>', 'threads (default: one per core)', number)
 
-export const samplingOf = ({ maxTokens, temperature, topP, topK, seed, stop = [] }: WritingFlags): Omit<WritingOptions, 'adapter'> => ({
+export const samplingOf = ({
+  maxTokens,
+  temperature,
+  topP,
+  topK,
+  seed,
+  stop = [],
+}: WritingFlags): Omit<WritingOptions, 'adapter'> => ({
   maxTokens,
   temperature,
   topP,
@@ -43,14 +58,26 @@ export const samplingOf = ({ maxTokens, temperature, topP, topK, seed, stop = []
 })
 
 /** Opens a model for writing, with the adapters that the flags name loaded side by side. */
-export async function openWriter(path: string, { adapter = [], threads }: WritingFlags, registry: Registry): Promise<Writer> {
+export async function openWriter(
+  path: string,
+  { adapter = [], threads }: WritingFlags,
+  registry: Registry,
+): Promise<Writer> {
   const local = await resolveModel(path, pulling())
-  const model = Model.open(local, { architectures: registry.all('architecture'), task: 'causal-lm', cache: true })
+  const model = Model.open(local, {
+    architectures: registry.all('architecture'),
+    task: 'causal-lm',
+    cache: true,
+  })
   const writer = new Writer(model, { threads })
   try {
     for (const entry of adapter) {
       const { name, folder } = named(entry)
-      if (writer.names.includes(name)) throw new GraftError('DUPLICATE_ADAPTER', `Two adapters are named ${name}. Name them: --adapter one=${folder}`)
+      if (writer.names.includes(name))
+        throw new GraftError(
+          'DUPLICATE_ADAPTER',
+          `Two adapters are named ${name}. Name them: --adapter one=${folder}`,
+        )
       await writer.load(name, await openAdapter(folder, registry, local))
     }
     return writer
@@ -61,5 +88,7 @@ export async function openWriter(path: string, { adapter = [], threads }: Writin
 }
 function named(entry: string): { name: string; folder: string } {
   const [, name, folder] = entry.match(/^([\w.-]+)=(.+)$/) ?? []
-  return folder ? { name, folder } : { name: entry.replace(/\/+$/, '').split('/').at(-1) as string, folder: entry }
+  return folder
+    ? { name, folder }
+    : { name: entry.replace(/\/+$/, '').split('/').at(-1) as string, folder: entry }
 }

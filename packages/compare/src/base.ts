@@ -1,18 +1,43 @@
-import { adapt, type Evaluation, Evaluator, outputs, prepare, type Registry, type TrainConfig } from '@graft/core'
+import {
+  adapt,
+  type Evaluation,
+  Evaluator,
+  outputs,
+  prepare,
+  type Registry,
+  type TrainConfig,
+} from '@graft/core'
 import { untouched } from './untouched.js'
 
 /** Scores of the base as it is; where the objective adds a head, of that head as it starts. */
-export async function evaluateBase(config: TrainConfig, registry: Registry): Promise<{ parameters: number; before: Record<string, Evaluation> }> {
+export async function evaluateBase(
+  config: TrainConfig,
+  registry: Registry,
+): Promise<{ parameters: number; before: Record<string, Evaluation> }> {
   const prepared = await prepare(config, registry)
   try {
     const { model, objective, labels, pad, metrics, validation, test } = prepared
-    const options = { method: untouched, config: {}, objective, labels: outputs(objective, labels), rows: 1, totalSteps: 1, seed: config.seed }
+    const options = {
+      method: untouched,
+      config: {},
+      objective,
+      labels: outputs(objective, labels),
+      rows: 1,
+      totalSteps: 1,
+      seed: config.seed,
+    }
     const { variables } = adapt(model, { ...options, training: false })
-    const evaluator = await Evaluator.open(model, options, { device: config.device, threads: config.threads ?? undefined, pad, batchSize: 32 })
+    const evaluator = await Evaluator.open(model, options, {
+      device: config.device,
+      threads: config.threads ?? undefined,
+      pad,
+      batchSize: 32,
+    })
     try {
       const before: Record<string, Evaluation> = {}
       for (const [part, data] of Object.entries({ validation, test }))
-        if (data.length > 0) before[part] = await evaluator.evaluate(data, variables.initial(config.seed), metrics, labels)
+        if (data.length > 0)
+          before[part] = await evaluator.evaluate(data, variables.initial(config.seed), metrics, labels)
       return { parameters: model.parameterCount, before }
     } finally {
       await evaluator.close()

@@ -1,6 +1,16 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { EpochBatches, planRun, type Prepared, prepare, type Registry, Stepper, take, type TrainConfig, writeAtomically } from '@graft/core'
+import {
+  EpochBatches,
+  planRun,
+  type Prepared,
+  prepare,
+  type Registry,
+  Stepper,
+  take,
+  type TrainConfig,
+  writeAtomically,
+} from '@graft/core'
 import type { Budget } from './comparison.js'
 
 /** steps timed to know how many fit into minutes, after two that warm up */
@@ -10,7 +20,12 @@ const timed = 6
  * How many steps a run may take; null for the config's own epochs. Tokens are counted in the order in which training will see
  * them; minutes become steps once, by timing some, and are written down, so that a resumed run ends where it would have.
  */
-export async function stepsWithin(budget: Budget, config: TrainConfig, folder: string, registry: Registry): Promise<number | null> {
+export async function stepsWithin(
+  budget: Budget,
+  config: TrainConfig,
+  folder: string,
+  registry: Registry,
+): Promise<number | null> {
   if (budget.steps !== undefined) return budget.steps
   if (budget.tokens === undefined && budget.minutes === undefined) return config.training.max_steps
   const file = join(folder, 'steps.json')
@@ -18,7 +33,9 @@ export async function stepsWithin(budget: Budget, config: TrainConfig, folder: s
   const prepared = await prepare(config, registry)
   try {
     const steps =
-      budget.tokens !== undefined ? stepsForTokens(budget.tokens, config, prepared) : Math.floor(((budget.minutes as number) * 60) / (await secondsPerStep(config, prepared)))
+      budget.tokens !== undefined
+        ? stepsForTokens(budget.tokens, config, prepared)
+        : Math.floor(((budget.minutes as number) * 60) / (await secondsPerStep(config, prepared)))
     writeAtomically(file, String(Math.max(1, steps)))
     return Math.max(1, steps)
   } finally {
@@ -26,12 +43,17 @@ export async function stepsWithin(budget: Budget, config: TrainConfig, folder: s
   }
 }
 
-function stepsForTokens(tokens: number, { training: { batch_size, gradient_accumulation }, seed }: TrainConfig, { train, stepsPerEpoch }: Prepared): number {
+function stepsForTokens(
+  tokens: number,
+  { training: { batch_size, gradient_accumulation }, seed }: TrainConfig,
+  { train, stepsPerEpoch }: Prepared,
+): number {
   let seen = 0
   for (let step = 0; ; step++) {
     const batches = new EpochBatches(train, batch_size, seed, Math.floor(step / stepsPerEpoch))
     const first = (step % stepsPerEpoch) * gradient_accumulation
-    for (let k = first; k < Math.min(first + gradient_accumulation, batches.count); k++) seen += batches.batch(k).reduce((sum, i) => sum + train.size(i), 0)
+    for (let k = first; k < Math.min(first + gradient_accumulation, batches.count); k++)
+      seen += batches.batch(k).reduce((sum, i) => sum + train.size(i), 0)
     if (seen > tokens || seen === 0) return step
   }
 }

@@ -1,7 +1,17 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { compileStepper, GraftError, type Job, type JobProgress, loadConfig, planRun, predictStep, prepare, type Registry } from '@graft/core'
+import {
+  compileStepper,
+  GraftError,
+  type Job,
+  type JobProgress,
+  loadConfig,
+  planRun,
+  predictStep,
+  prepare,
+  type Registry,
+} from '@graft/core'
 import type { Comparison, RunSpec } from './comparison.js'
 import { execute } from './execute.js'
 import { languageModel } from './forgetting.js'
@@ -25,7 +35,12 @@ export const resultsFile = ({ shared }: Comparison): string => join(shared.outpu
  * Does all runs of a comparison that have no result yet; failed ones are tried again. Each entry is attached and compiled first, so that
  * what can't work is said before anything runs: that entry then has a row that says why. `program` is the command line's script.
  */
-export async function compare(comparison: Comparison, registry: Registry, program: string, hooks: CompareHooks): Promise<Results> {
+export async function compare(
+  comparison: Comparison,
+  registry: Registry,
+  program: string,
+  hooks: CompareHooks,
+): Promise<Results> {
   mkdirSync(comparison.shared.output, { recursive: true })
   const results = new Results(resultsFile(comparison))
   const waiting = comparison.runs.filter(({ id }) => results.get(id)?.status !== 'done')
@@ -52,7 +67,8 @@ export async function compare(comparison: Comparison, registry: Registry, progra
   })
   return results
 }
-const methodName = ({ config: { method } }: RunSpec): string => (typeof method === 'string' ? method : method.name)
+const methodName = ({ config: { method } }: RunSpec): string =>
+  typeof method === 'string' ? method : method.name
 const failed = (spec: RunSpec, reason: string): RunResult => ({
   id: spec.id,
   label: spec.label,
@@ -66,7 +82,9 @@ const failed = (spec: RunSpec, reason: string): RunResult => ({
 /** A run's folder with what is to be done; a result that an earlier failure left there is forgotten. */
 function prepareJob({ shared }: Comparison, spec: RunSpec, memory: number): Job {
   const folder = join(shared.output, 'runs', spec.id)
-  const left = existsSync(resultFile(folder)) ? (JSON.parse(readFileSync(resultFile(folder), 'utf8')) as RunResult) : undefined
+  const left = existsSync(resultFile(folder))
+    ? (JSON.parse(readFileSync(resultFile(folder), 'utf8')) as RunResult)
+    : undefined
   if (left?.status !== 'done') {
     rmSync(resultFile(folder), { force: true })
     layOut(folder, spec)
@@ -83,14 +101,19 @@ async function check(
   keep: (spec: RunSpec, result: RunResult) => void,
 ): Promise<Map<string, number>> {
   const memory = new Map<string, number>()
-  if (!registry.all('method').some((m) => m.name === untouched.name)) registry.register('method', untouched, { package: '@graft/compare', version: '' })
+  if (!registry.all('method').some((m) => m.name === untouched.name))
+    registry.register('method', untouched, { package: '@graft/compare', version: '' })
   const scratch = join(comparison.shared.output, 'check')
   mkdirSync(scratch, { recursive: true })
   try {
     const [first] = waiting
     layOut(scratch, first)
     const loaded = await loadConfig(join(scratch, 'config.json'), registry)
-    const config = { ...loaded, output: scratch, training: { ...loaded.training, max_steps: first.budget.steps ?? loaded.training.max_steps } }
+    const config = {
+      ...loaded,
+      output: scratch,
+      training: { ...loaded.training, max_steps: first.budget.steps ?? loaded.training.max_steps },
+    }
     const prepared = await prepare(config, registry)
     checkForgetting(first, config, registry)
     for (const label of new Set(waiting.map((w) => w.label))) {
@@ -98,7 +121,8 @@ async function check(
       try {
         layOut(scratch, own[0])
         const { method, methodOptions } = await loadConfig(join(scratch, 'config.json'), registry)
-        const bytes = method.name === untouched.name ? 0 : await predicted({ ...config, method, methodOptions }, prepared)
+        const bytes =
+          method.name === untouched.name ? 0 : await predicted({ ...config, method, methodOptions }, prepared)
         memory.set(label, bytes)
         hooks.onChecked(label, bytes)
       } catch (error) {
@@ -112,13 +136,20 @@ async function check(
   }
   return memory
 }
-async function predicted(config: Parameters<typeof planRun>[0], prepared: Parameters<typeof planRun>[1]): Promise<number> {
+async function predicted(
+  config: Parameters<typeof planRun>[0],
+  prepared: Parameters<typeof planRun>[1],
+): Promise<number> {
   const { adapted, stepping } = await planRun(config, prepared)
   return predictStep(compileStepper(adapted, stepping), adapted, stepping).peak
 }
 
 /** Only what writes texts can forget how to. */
-function checkForgetting({ forgetting }: RunSpec, config: Parameters<typeof languageModel>[0], registry: Registry): void {
+function checkForgetting(
+  { forgetting }: RunSpec,
+  config: Parameters<typeof languageModel>[0],
+  registry: Registry,
+): void {
   if (!forgetting) return
   try {
     languageModel(config, registry)

@@ -63,7 +63,10 @@ export interface Comparison {
 
 interface Raw extends Omit<RawConfig, 'method'> {
   compare: {
-    methods: readonly (string | ({ name: string; label?: string; learning_rate?: number } & Record<string, unknown>))[]
+    methods: readonly (
+      | string
+      | ({ name: string; label?: string; learning_rate?: number } & Record<string, unknown>)
+    )[]
     seeds: number | readonly number[]
     learning_rates: 'preset' | readonly number[]
     budget: Budget | null
@@ -77,14 +80,33 @@ interface Raw extends Omit<RawConfig, 'method'> {
 
 const count = { type: 'integer', minimum: 1 } as const
 const rate = { type: 'number', exclusiveMinimum: 0 } as const
-const budget = { type: 'object', additionalProperties: false, properties: { steps: count, tokens: count, minutes: rate }, minProperties: 1, maxProperties: 1 }
+const budget = {
+  type: 'object',
+  additionalProperties: false,
+  properties: { steps: count, tokens: count, minutes: rate },
+  minProperties: 1,
+  maxProperties: 1,
+}
 const methodEntry = {
-  anyOf: [{ type: 'string' }, { type: 'object', properties: { name: { type: 'string' }, label: { type: 'string', minLength: 1 }, learning_rate: rate }, required: ['name'] }],
+  anyOf: [
+    { type: 'string' },
+    {
+      type: 'object',
+      properties: { name: { type: 'string' }, label: { type: 'string', minLength: 1 }, learning_rate: rate },
+      required: ['name'],
+    },
+  ],
 }
 const compareKeys = {
   methods: { type: 'array', items: methodEntry, minItems: 1 },
-  seeds: { anyOf: [count, { type: 'array', items: { type: 'integer' }, minItems: 1, uniqueItems: true }], default: 3 },
-  learning_rates: { anyOf: [{ const: 'preset' }, { type: 'array', items: rate, minItems: 1, uniqueItems: true }], default: 'preset' },
+  seeds: {
+    anyOf: [count, { type: 'array', items: { type: 'integer' }, minItems: 1, uniqueItems: true }],
+    default: 3,
+  },
+  learning_rates: {
+    anyOf: [{ const: 'preset' }, { type: 'array', items: rate, minItems: 1, uniqueItems: true }],
+    default: 'preset',
+  },
   budget: { anyOf: [budget, { type: 'null' }], default: null },
   exclude: { type: 'array', items: { enum: ['base', 'full'] }, default: [] },
   forgetting: { anyOf: [{ type: 'string' }, { type: 'null' }], default: null },
@@ -96,7 +118,10 @@ const { method: _, ...trainingKeys } = configSchema.properties as Record<string,
 /** A training config without its method, and what to compare. */
 export const comparisonSchema = {
   ...configSchema,
-  properties: { ...trainingKeys, compare: { type: 'object', additionalProperties: false, properties: compareKeys, required: ['methods'] } },
+  properties: {
+    ...trainingKeys,
+    compare: { type: 'object', additionalProperties: false, properties: compareKeys, required: ['methods'] },
+  },
   required: ['model', 'data', 'compare'],
 }
 
@@ -104,7 +129,12 @@ export const comparisonSchema = {
  * Reads a comparison and checks all that can be checked before anything runs. Throws what loadConfig throws, DUPLICATE_ENTRY for two
  * rows of one label, NO_VALIDATION where nothing tells which is better, BAD_LAUNCHER options as BAD_CONFIG.
  */
-export async function loadComparison(path: string, registry: Registry, overrides: readonly string[] = [], hub: PullOptions = {}): Promise<Comparison> {
+export async function loadComparison(
+  path: string,
+  registry: Registry,
+  overrides: readonly string[] = [],
+  hub: PullOptions = {},
+): Promise<Comparison> {
   const source = new ConfigSource(path)
   for (const override of overrides) source.override(override)
   const raw = source.check<Raw>(comparisonSchema, source.document.toJS() ?? {}, [])
@@ -115,27 +145,58 @@ export async function loadComparison(path: string, registry: Registry, overrides
       'NO_VALIDATION',
       `${source.position(['data', 'validation'])} data.validation: 0 leaves no data to compare on. Name a file, or the share of the training file to hold out.`,
     )
-  const shared = { ...(await located(training, path, hub)), plugins: raw.plugins.map((name) => findPlugin(name, dirname(path)).file) }
-  const entries = [...compare.methods.map((_, i) => entryAt(source, registry, raw, i)), ...always(registry, raw)]
+  const shared = {
+    ...(await located(training, path, hub)),
+    plugins: raw.plugins.map((name) => findPlugin(name, dirname(path)).file),
+  }
+  const entries = [
+    ...compare.methods.map((_, i) => entryAt(source, registry, raw, i)),
+    ...always(registry, raw),
+  ]
   refuseTwins(source, entries)
-  const seeds = typeof compare.seeds === 'number' ? Array.from({ length: compare.seeds }, (_, i) => raw.seed + i) : compare.seeds
-  const { plugin: launcher, options: launcherOptions } = pluginAt(source, registry, 'launcher', compare.launcher, ['compare', 'launcher'])
-  const forgetting = compare.forgetting === null ? null : { file: resolve(dirname(path), compare.forgetting), examples: compare.forgetting_examples }
+  const seeds =
+    typeof compare.seeds === 'number'
+      ? Array.from({ length: compare.seeds }, (_, i) => raw.seed + i)
+      : compare.seeds
+  const { plugin: launcher, options: launcherOptions } = pluginAt(
+    source,
+    registry,
+    'launcher',
+    compare.launcher,
+    ['compare', 'launcher'],
+  )
+  const forgetting =
+    compare.forgetting === null
+      ? null
+      : { file: resolve(dirname(path), compare.forgetting), examples: compare.forgetting_examples }
   const common = { budget: compare.budget ?? {}, forgetting, samples: compare.samples }
   return {
-    path, shared, entries, seeds, launcher, launcherOptions,
+    path,
+    shared,
+    entries,
+    seeds,
+    launcher,
+    launcherOptions,
     runs: runsOf(shared, entries, seeds, common),
-  } // biome-ignore format: one thing
+  }
 }
 
 /** The row that a config's entry asks for. */
 function entryAt(source: ConfigSource, registry: Registry, { compare, training }: Raw, i: number): Entry {
   const given = compare.methods[i]
   const { label, learning_rate, ...entry } = typeof given === 'string' ? { name: given } : given
-  const { plugin: method } = pluginAt(source, registry, 'method', entry as PluginEntry, ['compare', 'methods', `${i}`])
+  const { plugin: method } = pluginAt(source, registry, 'method', entry as PluginEntry, [
+    'compare',
+    'methods',
+    `${i}`,
+  ])
   const { name, ...options } = entry
   const preset = method.learningRate ?? training.learning_rate
-  const rates = learning_rate ? [learning_rate] : compare.learning_rates === 'preset' ? [preset] : compare.learning_rates
+  const rates = learning_rate
+    ? [learning_rate]
+    : compare.learning_rates === 'preset'
+      ? [preset]
+      : compare.learning_rates
   return { label: label ?? name, method: name, options, rates }
 }
 
@@ -161,34 +222,69 @@ function refuseTwins(source: ConfigSource, entries: readonly Entry[]): void {
 }
 
 /** All runs, in an order that has every method's first seed done early. */
-function runsOf(shared: Comparison['shared'], entries: readonly Entry[], seeds: readonly number[], common: Pick<RunSpec, 'budget' | 'forgetting' | 'samples'>): RunSpec[] {
+function runsOf(
+  shared: Comparison['shared'],
+  entries: readonly Entry[],
+  seeds: readonly number[],
+  common: Pick<RunSpec, 'budget' | 'forgetting' | 'samples'>,
+): RunSpec[] {
   // What files hold decides, not where they lie.
   const marked = <T>(file: T) => (typeof file === 'string' ? mark(file) : file)
-  const data = { ...shared.data, train: mark(shared.data.train), validation: marked(shared.data.validation), test: marked(shared.data.test) }
-  const held = { model: mark(shared.model), data, forgetting: marked(common.forgetting?.file), ...budgetAnd(common) }
+  const data = {
+    ...shared.data,
+    train: mark(shared.data.train),
+    validation: marked(shared.data.validation),
+    test: marked(shared.data.test),
+  }
+  const held = {
+    model: mark(shared.model),
+    data,
+    forgetting: marked(common.forgetting?.file),
+    ...budgetAnd(common),
+  }
   return seeds.flatMap((seed) =>
     entries.flatMap(({ label, method, options, rates }) =>
       rates.map((learning_rate) => {
         const { output, threads, trackers: _, ...decisive } = shared
-        const config = { ...decisive, method: { name: method, ...options }, training: { ...shared.training, learning_rate }, seed }
+        const config = {
+          ...decisive,
+          method: { name: method, ...options },
+          training: { ...shared.training, learning_rate },
+          seed,
+        }
         const digest = createHash('sha256')
           .update(JSON.stringify([{ ...config, ...held }]))
           .digest('hex')
           .slice(0, 8)
         const id = `${label.replace(/[^\w.-]+/g, '-')}-${learning_rate}-s${seed}-${digest}`
-        return { id, label, seed, learning_rate, ...common, config: { ...shared, ...config, threads, output: join(output, 'runs', id, 'out') } }
+        return {
+          id,
+          label,
+          seed,
+          learning_rate,
+          ...common,
+          config: { ...shared, ...config, threads, output: join(output, 'runs', id, 'out') },
+        }
       }),
     ),
   )
 }
 
-const budgetAnd = ({ budget, samples, forgetting }: Pick<RunSpec, 'budget' | 'forgetting' | 'samples'>) => ({ budget, samples, general: forgetting?.examples })
+const budgetAnd = ({ budget, samples, forgetting }: Pick<RunSpec, 'budget' | 'forgetting' | 'samples'>) => ({
+  budget,
+  samples,
+  general: forgetting?.examples,
+})
 
 /** Tells a changed file from the same one: its size and beginning, or a folder's files and their sizes. Throws DATA_NOT_FOUND. */
 function mark(path: string): string {
   const stat = statSync(path, { throwIfNoEntry: false })
   if (!stat) throw new GraftError('DATA_NOT_FOUND', `${path}: no such data file.`)
-  if (stat.isDirectory()) return readdirSync(path, { recursive: true, encoding: 'utf8' }).sort().map((name) => `${name} ${sizeOf(join(path, name))}`).join('\n') // biome-ignore format: one chain
+  if (stat.isDirectory())
+    return readdirSync(path, { recursive: true, encoding: 'utf8' })
+      .sort()
+      .map((name) => `${name} ${sizeOf(join(path, name))}`)
+      .join('\n')
   const head = Buffer.alloc(Math.min(stat.size, 2 ** 20))
   const file = openSync(path, 'r')
   readSync(file, head, 0, head.length, 0)

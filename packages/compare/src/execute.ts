@@ -8,7 +8,12 @@ import { resultFile } from './run.js'
  * Does a job in a process of its own: its peak memory is its alone, and a crash takes nothing else with it. `program` is the command
  * line's script. What it prints goes into the run's folder. A child whose parent is gone ends at once.
  */
-export function execute(program: string, { folder }: Job, signal: AbortSignal, onProgress: (progress: JobProgress) => void): Promise<JobEnd> {
+export function execute(
+  program: string,
+  { folder }: Job,
+  signal: AbortSignal,
+  onProgress: (progress: JobProgress) => void,
+): Promise<JobEnd> {
   mkdirSync(folder, { recursive: true })
   const output = openSync(join(folder, 'output.txt'), 'a')
   const child = fork(program, ['run', folder], { stdio: ['ignore', output, output, 'ipc'] })
@@ -23,8 +28,13 @@ export function execute(program: string, { folder }: Job, signal: AbortSignal, o
     }
     child.once('error', (error) => end(`its process could not be started: ${error.message}`))
     child.once('close', (code, by) =>
-      end(by ? `its process was ended by ${by}${by === 'SIGKILL' ? ', as when memory runs out' : ''}` : `its process ended with code ${code}: ${lastLine(folder)}`),
+      end(
+        by
+          ? `its process was ended by ${by}${by === 'SIGKILL' ? ', as when memory runs out' : ''}`
+          : `its process ended with code ${code}: ${lastLine(folder)}`,
+      ),
     )
   })
 }
-const lastLine = (folder: string): string => readFileSync(join(folder, 'output.txt'), 'utf8').trim().split('\n').at(-1) as string // biome-ignore format: one thing
+const lastLine = (folder: string): string =>
+  readFileSync(join(folder, 'output.txt'), 'utf8').trim().split('\n').at(-1) as string

@@ -1,4 +1,18 @@
-import { adapt, Coder, type Evaluation, Evaluator, type Example, fileKey, floatsOf, inMemory, Model, openAdapter, readRecords, type Registry, type TrainConfig } from '@graft/core'
+import {
+  adapt,
+  Coder,
+  type Evaluation,
+  Evaluator,
+  type Example,
+  fileKey,
+  floatsOf,
+  inMemory,
+  Model,
+  openAdapter,
+  readRecords,
+  type Registry,
+  type TrainConfig,
+} from '@graft/core'
 import type { RunSpec } from './comparison.js'
 import type { Forgetting } from './results.js'
 import { untouched } from './untouched.js'
@@ -7,11 +21,23 @@ import { untouched } from './untouched.js'
 const longest = 256
 
 /** Loss per token on a general text: of the base, and of the base under an adapter, whatever that was trained for. Undefined where none was asked for. */
-export async function forgetting(wanted: RunSpec['forgetting'], config: TrainConfig, adapter: string | undefined, registry: Registry): Promise<Forgetting | undefined> {
+export async function forgetting(
+  wanted: RunSpec['forgetting'],
+  config: TrainConfig,
+  adapter: string | undefined,
+  registry: Registry,
+): Promise<Forgetting | undefined> {
   if (!wanted) return undefined
   const base = languageModel(config, registry)
   const examples = await generalText(wanted, base)
-  const bare = { method: untouched, config: {}, objective: registry.get('objective', 'causal-lm'), labels: 0, rows: 1024, totalSteps: 1 }
+  const bare = {
+    method: untouched,
+    config: {},
+    objective: registry.get('objective', 'causal-lm'),
+    labels: 0,
+    rows: 1024,
+    totalSteps: 1,
+  }
   const before = await loss(base, bare, new Float32Array(0), examples, config)
   if (!adapter) return { before, after: before }
   const { model, options } = await openAdapter(adapter, registry, config.model, { as: 'causal-lm' })
@@ -29,7 +55,10 @@ export async function forgetting(wanted: RunSpec['forgetting'], config: TrainCon
 export const languageModel = ({ model, quantize }: TrainConfig, registry: Registry): Model =>
   Model.open(model, { architectures: registry.all('architecture'), task: 'causal-lm', quantize })
 
-async function generalText({ file, examples: limit }: NonNullable<RunSpec['forgetting']>, model: Model): Promise<Example[]> {
+async function generalText(
+  { file, examples: limit }: NonNullable<RunSpec['forgetting']>,
+  model: Model,
+): Promise<Example[]> {
   const coder = new Coder(model, [], { columns: {}, max_length: longest, train_on_prompt: true })
   const examples: Example[] = []
   for await (const record of readRecords(file)) {
@@ -41,7 +70,9 @@ async function generalText({ file, examples: limit }: NonNullable<RunSpec['forge
 /** Records of any data set will do: what they say is read as one text. */
 function asText(record: { fields: Readonly<Record<string, unknown>>; where: string }) {
   if ('text' in record.fields) return { ...record, fields: { text: record.fields.text } }
-  const text = Object.values(record.fields).filter((v) => typeof v === 'string').join('\n') // biome-ignore format: one thing
+  const text = Object.values(record.fields)
+    .filter((v) => typeof v === 'string')
+    .join('\n')
   return { ...record, fields: { text } }
 }
 
@@ -52,7 +83,12 @@ async function loss(
   examples: readonly Example[],
   { device, threads }: TrainConfig,
 ): Promise<number> {
-  const evaluator = await Evaluator.open(model, options, { device, threads: threads ?? undefined, pad: 0, batchSize: 8 })
+  const evaluator = await Evaluator.open(model, options, {
+    device,
+    threads: threads ?? undefined,
+    pad: 0,
+    batchSize: 8,
+  })
   try {
     const found: Evaluation = await evaluator.evaluate(inMemory(examples), parameters, [], [])
     return found.loss

@@ -12,7 +12,11 @@ const usable = 0.8
 export const local = defineLauncher<Options>({
   name: 'local',
   summary: 'runs on this machine, as many side by side as cores and memory allow',
-  configSchema: { type: 'object', additionalProperties: false, properties: { parallel: { anyOf: [{ type: 'integer', minimum: 1 }, { type: 'null' }], default: null } } },
+  configSchema: {
+    type: 'object',
+    additionalProperties: false,
+    properties: { parallel: { anyOf: [{ type: 'integer', minimum: 1 }, { type: 'null' }], default: null } },
+  },
   async launch(jobs, { parallel }, context) {
     const pool = new Pool(context, parallel ?? Number.POSITIVE_INFINITY)
     await pool.run(jobs)
@@ -31,7 +35,8 @@ class Pool {
   async run(jobs: readonly Job[]): Promise<void> {
     const waiting = [...jobs]
     while ((waiting.length > 0 && !this.context.signal.aborted) || this.running.size > 0) {
-      while (waiting.length > 0 && !this.context.signal.aborted && this.fits(waiting[0])) this.start(waiting.shift() as Job)
+      while (waiting.length > 0 && !this.context.signal.aborted && this.fits(waiting[0]))
+        this.start(waiting.shift() as Job)
       await Promise.race(this.running.values())
     }
   }
@@ -39,7 +44,12 @@ class Pool {
   private fits(job: Job): boolean {
     const all = [...this.running.keys(), job]
     const sum = (of: (j: Job) => number) => all.reduce((total, j) => total + of(j), 0)
-    return this.running.size === 0 || (all.length <= this.most && sum((j) => j.threads) <= availableParallelism() && sum((j) => j.memory) <= this.memory)
+    return (
+      this.running.size === 0 ||
+      (all.length <= this.most &&
+        sum((j) => j.threads) <= availableParallelism() &&
+        sum((j) => j.memory) <= this.memory)
+    )
   }
   private start(job: Job): void {
     const { context } = this

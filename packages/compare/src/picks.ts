@@ -23,11 +23,29 @@ export function picks(rows: readonly Row[], { name, part }: Summary['metric']): 
     : best.done > 1 ? `: its ${score} is the best beyond chance`
     : `: it has the best ${score}, though one seed says nothing about chance` // biome-ignore format: a table
   const found: (Pick | undefined)[] = [
-    small && { priority: 'the best result, in the smallest file', label: small.label, why: `fewest trained parameters${among}` },
-    light && { priority: 'a result as good, in the least memory', label: light.label, why: `least peak memory${among}` },
-    keeping && { priority: 'a result as good, forgetting least', label: keeping.label, why: `smallest rise of the loss on the general text${among}` },
+    small && {
+      priority: 'the best result, in the smallest file',
+      label: small.label,
+      why: `fewest trained parameters${among}`,
+    },
+    light && {
+      priority: 'a result as good, in the least memory',
+      label: light.label,
+      why: `least peak memory${among}`,
+    },
+    keeping && {
+      priority: 'a result as good, forgetting least',
+      label: keeping.label,
+      why: `smallest rise of the loss on the general text${among}`,
+    },
     // Where forgetting wasn't measured, time is the third thing to care about.
-    keeping ? undefined : quick && { priority: 'a result as good, in the least time', label: quick.label, why: `shortest training${among}` },
+    keeping
+      ? undefined
+      : quick && {
+          priority: 'a result as good, in the least time',
+          label: quick.label,
+          why: `shortest training${among}`,
+        },
   ]
   return found.filter((p): p is Pick => p !== undefined)
 }

@@ -22,26 +22,61 @@ export interface RunLogged {
 const points = 120
 
 export function readLog(path: string): RunLogged {
-  const lines = readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as StepLine & EvaluationLine) // biome-ignore format: one thing
+  const lines = readFileSync(path, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as StepLine & EvaluationLine)
   const steps = lines.filter((l) => l.phase === undefined)
   const evaluations = lines.filter((l) => l.phase !== undefined)
-  const scores = (phase: string) => Object.fromEntries(evaluations.filter((e) => e.phase === phase).map(({ step: _, phase: __, part, ...values }) => [part, values as Evaluation]))
-  const validation = evaluations.filter((e) => e.phase === 'during').map(({ phase: _, part: __, ...values }) => values)
-  return { steps, scores: { before: scores('before'), after: scores('after'), order: orderOf(steps), curve: thinned(steps), validation, ranks: rankHistory(steps) } }
+  const scores = (phase: string) =>
+    Object.fromEntries(
+      evaluations
+        .filter((e) => e.phase === phase)
+        .map(({ step: _, phase: __, part, ...values }) => [part, values as Evaluation]),
+    )
+  const validation = evaluations
+    .filter((e) => e.phase === 'during')
+    .map(({ phase: _, part: __, ...values }) => values)
+  return {
+    steps,
+    scores: {
+      before: scores('before'),
+      after: scores('after'),
+      order: orderOf(steps),
+      curve: thinned(steps),
+      validation,
+      ranks: rankHistory(steps),
+    },
+  }
 }
 
-const orderOf = (steps: readonly StepLine[]): string => createHash('sha256').update(steps.map((s) => s.batch).join()).digest('hex').slice(0, 16) // biome-ignore format: one thing
+const orderOf = (steps: readonly StepLine[]): string =>
+  createHash('sha256')
+    .update(steps.map((s) => s.batch).join())
+    .digest('hex')
+    .slice(0, 16)
 
 function thinned(steps: readonly StepLine[]): [number, number][] {
   const size = Math.ceil(steps.length / points)
-  const groups = Array.from({ length: Math.ceil(steps.length / size) }, (_, k) => steps.slice(k * size, (k + 1) * size))
-  return groups.map((group) => [group[group.length - 1].step, group.reduce((sum, s) => sum + s.loss, 0) / group.length])
+  const groups = Array.from({ length: Math.ceil(steps.length / size) }, (_, k) =>
+    steps.slice(k * size, (k + 1) * size),
+  )
+  return groups.map((group) => [
+    group[group.length - 1].step,
+    group.reduce((sum, s) => sum + s.loss, 0) / group.length,
+  ])
 }
 
 /** Ranks whenever they changed, at most about forty times. */
 function rankHistory(steps: readonly StepLine[]): RunResult['ranks'] {
-  const changed = steps.filter((s, i) => s.ranks && (i === 0 || i === steps.length - 1 || JSON.stringify(s.ranks) !== JSON.stringify(steps[i - 1].ranks)))
+  const changed = steps.filter(
+    (s, i) =>
+      s.ranks &&
+      (i === 0 || i === steps.length - 1 || JSON.stringify(s.ranks) !== JSON.stringify(steps[i - 1].ranks)),
+  )
   if (changed.length === 0) return undefined
   const size = Math.ceil(changed.length / 40)
-  return changed.filter((_, i) => i % size === 0 || i === changed.length - 1).map(({ step, ranks }) => ({ step, ranks: ranks as Record<string, number> }))
+  return changed
+    .filter((_, i) => i % size === 0 || i === changed.length - 1)
+    .map(({ step, ranks }) => ({ step, ranks: ranks as Record<string, number> }))
 }

@@ -1,6 +1,16 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Example, GraftError, loadConfig, type Prepared, type Registry, type StepPrediction, train, type TrainConfig, writeAtomically } from '@graft/core'
+import {
+  type Example,
+  GraftError,
+  loadConfig,
+  type Prepared,
+  type Registry,
+  type StepPrediction,
+  train,
+  type TrainConfig,
+  writeAtomically,
+} from '@graft/core'
 import { stepsWithin } from './budget.js'
 import type { RunSpec } from './comparison.js'
 import { evaluateBase } from './base.js'
@@ -28,7 +38,11 @@ export const resultFile = (folder: string): string => join(folder, 'result.json'
  * Does the run that a folder describes, from its checkpoint if it has one, and leaves a result there: measurements, or why it failed.
  * Nothing is left when it is stopped. Throws only what is no fault of the run (a folder without a run).
  */
-export async function performRun(folder: string, registry: Registry, hooks: RunHooks): Promise<RunResult | undefined> {
+export async function performRun(
+  folder: string,
+  registry: Registry,
+  hooks: RunHooks,
+): Promise<RunResult | undefined> {
   const spec = JSON.parse(readFileSync(join(folder, 'run.json'), 'utf8')) as RunSpec
   registry.register('method', untouched, { package: '@graft/compare', version: '' })
   let result: RunResult | undefined
@@ -36,16 +50,32 @@ export async function performRun(folder: string, registry: Registry, hooks: RunH
     result = await measured(spec, folder, registry, hooks)
   } catch (error) {
     const { code, message, stack } = error as GraftError
-    result = { ...named(spec), status: 'failed', reason: error instanceof GraftError ? `${message} [${code}]` : `${stack}` }
+    result = {
+      ...named(spec),
+      status: 'failed',
+      reason: error instanceof GraftError ? `${message} [${code}]` : `${stack}`,
+    }
   }
   if (result) writeAtomically(resultFile(folder), JSON.stringify(result))
   // A thousand runs' checkpoints would outweigh their adapters many times over.
-  if (result?.status === 'done') rmSync(join(spec.config.output, 'checkpoints'), { recursive: true, force: true })
+  if (result?.status === 'done')
+    rmSync(join(spec.config.output, 'checkpoints'), { recursive: true, force: true })
   return result
 }
-const named = ({ id, label, seed, learning_rate, config: { method } }: RunSpec) => ({ id, label, method: typeof method === 'string' ? method : method.name, seed, learning_rate })
+const named = ({ id, label, seed, learning_rate, config: { method } }: RunSpec) => ({
+  id,
+  label,
+  method: typeof method === 'string' ? method : method.name,
+  seed,
+  learning_rate,
+})
 
-async function measured(spec: RunSpec, folder: string, registry: Registry, hooks: RunHooks): Promise<RunResult | undefined> {
+async function measured(
+  spec: RunSpec,
+  folder: string,
+  registry: Registry,
+  hooks: RunHooks,
+): Promise<RunResult | undefined> {
   const config = await loadConfig(join(folder, 'config.json'), registry)
   if (config.method.name === untouched.name) return baseResult(spec, config, registry)
   const training = { ...config.training, max_steps: await stepsWithin(spec.budget, config, folder, registry) }
@@ -76,7 +106,12 @@ interface Trained {
   asked: readonly Example[]
   peak: number
 }
-async function trained(config: TrainConfig, samples: number, registry: Registry, { onProgress, signal }: RunHooks): Promise<Trained | undefined> {
+async function trained(
+  config: TrainConfig,
+  samples: number,
+  registry: Registry,
+  { onProgress, signal }: RunHooks,
+): Promise<Trained | undefined> {
   const resume = existsSync(join(config.output, 'checkpoints/last.safetensors'))
   let start: Started | undefined
   let asked: Promise<Example[]> | undefined
@@ -84,14 +119,25 @@ async function trained(config: TrainConfig, samples: number, registry: Registry,
     start = info
     asked = firstExamples(info.prepared, samples)
   }
-  const onStep = ({ step, total, loss }: { step: number; total: number; loss: number }) => onProgress({ step, total, loss })
-  const { finished, adapter } = await train(config, registry, { onStart, onStep, signal }, { resume, overwrite: !resume })
+  const onStep = ({ step, total, loss }: { step: number; total: number; loss: number }) =>
+    onProgress({ step, total, loss })
+  const { finished, adapter } = await train(
+    config,
+    registry,
+    { onStart, onStep, signal },
+    { resume, overwrite: !resume },
+  )
   const peak = process.resourceUsage().maxRSS * 1024
   return finished ? { adapter, start: start as Started, asked: (await asked) ?? [], peak } : undefined
 }
 
 /** What a run took. Work is that of the largest batch, in proportion to the tokens seen. */
-function costs({ prepared: { model, train: data }, trainable, compileSeconds, prediction }: Started, log: RunLogged, adapter: string, peak: number) {
+function costs(
+  { prepared: { model, train: data }, trainable, compileSeconds, prediction }: Started,
+  log: RunLogged,
+  adapter: string,
+  peak: number,
+) {
   const seconds = log.steps.map((s) => s.seconds)
   const tokens = log.steps.reduce((sum, s) => sum + s.tokens, 0)
   const total = seconds.reduce((a, b) => a + b, 0)
@@ -112,7 +158,8 @@ function costs({ prepared: { model, train: data }, trainable, compileSeconds, pr
     flops: tokens > 0 ? (prediction.flops * tokens) / largestStep : prediction.flops * seconds.length,
   }
 }
-const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]
+const median = (list: readonly number[]): number =>
+  [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]
 
 async function baseResult(spec: RunSpec, config: TrainConfig, registry: Registry): Promise<RunResult> {
   const { parameters, before } = await evaluateBase(config, registry)

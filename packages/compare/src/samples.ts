@@ -28,24 +28,48 @@ export function firstExamples({ test, validation }: Prepared, count: number): Pr
 }
 
 /** What a trained model says to examples, and how often it is exactly right. Undefined where its objective gives no such answers. */
-export async function answers(examples: readonly Example[], prepared: Prepared, config: TrainConfig, adapter: string, registry: Registry): Promise<RunResult['answers']> {
+export async function answers(
+  examples: readonly Example[],
+  prepared: Prepared,
+  config: TrainConfig,
+  adapter: string,
+  registry: Registry,
+): Promise<RunResult['answers']> {
   if (examples.length === 0) return undefined
   const opened = await openAdapter(adapter, registry, config.model)
   const { objective } = prepared
   const shown =
-    objective.name === 'causal-lm' ? await written(opened, examples, config) : objective.classifies && !examples[0].tokenLabels ? await classified(opened, examples, prepared) : []
+    objective.name === 'causal-lm'
+      ? await written(opened, examples, config)
+      : objective.classifies && !examples[0].tokenLabels
+        ? await classified(opened, examples, prepared)
+        : []
   if (shown.length === 0) return undefined
-  return { shown, exact_match: shown.filter((s) => s.answer.trim() === s.expected.trim()).length / shown.length }
+  return {
+    shown,
+    exact_match: shown.filter((s) => s.answer.trim() === s.expected.trim()).length / shown.length,
+  }
 }
 
-async function classified(opened: OpenedAdapter, examples: readonly Example[], { labels, pad, model }: Prepared): Promise<Answer[]> {
+async function classified(
+  opened: OpenedAdapter,
+  examples: readonly Example[],
+  { labels, pad, model }: Prepared,
+): Promise<Answer[]> {
   const evaluator = await Evaluator.open(opened.model, opened.options, { pad, batchSize: 32 })
   try {
     const adapted = adapt(opened.model, { ...opened.options, training: false })
-    const logits = await evaluator.logits(inMemory(examples), fillVariables(opened.folder, opened.options.stored ?? new Map(), adapted))
+    const logits = await evaluator.logits(
+      inMemory(examples),
+      fillVariables(opened.folder, opened.options.stored ?? new Map(), adapted),
+    )
     const tokenizer = examples[0].ids.length > 0 ? Tokenizer.open(model.folder, model.config) : undefined
     const text = (e: Example) => e.image?.file.split('/').at(-1) ?? tokenizer?.decode(e.ids) ?? 'an image'
-    return examples.map((e, i) => ({ input: text(e), expected: labels[e.label ?? 0], answer: labels[greatest(logits[i][0], labels.length)] }))
+    return examples.map((e, i) => ({
+      input: text(e),
+      expected: labels[e.label ?? 0],
+      answer: labels[greatest(logits[i][0], labels.length)],
+    }))
   } finally {
     await evaluator.close()
   }
@@ -56,7 +80,11 @@ const greatest = (logits: Float32Array, count: number): number => {
 }
 
 /** Texts are continued from where their supervised part begins. */
-async function written(opened: OpenedAdapter, examples: readonly Example[], { threads }: TrainConfig): Promise<Answer[]> {
+async function written(
+  opened: OpenedAdapter,
+  examples: readonly Example[],
+  { threads }: TrainConfig,
+): Promise<Answer[]> {
   const writer = new Writer(opened.model, { threads: threads ?? undefined })
   try {
     await writer.load('trained', opened)
@@ -66,10 +94,22 @@ async function written(opened: OpenedAdapter, examples: readonly Example[], { th
         1,
         tokenLabels.findIndex((l) => l !== -100),
       )
-      const writing = writer.write(ids.slice(0, start), { adapter: 'trained', maxTokens: longest, stop: [], temperature: 0, topP: 1, topK: 0, seed: 0 })
+      const writing = writer.write(ids.slice(0, start), {
+        adapter: 'trained',
+        maxTokens: longest,
+        stop: [],
+        temperature: 0,
+        topP: 1,
+        topK: 0,
+        seed: 0,
+      })
       let step = await writing.next()
       while (!step.done) step = await writing.next()
-      found.push({ input: writer.tokenizer.decode(ids.slice(0, start)), expected: writer.tokenizer.decode(ids.slice(start)), answer: step.value.text })
+      found.push({
+        input: writer.tokenizer.decode(ids.slice(0, start)),
+        expected: writer.tokenizer.decode(ids.slice(start)),
+        answer: step.value.text,
+      })
     }
     return found
   } finally {

@@ -15,13 +15,25 @@ import { sequenceToSequence } from './objective/sequence-to-sequence.js'
 import { tokenClassification } from './objective/token-classification.js'
 import type { Tracker } from './tracking/tracker.js'
 
-const objectives = [causalLm, sequenceClassification, imageClassification, regression, tokenClassification, sequenceToSequence, sentenceEmbedding]
+const objectives = [
+  causalLm,
+  sequenceClassification,
+  imageClassification,
+  regression,
+  tokenClassification,
+  sequenceToSequence,
+  sentenceEmbedding,
+]
 
 /** The kinds of plugin, each a token of the container. */
 const tokens = {
-  method: Symbol('method'), objective: Symbol('objective'), metric: Symbol('metric'), architecture: Symbol('architecture'),
-  tracker: Symbol('tracker'), launcher: Symbol('launcher'),
-} // biome-ignore format: a list
+  method: Symbol('method'),
+  objective: Symbol('objective'),
+  metric: Symbol('metric'),
+  architecture: Symbol('architecture'),
+  tracker: Symbol('tracker'),
+  launcher: Symbol('launcher'),
+}
 interface Kinds {
   method: PeftMethod
   objective: Objective
@@ -68,9 +80,15 @@ export class Registry {
     const key = `${kind}/${plugin.name}`
     const taken = this.origins.get(key)
     if (taken)
-      throw new GraftError('DUPLICATE_PLUGIN', `Two ${kind}s are named ${plugin.name}: one from ${taken.package}, one from ${origin.package}. Leave one of them out of plugins.`)
+      throw new GraftError(
+        'DUPLICATE_PLUGIN',
+        `Two ${kind}s are named ${plugin.name}: one from ${taken.package}, one from ${origin.package}. Leave one of them out of plugins.`,
+      )
     if (plugin.apiVersion !== apiVersion)
-      throw new GraftError('API_VERSION', `The ${kind} ${plugin.name} from ${origin.package} has apiVersion ${plugin.apiVersion}; this Graft knows ${apiVersion}.`)
+      throw new GraftError(
+        'API_VERSION',
+        `The ${kind} ${plugin.name} from ${origin.package} has apiVersion ${plugin.apiVersion}; this Graft knows ${apiVersion}.`,
+      )
     this.origins.set(key, origin)
     this.container.register(tokens[kind], { useValue: plugin })
     return this
@@ -82,7 +100,8 @@ export class Registry {
     if (plugins.length === 0) throw badPlugin(origin.package, 'an empty list')
     for (const plugin of plugins) {
       const { kind, name } = (plugin ?? {}) as Partial<Plugin>
-      if (!kind || !(kind in tokens) || typeof name !== 'string') throw badPlugin(origin.package, describe(plugin))
+      if (!kind || !(kind in tokens) || typeof name !== 'string')
+        throw badPlugin(origin.package, describe(plugin))
       this.register(kind, plugin as Kinds[Kind], origin)
     }
     return this
@@ -90,7 +109,13 @@ export class Registry {
   /** Everything installed, with the package it came from. */
   list(): (Origin & { kind: Kind; plugin: Plugin })[] {
     const kinds = Object.keys(tokens) as Kind[]
-    return kinds.flatMap((kind) => this.all(kind).map((plugin) => ({ kind, plugin, ...(this.origins.get(`${kind}/${plugin.name}`) as Origin) })))
+    return kinds.flatMap((kind) =>
+      this.all(kind).map((plugin) => ({
+        kind,
+        plugin,
+        ...(this.origins.get(`${kind}/${plugin.name}`) as Origin),
+      })),
+    )
   }
 
   all<K extends Kind>(kind: K): Kinds[K][] {

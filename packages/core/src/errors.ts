@@ -7,7 +7,8 @@ function distance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i++) {
     const row = [i]
-    for (let j = 1; j <= b.length; j++) row[j] = Math.min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + Number(a[i - 1] !== b[j - 1]))
+    for (let j = 1; j <= b.length; j++)
+      row[j] = Math.min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + Number(a[i - 1] !== b[j - 1]))
     previous = row
   }
   return previous[b.length]
@@ -26,6 +27,7 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
 /** "Did you mean x? Known: a, b, c." — at most twenty names. */
 export function suggestion(name: string, candidates: readonly string[]): string {
   const close = nearest(name, candidates)
-  const shown = candidates.length > 20 ? [...candidates.slice(0, 20), `and ${candidates.length - 20} more`] : candidates
+  const shown =
+    candidates.length > 20 ? [...candidates.slice(0, 20), `and ${candidates.length - 20} more`] : candidates
   return `${close ? `Did you mean ${close}? ` : ''}Known: ${shown.join(', ')}.`
 }

@@ -9,7 +9,14 @@ export * from './method/method.js'
 export { type Complaint, knownOptions, methodOptions, validate } from './method/options.js'
 export { Random } from './method/random.js'
 export { exactRounds, principal, type Svd } from './method/principal.js'
-export { fullMatch, named, type TargetKinds, type TargetOptions, targetSchema, targets } from './method/targets.js'
+export {
+  fullMatch,
+  named,
+  type TargetKinds,
+  type TargetOptions,
+  targetSchema,
+  targets,
+} from './method/targets.js'
 export { type BiasOption, biasOf, trainBiases, trainModules, trainParameter } from './method/train-fully.js'
 export * from './method/schema.js'
 export * from './method/prompts.js'
@@ -34,7 +41,16 @@ export * from './adapter/safetensors.js'
 export { type Kind, type Origin, type Plugin, Registry } from './container.js'
 export { findPlugin, loadPlugins } from './plugins/load.js'
 export { type CaseReport, type Check, tolerancesOn, verify, type VerifyOptions } from './verify/verify.js'
-export { configSchema, loadConfig, located, pluginAt, pluginEntry, type PluginEntry, type RawConfig, type TrainConfig } from './trainer/config.js'
+export {
+  configSchema,
+  loadConfig,
+  located,
+  pluginAt,
+  pluginEntry,
+  type PluginEntry,
+  type RawConfig,
+  type TrainConfig,
+} from './trainer/config.js'
 export { ConfigSource } from './trainer/config-source.js'
 export { planRun } from './trainer/run.js'
 export { type Dataset, inMemory, take } from './data/dataset.js'
@@ -57,7 +73,13 @@ export { causalLm } from './objective/causal-lm.js'
 export { sequenceClassification } from './objective/classification.js'
 export { tokenClassification } from './objective/token-classification.js'
 export { type Prediction, predict } from './adapter/predict.js'
-export { type Estimate, estimateModel, type EstimateOptions, estimateRun, type MethodEstimate } from './trainer/estimate.js'
+export {
+  type Estimate,
+  estimateModel,
+  type EstimateOptions,
+  estimateRun,
+  type MethodEstimate,
+} from './trainer/estimate.js'
 export { measureSpeed } from './runtime/speed.js'
 export type { Prediction as StepPrediction } from './compile/predict.js'
 export { benchmark, type BenchmarkOptions, type BenchmarkResult } from './trainer/benchmark.js'
@@ -65,7 +87,18 @@ export { probeDevices, runtimeVersion } from './runtime/devices.js'
 export { type Columns, type DataRecord, readRecords } from './data/records.js'
 export { Coder } from './data/coder.js'
 export { Tokenizer } from './data/tokenizer.js'
-export { addDims, AtomicFile, type Builder, type MemoryMode, memoryModes, type Precision, precisions, shapeOf, type Value, writeAtomically } from '@graft/onnx'
+export {
+  addDims,
+  AtomicFile,
+  type Builder,
+  type MemoryMode,
+  memoryModes,
+  type Precision,
+  precisions,
+  shapeOf,
+  type Value,
+  writeAtomically,
+} from '@graft/onnx'
 export { Writer, type WritingOptions, type Written } from './generate/writer.js'
 export { greedy, Sampler, type SamplingOptions } from './generate/sampler.js'
 export { type Quantisation, quantisations } from './model/quantise.js'
@@ -74,7 +107,15 @@ export { pull, type Pulled, type PullOptions, resolveModel } from './hub/pull.js
 export { push, type Pushed, type PushOptions } from './hub/push.js'
 export { hubSettings, parseRepository } from './hub/settings.js'
 export { type Preview, preview, type PreviewedExample } from './trainer/preview.js'
-export { combine, type CombineMode, combineModes, type CombineOptions, convert, type LowRankReport, type Part } from './adapter/combine.js'
+export {
+  combine,
+  type CombineMode,
+  combineModes,
+  type CombineOptions,
+  convert,
+  type LowRankReport,
+  type Part,
+} from './adapter/combine.js'
 export { unmerge, type UnmergeReport } from './adapter/unmerge.js'
 export { type ExportReport, exportAdapter } from './export/export-adapter.js'
 export { exportTraining, type TrainingExport } from './export/export-training.js'

@@ -1,4 +1,15 @@
-import { definePeftMethod, flag, type LinearSite, type MergedWeight, named, normal, ones, type TargetOptions, targetedSchema, targets } from '@graft/core'
+import {
+  definePeftMethod,
+  flag,
+  type LinearSite,
+  type MergedWeight,
+  named,
+  normal,
+  ones,
+  type TargetOptions,
+  targetedSchema,
+  targets,
+} from '@graft/core'
 import { targetModules } from './defaults.js'
 
 interface Ia3Options extends TargetOptions {
@@ -18,7 +29,10 @@ export default definePeftMethod<Ia3Options>({
   mergeable: true,
   startsAsIdentity: ({ init_ia3_weights }) => init_ia3_weights,
   configSchema: targetedSchema({
-    feedforward_modules: { anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'string' }, { type: 'null' }], default: null },
+    feedforward_modules: {
+      anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'string' }, { type: 'null' }],
+      default: null,
+    },
     fan_in_fan_out: flag(false),
     init_ia3_weights: flag(true),
   }),
@@ -45,7 +59,11 @@ export default definePeftMethod<Ia3Options>({
 })
 
 /** Modules named as feed-forward; by default, the last of the architecture's default targets. */
-function isFeedForward({ path }: LinearSite, { feedforward_modules, target_modules }: Ia3Options, modelType: string): boolean {
+function isFeedForward(
+  { path }: LinearSite,
+  { feedforward_modules, target_modules }: Ia3Options,
+  modelType: string,
+): boolean {
   if (feedforward_modules) return named(feedforward_modules, path)
   const last = targetModules[modelType]?.at(-1)
   return feedforward_modules === null && !target_modules && last !== undefined && named([last], path)

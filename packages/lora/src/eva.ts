@@ -13,7 +13,12 @@ const batchCount = 8
  * Explained-variance adaptation (Paischer et al., 2024, arXiv 2410.07170): A starts from the principal components of each layer's
  * inputs on the first batches of the data, and ranks go where they explain most: at most rho·r a layer, r a layer on the whole.
  */
-export async function eva({ g, run, batches }: PrepareContext, sites: readonly LinearSite[], r: number, rho: number): Promise<Map<string, Explained>> {
+export async function eva(
+  { g, run, batches }: PrepareContext,
+  sites: readonly LinearSite[],
+  r: number,
+  rho: number,
+): Promise<Map<string, Explained>> {
   const wanted = Object.fromEntries(
     sites.flatMap(({ input: { value }, inFeatures }, i) => {
       const rows = g.reshape(value, [-1, inFeatures])
@@ -26,8 +31,12 @@ export async function eva({ g, run, batches }: PrepareContext, sites: readonly L
   )
   const found: Tensors[] = []
   for (const feeds of await batches(batchCount)) found.push(await run(wanted, feeds))
-  if (found.length === 0) throw new GraftError('NO_DATA', 'init_lora_weights: eva looks at the training data, and there is none.')
-  const total = (name: string): Float64Array => found.map((t) => Float64Array.from(t[name].data as Float32Array)).reduce((a, b) => a.map((v, i) => v + b[i]))
+  if (found.length === 0)
+    throw new GraftError('NO_DATA', 'init_lora_weights: eva looks at the training data, and there is none.')
+  const total = (name: string): Float64Array =>
+    found
+      .map((t) => Float64Array.from(t[name].data as Float32Array))
+      .reduce((a, b) => a.map((v, i) => v + b[i]))
   const parts = sites.map(({ path, inFeatures: n }, i) => {
     const [sum, [count]] = [total(`sum_${i}`), total(`count_${i}`)]
     const covariance = Matrix.from1DArray(
@@ -38,12 +47,17 @@ export async function eva({ g, run, batches }: PrepareContext, sites: readonly L
     const { s, V } = principal(covariance, Math.min(n, Math.ceil(r * rho)))
     return { path, n, V, shares: s.slice(0, Math.ceil(r * rho)).map((v) => v / covariance.trace()) }
   })
-  const chosen = parts.flatMap(({ path, shares }) => shares.map((share) => ({ path, share }))).sort((a, b) => b.share - a.share)
+  const chosen = parts
+    .flatMap(({ path, shares }) => shares.map((share) => ({ path, share })))
+    .sort((a, b) => b.share - a.share)
   const kept = chosen.slice(0, r * sites.length)
   return new Map(
     parts.map(({ path, n, V }) => {
       const rank = kept.filter((c) => c.path === path).length
-      return [path, { rank, A: Float32Array.from({ length: rank * n }, (_, k) => V.get(k % n, Math.floor(k / n))) }]
+      return [
+        path,
+        { rank, A: Float32Array.from({ length: rank * n }, (_, k) => V.get(k % n, Math.floor(k / n))) },
+      ]
     }),
   )
 }

@@ -39,14 +39,17 @@ export default definePeftMethod<LoraOptions>({
     const options = context.inference ? given : checked(given)
     const { model } = context
     const found = context.prepared as Map<string, Explained> | undefined
-    const sites = targets(model, options, { among: [...model.linears, ...model.embeddings, ...model.convolutions] })
+    const sites = targets(model, options, {
+      among: [...model.linears, ...model.embeddings, ...model.convolutions],
+    })
     trainBiases(context, sites, options.bias)
     const linears: Adapted[] = []
     const others: MergedWeight[] = []
     for (const site of sites) {
       if (found?.get(site.path)?.rank === 0) continue
       const rank = rankAndScale(site.path, options)
-      if (site.kind === 'linear') linears.push(adaptLinear(context, site, rank, options, found?.get(site.path)))
+      if (site.kind === 'linear')
+        linears.push(adaptLinear(context, site, rank, options, found?.get(site.path)))
       else if (site.kind === 'embedding') others.push(adaptEmbedding(context, site, rank, options))
       else others.push(adaptConvolution(context, site, rank, options))
     }
@@ -61,7 +64,9 @@ export default definePeftMethod<LoraOptions>({
         : undefined
     return {
       merge: () => [...linears.flatMap((l) => l.merged()), ...others],
-      ...(finish && !context.inference ? { save: () => ({ tensors: Object.fromEntries(linears.flatMap((l) => l.saved())), finish }) } : {}),
+      ...(finish && !context.inference
+        ? { save: () => ({ tensors: Object.fromEntries(linears.flatMap((l) => l.saved())), finish }) }
+        : {}),
     }
   },
   lowRank,
@@ -73,18 +78,38 @@ interface Adapted {
   merged(): MergedWeight[]
   saved(): [string, Value][]
 }
-function adaptLinear(context: AttachContext, site: LinearSite, { r: given, scale }: Rank, options: LoraOptions, explained?: Explained): Adapted {
+function adaptLinear(
+  context: AttachContext,
+  site: LinearSite,
+  { r: given, scale }: Rank,
+  options: LoraOptions,
+  explained?: Explained,
+): Adapted {
   const { g, param, buffer, dropout } = context
   const { path, inFeatures, outFeatures } = site
   const r = explained?.rank ?? given
-  const begun = explained ? { A: () => explained.A, B: zeros, subtracted: false } : start(options.init_lora_weights, site.weight, r, scale)
+  const begun = explained
+    ? { A: () => explained.A, B: zeros, subtracted: false }
+    : start(options.init_lora_weights, site.weight, r, scale)
   const { A: initA, B: initB, subtracted } = begun
   const A = param(`${path}.lora_A.weight`, { shape: [r, inFeatures], init: initA })
-  const B = param(`${path}.lora_B.weight`, { shape: [outFeatures, r], init: initB, lrScale: options.loraplus_lr_ratio })
-  const bias = options.lora_bias ? param(`${path}.lora_B.bias`, { shape: [outFeatures], init: zeros }) : undefined
+  const B = param(`${path}.lora_B.weight`, {
+    shape: [outFeatures, r],
+    init: initB,
+    lrScale: options.loraplus_lr_ratio,
+  })
+  const bias = options.lora_bias
+    ? param(`${path}.lora_B.bias`, { shape: [outFeatures], init: zeros })
+    : undefined
   // W − s·B₀·A₀ + s·B·A as one update of twice the rank: the base weight is never touched.
-  const start0 = (name: string, shape: number[], init: typeof initA) => buffer(`${path}.start_${name}`, { shape, init, stored: false })
-  const [down, up] = subtracted ? [g.concat([A, start0('A', [r, inFeatures], initA)], 0), g.concat([B, g.neg(start0('B', [outFeatures, r], initB))], 1)] : [A, B]
+  const start0 = (name: string, shape: number[], init: typeof initA) =>
+    buffer(`${path}.start_${name}`, { shape, init, stored: false })
+  const [down, up] = subtracted
+    ? [
+        g.concat([A, start0('A', [r, inFeatures], initA)], 0),
+        g.concat([B, g.neg(start0('B', [outFeatures, r], initB))], 1),
+      ]
+    : [A, B]
   const apply = (x: Value) => {
     const product = g.linear(g.linear(dropout(x, options.lora_dropout, path), down), up)
     return g.scale(bias ? g.add(product, bias) : product, scale)
@@ -99,19 +124,32 @@ function adaptLinear(context: AttachContext, site: LinearSite, { r: given, scale
   }
   site.output.map((y, x) => g.add(y, apply(x)))
   const weight: MergedWeight = [site.weight, (w) => g.add(w, g.scale(g.matMul(up, down), scale))]
-  return { frozen: subtracted, merged: () => [weight, ...(bias ? [mergedBias(site, g.scale(bias, scale), g)] : [])], saved }
+  return {
+    frozen: subtracted,
+    merged: () => [weight, ...(bias ? [mergedBias(site, g.scale(bias, scale), g)] : [])],
+    saved,
+  }
 }
 
 function mergedBias(site: LinearSite, bias: Value, g: AttachContext['g']): MergedWeight {
-  if (!site.bias) throw new GraftError('NOT_MERGEABLE', `lora_bias adds a bias to ${site.path}, which has none in the base model. Use the adapter beside its base.`)
+  if (!site.bias)
+    throw new GraftError(
+      'NOT_MERGEABLE',
+      `lora_bias adds a bias to ${site.path}, which has none in the base model. Use the adapter beside its base.`,
+    )
   return [site.bias, (b) => g.add(b, bias)]
 }
 
 /** The options under which a file whose linear layers have twice the rank means the same on the untouched base (HF PEFT's
  *  save_mutated_as_lora); other modules keep the rank they have. */
-function doubled({ r, lora_alpha, rank_pattern, alpha_pattern, use_rslora }: LoraOptions, others: readonly Site[]): Partial<LoraOptions> {
-  const kept = (patterns: Record<string, number>, otherwise: number) => Object.fromEntries(others.map(({ path }) => [path, byPattern(path, patterns, otherwise)]))
-  const times = (pattern: Record<string, number>, factor: number) => Object.fromEntries(Object.entries(pattern).map(([key, v]) => [key, v * factor]))
+function doubled(
+  { r, lora_alpha, rank_pattern, alpha_pattern, use_rslora }: LoraOptions,
+  others: readonly Site[],
+): Partial<LoraOptions> {
+  const kept = (patterns: Record<string, number>, otherwise: number) =>
+    Object.fromEntries(others.map(({ path }) => [path, byPattern(path, patterns, otherwise)]))
+  const times = (pattern: Record<string, number>, factor: number) =>
+    Object.fromEntries(Object.entries(pattern).map(([key, v]) => [key, v * factor]))
   const factor = use_rslora ? Math.SQRT2 : 2
   return {
     r: 2 * r,
@@ -123,7 +161,10 @@ function doubled({ r, lora_alpha, rank_pattern, alpha_pattern, use_rslora }: Lor
 }
 
 /** EVA's ranks, under the same scale everywhere; layers that got none are no targets. */
-function redistributed(found: ReadonlyMap<string, Explained>, { lora_alpha, r, use_rslora }: LoraOptions): Partial<LoraOptions> {
+function redistributed(
+  found: ReadonlyMap<string, Explained>,
+  { lora_alpha, r, use_rslora }: LoraOptions,
+): Partial<LoraOptions> {
   const kept = [...found].filter(([, { rank }]) => rank > 0)
   const alpha = (rank: number) => lora_alpha * (use_rslora ? Math.sqrt(rank / r) : rank / r)
   return {
@@ -139,9 +180,15 @@ function checked(options: LoraOptions): LoraOptions {
   const bad = (why: string) => new GraftError('BAD_METHOD_OPTION', `method lora: ${why}`)
   if (use_dora && lora_bias) throw bad('use_dora and lora_bias exclude each other, as in HF PEFT.')
   if (use_dora && typeof init === 'string' && init !== 'gaussian')
-    throw bad(`use_dora starts from the base weight; init_lora_weights: ${init} takes a part off it. Choose true or gaussian.`)
-  if (init === 'eva' && (Object.keys(options.rank_pattern).length > 0 || Object.keys(options.alpha_pattern).length > 0))
+    throw bad(
+      `use_dora starts from the base weight; init_lora_weights: ${init} takes a part off it. Choose true or gaussian.`,
+    )
+  if (
+    init === 'eva' &&
+    (Object.keys(options.rank_pattern).length > 0 || Object.keys(options.alpha_pattern).length > 0)
+  )
     throw bad('init_lora_weights: eva sets the ranks itself; leave rank_pattern and alpha_pattern out.')
-  if (init === 'orthogonal' && r % 2 !== 0) throw bad(`init_lora_weights: orthogonal needs an even r, got ${r}.`)
+  if (init === 'orthogonal' && r % 2 !== 0)
+    throw bad(`init_lora_weights: orthogonal needs an even r, got ${r}.`)
   return options
 }

@@ -12,10 +12,13 @@ export const lowRank: LowRankForm = {
     const downs = [...tensors.keys()].filter((key) => key.endsWith(suffix))
     const known = new Set(downs.flatMap((key) => [key, key.replace(suffix, '.lora_B.weight')]))
     const own = [...tensors.keys()].filter((key) => /\.lora_|\.base_layer\./.test(key))
-    if (options.use_dora || own.some((key) => !known.has(key) || tensors.get(key)?.shape.length !== 2)) return undefined
+    if (options.use_dora || own.some((key) => !known.has(key) || tensors.get(key)?.shape.length !== 2))
+      return undefined
     return downs.map((key) => {
       const path = key.slice(moduleKey('').length, -suffix.length)
-      const [down, up] = [key, key.replace(suffix, '.lora_B.weight')].map((k) => matrixOf(tensors.get(k) as StoredTensor, k))
+      const [down, up] = [key, key.replace(suffix, '.lora_B.weight')].map((k) =>
+        matrixOf(tensors.get(k) as StoredTensor, k),
+      )
       return { path, down, up: up.mul(rankAndScale(path, options).scale) }
     })
   },
@@ -27,11 +30,22 @@ export const lowRank: LowRankForm = {
     ])
     const r = Math.max(...Object.values(ranks))
     const pattern = Object.values(ranks).every((rank) => rank === r) ? {} : ranks
-    return { tensors: new Map(tensors), options: { r, lora_alpha: r, rank_pattern: pattern, alpha_pattern: pattern, target_modules: Object.keys(ranks), use_rslora: false } }
+    return {
+      tensors: new Map(tensors),
+      options: {
+        r,
+        lora_alpha: r,
+        rank_pattern: pattern,
+        alpha_pattern: pattern,
+        target_modules: Object.keys(ranks),
+        use_rslora: false,
+      },
+    }
   },
 }
 
 function matrixOf(tensor: StoredTensor, name: string): Matrix {
   return Matrix.from1DArray(tensor.shape[0], tensor.shape[1], Array.from(floatsOf(tensor, name)))
 }
-const stored = (m: Matrix): StoredTensor => storedFloats(Float32Array.from(m.to1DArray()), [m.rows, m.columns])
+const stored = (m: Matrix): StoredTensor =>
+  storedFloats(Float32Array.from(m.to1DArray()), [m.rows, m.columns])

@@ -1,4 +1,14 @@
-import { type BiasOption, biasOption, flag, pattern, positive, real, share, type TargetOptions, targetedSchema } from '@graft/core'
+import {
+  type BiasOption,
+  biasOption,
+  flag,
+  pattern,
+  positive,
+  real,
+  share,
+  type TargetOptions,
+  targetedSchema,
+} from '@graft/core'
 
 /** HF PEFT's LoraConfig under its own names, and LoRA+'s ratio of learning rates. */
 export interface LoraOptions extends TargetOptions, BiasOption {
@@ -27,9 +37,18 @@ export const schema = targetedSchema({
   lora_bias: flag(false),
   fan_in_fan_out: flag(false),
   init_lora_weights: {
-    anyOf: [{ type: 'boolean' }, { enum: ['gaussian', 'pissa', 'olora', 'orthogonal', 'eva'] }, { type: 'string', pattern: '^pissa_niter_[1-9][0-9]*$' }],
+    anyOf: [
+      { type: 'boolean' },
+      { enum: ['gaussian', 'pissa', 'olora', 'orthogonal', 'eva'] },
+      { type: 'string', pattern: '^pissa_niter_[1-9][0-9]*$' },
+    ],
     default: true,
   },
-  eva_config: { type: ['object', 'null'], additionalProperties: false, properties: { rho: { ...real(2), minimum: 1 } }, default: null },
+  eva_config: {
+    type: ['object', 'null'],
+    additionalProperties: false,
+    properties: { rho: { ...real(2), minimum: 1 } },
+    default: null,
+  },
   loraplus_lr_ratio: { ...real(1), exclusiveMinimum: 0 },
 })

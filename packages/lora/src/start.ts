@@ -1,4 +1,14 @@
-import { copyOf, exactRounds, type Initialiser, kaimingUniform, normal, principal, Random, type WeightSlot, zeros } from '@graft/core'
+import {
+  copyOf,
+  exactRounds,
+  type Initialiser,
+  kaimingUniform,
+  normal,
+  principal,
+  Random,
+  type WeightSlot,
+  zeros,
+} from '@graft/core'
 import { Matrix, QrDecomposition } from 'ml-matrix'
 
 /** What A [r, in] and B [out, r] start from. */
@@ -16,7 +26,10 @@ export function start(choice: boolean | string, weight: WeightSlot, r: number, s
   if (choice === 'orthogonal') return plain(orthogonal('A', r), orthogonal('B', r))
   if (choice === true || choice === false) return plain(kaimingUniform, choice ? zeros : kaimingUniform)
   const rounds = Number(choice.match(/^pissa_niter_(\d+)$/)?.[1] ?? exactRounds)
-  const pair = () => remembered(weight, `${choice}/${r}/${scale}`, (w) => (choice === 'olora' ? olora(w, r) : pissa(w, r, scale, rounds)))
+  const pair = () =>
+    remembered(weight, `${choice}/${r}/${scale}`, (w) =>
+      choice === 'olora' ? olora(w, r) : pissa(w, r, scale, rounds),
+    )
   return { A: () => pair().A, B: () => pair().B, subtracted: true }
 }
 
@@ -35,7 +48,8 @@ function remembered(slot: WeightSlot, key: string, make: (w: Matrix) => Pair): P
   pairs.set(key, found)
   return found
 }
-const gaussian = (rows: number, columns: number, random: Random): Matrix => Matrix.rand(rows, columns, { random: () => random.normal() })
+const gaussian = (rows: number, columns: number, random: Random): Matrix =>
+  Matrix.rand(rows, columns, { random: () => random.normal() })
 const flat = (matrix: Matrix): Float32Array => Float32Array.from(matrix.to1DArray())
 
 /** Principal singular values and vectors (Meng et al., 2024, arXiv 2404.02948): W ≈ B·s·A with the values' roots on both sides. */
@@ -52,7 +66,8 @@ function pissa(w: Matrix, r: number, scale: number, rounds: number): Pair {
   return { A: flat(A), B: flat(B) }
 }
 /** Singular vectors are free up to a sign: ours makes the greatest entry positive, so that a decomposition is always the same. */
-const sign = (v: readonly number[]): number => Math.sign(v.reduce((greatest, x) => (Math.abs(x) > Math.abs(greatest) ? x : greatest), 0)) || 1
+const sign = (v: readonly number[]): number =>
+  Math.sign(v.reduce((greatest, x) => (Math.abs(x) > Math.abs(greatest) ? x : greatest), 0)) || 1
 /** The first r columns of Q and rows of R of W = Q·R (Büyükakyüz, 2024, arXiv 2406.01775). */
 function olora(w: Matrix, r: number): Pair {
   const Q = new QrDecomposition(w.subMatrix(0, w.rows - 1, 0, Math.min(r, w.columns) - 1)).orthogonalMatrix

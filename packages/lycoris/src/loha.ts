@@ -1,4 +1,12 @@
-import { definePeftMethod, flag, type Initialiser, kaimingUniform, targetedSchema, targets, zeros } from '@graft/core'
+import {
+  definePeftMethod,
+  flag,
+  type Initialiser,
+  kaimingUniform,
+  targetedSchema,
+  targets,
+  zeros,
+} from '@graft/core'
 import { type LycorisOptions, lycorisOptions, rankAndScale } from './shared.js'
 
 /** ΔW = (α/r)·(w1a·w1b) ⊙ (w2a·w2b) (Hyeon-Woo et al., 2021, arXiv 2108.06098); options as HF PEFT's LoHaConfig. */
@@ -16,9 +24,13 @@ export default definePeftMethod<LycorisOptions & { init_weights: boolean }>({
     for (const site of targets(model, options)) {
       const { r, scale } = rankAndScale(site.path, options)
       const [m, n] = [site.outFeatures, site.inFeatures]
-      const factor = (name: string, shape: number[], init: Initialiser) => param(`${site.path}.hada_${name}`, { shape, init })
+      const factor = (name: string, shape: number[], init: Initialiser) =>
+        param(`${site.path}.hada_${name}`, { shape, init })
       const first = g.matMul(factor('w1_a', [m, r], kaimingUniform), factor('w1_b', [r, n], kaimingUniform))
-      const second = g.matMul(factor('w2_a', [m, r], kaimingUniform), factor('w2_b', [r, n], options.init_weights ? zeros : kaimingUniform))
+      const second = g.matMul(
+        factor('w2_a', [m, r], kaimingUniform),
+        factor('w2_b', [r, n], options.init_weights ? zeros : kaimingUniform),
+      )
       const delta = g.scale(g.mul(first, second), scale)
       site.weight.add(delta)
     }

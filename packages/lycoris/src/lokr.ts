@@ -1,4 +1,13 @@
-import { definePeftMethod, flag, type Initialiser, kaimingUniform, oneOf, targetedSchema, targets, zeros } from '@graft/core'
+import {
+  definePeftMethod,
+  flag,
+  type Initialiser,
+  kaimingUniform,
+  oneOf,
+  targetedSchema,
+  targets,
+  zeros,
+} from '@graft/core'
 import { type LycorisOptions, lycorisOptions, rankAndScale } from './shared.js'
 
 export interface LokrOptions extends LycorisOptions {
@@ -28,16 +37,37 @@ export default definePeftMethod<LokrOptions>({
     const { decompose_both, decompose_factor, init_weights } = options
     for (const site of targets(model, options)) {
       const { r, scale } = rankAndScale(site.path, options)
-      const [outer, inner] = [factorise(site.outFeatures, decompose_factor), factorise(site.inFeatures, decompose_factor)]
-      const factor = (name: string, shape: number[], init: Initialiser) => param(`${site.path}.lokr_${name}`, { shape, init })
+      const [outer, inner] = [
+        factorise(site.outFeatures, decompose_factor),
+        factorise(site.inFeatures, decompose_factor),
+      ]
+      const factor = (name: string, shape: number[], init: Initialiser) =>
+        param(`${site.path}.lokr_${name}`, { shape, init })
       /** One factor, whole or as a product of rank r; the part named `zeroed` starts at zero. */
-      const build = (name: string, [m, n]: [number, number], whole: boolean, starts: { whole: Initialiser; a: Initialiser; b: Initialiser }) =>
-        whole ? factor(name, [m, n], starts.whole) : g.matMul(factor(`${name}_a`, [m, r], starts.a), factor(`${name}_b`, [r, n], starts.b))
+      const build = (
+        name: string,
+        [m, n]: [number, number],
+        whole: boolean,
+        starts: { whole: Initialiser; a: Initialiser; b: Initialiser },
+      ) =>
+        whole
+          ? factor(name, [m, n], starts.whole)
+          : g.matMul(factor(`${name}_a`, [m, r], starts.a), factor(`${name}_b`, [r, n], starts.b))
       const random = { whole: kaimingUniform, a: kaimingUniform, b: kaimingUniform }
       const small = decompose_both && r < Math.max(outer[0], inner[0]) / 2
-      const w1 = build('w1', [outer[0], inner[0]], !small, init_weights === true ? { ...random, whole: zeros, a: zeros } : random)
+      const w1 = build(
+        'w1',
+        [outer[0], inner[0]],
+        !small,
+        init_weights === true ? { ...random, whole: zeros, a: zeros } : random,
+      )
       const low = r < Math.max(outer[1], inner[1]) / 2
-      const w2 = build('w2', [outer[1], inner[1]], !low, init_weights === 'lycoris' ? { ...random, whole: zeros, b: zeros } : random)
+      const w2 = build(
+        'w2',
+        [outer[1], inner[1]],
+        !low,
+        init_weights === 'lycoris' ? { ...random, whole: zeros, b: zeros } : random,
+      )
       const blocks = g.mul(g.unsqueeze(w1, [1, 3]), g.unsqueeze(w2, [0, 2]))
       const delta = g.scale(g.reshape(blocks, [site.outFeatures, site.inFeatures]), scale)
       site.weight.add(delta)

@@ -16,7 +16,10 @@ export const lycorisOptions = {
   module_dropout: { const: 0, default: 0 },
   use_effective_conv2d: { const: false, default: false },
 }
-export function rankAndScale(path: string, { r, alpha, rank_pattern, alpha_pattern }: LycorisOptions): { r: number; scale: number } {
+export function rankAndScale(
+  path: string,
+  { r, alpha, rank_pattern, alpha_pattern }: LycorisOptions,
+): { r: number; scale: number } {
   const rank = byPattern(path, rank_pattern, r)
   return { r: rank, scale: byPattern(path, alpha_pattern, alpha) / rank }
 }

@@ -1,4 +1,16 @@
-import { type Adapted, fileKey, fillVariables, fold, GraftError, type PeftMethod, Random, savedForm, validate, type Variable, withWeights } from '@graft/core'
+import {
+  type Adapted,
+  fileKey,
+  fillVariables,
+  fold,
+  GraftError,
+  type PeftMethod,
+  Random,
+  savedForm,
+  validate,
+  type Variable,
+  withWeights,
+} from '@graft/core'
 import { readBytes } from '@graft/onnx'
 import { Bench } from './harness.js'
 import { toyDecoder, toyEncoder } from './toys.js'
@@ -30,18 +42,32 @@ const fail = (message: string): never => {
   throw new Failed(message)
 }
 const toy = ({ model = 'decoder' }: ValidCase) => (model === 'decoder' ? toyDecoder() : toyEncoder())
-const open = (method: PeftMethod, test: ValidCase): Promise<Bench> => Bench.open(toy(test), method, test.config)
-const greatest = (a: Float32Array, b: Float32Array): number => a.reduce((m, v, i) => Math.max(m, Number.isFinite(v) ? Math.abs(v - b[i]) : Number.POSITIVE_INFINITY), 0)
+const open = (method: PeftMethod, test: ValidCase): Promise<Bench> =>
+  Bench.open(toy(test), method, test.config)
+const greatest = (a: Float32Array, b: Float32Array): number =>
+  a.reduce((m, v, i) => Math.max(m, Number.isFinite(v) ? Math.abs(v - b[i]) : Number.POSITIVE_INFINITY), 0)
 
 const schema: Check = {
   name: 'the options have a schema with defaults',
   async run(method, { config }) {
     const result = validate<Record<string, unknown>>(method.configSchema, config)
-    if (!('value' in result)) return fail(`configSchema refuses a config that should be valid: ${result.complaints.map((c) => `${c.path.join('.')}: ${c.message}`).join('; ')}`)
-    const { properties = {}, additionalProperties } = method.configSchema as { properties?: object; additionalProperties?: unknown }
-    if (additionalProperties !== false) fail('configSchema lets unknown options pass: set additionalProperties: false, so that a misspelt option is an error.')
+    if (!('value' in result))
+      return fail(
+        `configSchema refuses a config that should be valid: ${result.complaints.map((c) => `${c.path.join('.')}: ${c.message}`).join('; ')}`,
+      )
+    const { properties = {}, additionalProperties } = method.configSchema as {
+      properties?: object
+      additionalProperties?: unknown
+    }
+    if (additionalProperties !== false)
+      fail(
+        'configSchema lets unknown options pass: set additionalProperties: false, so that a misspelt option is an error.',
+      )
     for (const key of Object.keys(properties))
-      if (result.value[key] === undefined) fail(`option ${key} has no default and the config leaves it out: give it one in configSchema, or list it under required.`)
+      if (result.value[key] === undefined)
+        fail(
+          `option ${key} has no default and the config leaves it out: give it one in configSchema, or list it under required.`,
+        )
   },
 }
 
@@ -50,13 +76,21 @@ const seeded: Check = {
   async run(method, test) {
     const [first, second] = [(await open(method, test)).adapt(), (await open(method, test)).adapt()]
     const names = (a: Adapted) => a.variables.list.map((v) => `${v.name} [${v.shape}]`).join()
-    if (names(first) !== names(second)) fail('two attachments under one config declare different variables: the config alone must decide them.')
+    if (names(first) !== names(second))
+      fail('two attachments under one config declare different variables: the config alone must decide them.')
     const [a, b] = [first.variables.initial(0), second.variables.initial(0)]
-    const where = first.variables.list.find((v) => a.subarray(v.offset, v.offset + v.size).some((x, i) => x !== b[v.offset + i]))
-    if (where) fail(`${where.name} starts from other numbers each time: draw them from the \`random\` that init is given, never from Math.random.`)
+    const where = first.variables.list.find((v) =>
+      a.subarray(v.offset, v.offset + v.size).some((x, i) => x !== b[v.offset + i]),
+    )
+    if (where)
+      fail(
+        `${where.name} starts from other numbers each time: draw them from the \`random\` that init is given, never from Math.random.`,
+      )
     for (const [i, buffer] of first.buffers.entries())
       if (greatest(buffer.data, second.buffers[i].data) > 0)
-        fail(`buffer ${buffer.name} differs each time: draw it from the \`random\` that init is given, or from a seed among the options.`)
+        fail(
+          `buffer ${buffer.name} differs each time: draw it from the \`random\` that init is given, or from a seed among the options.`,
+        )
   },
 }
 
@@ -67,24 +101,37 @@ const identity: Check = {
     const none = await Bench.open(bench.base, nothing, {})
     const [own, base] = [bench.adapt(), none.adapt()]
     const parameters = own.variables.initial(0)
-    const [adapted, before] = [await bench.loss(own, parameters), await none.loss(base, base.variables.initial(0))]
+    const [adapted, before] = [
+      await bench.loss(own, parameters),
+      await none.loss(base, base.variables.initial(0)),
+    ]
     const difference = Math.abs(adapted - before)
     const declared = method.startsAsIdentity(bench.configWith({}))
     if (declared && !(difference < 1e-4))
       fail(
         `startsAsIdentity says the untrained model equals the base, but its loss is ${adapted.toFixed(5)} where the base's is ${before.toFixed(5)}: is one factor of the update zero at the start?`,
       )
-    if (!declared && difference < 1e-7) fail('startsAsIdentity says the untrained model differs from the base, but they agree: is the update reached from the output?')
+    if (!declared && difference < 1e-7)
+      fail(
+        'startsAsIdentity says the untrained model differs from the base, but they agree: is the update reached from the output?',
+      )
   },
 }
 /** A method that changes nothing: one unused parameter. */
 const nothing: PeftMethod = {
-  kind: 'method', name: 'nothing', apiVersion: 1, peftType: 'NOTHING', configSchema: { type: 'object' }, summary: '', mergeable: true, startsAsIdentity: () => true,
+  kind: 'method',
+  name: 'nothing',
+  apiVersion: 1,
+  peftType: 'NOTHING',
+  configSchema: { type: 'object' },
+  summary: '',
+  mergeable: true,
+  startsAsIdentity: () => true,
   attach: ({ param }) => {
     param('unused', { shape: [1], init: () => new Float32Array(1) })
     return { merge: () => [] }
   },
-} // biome-ignore format: one thing
+}
 
 const gradients: Check = {
   name: 'gradients equal finite differences',
@@ -111,7 +158,11 @@ const gradients: Check = {
   },
 }
 /** The loss's slope along a random direction of one variable, by central differences at two steps, extrapolated (Richardson). */
-async function directional(run: (p: Float32Array) => Promise<{ loss: number }>, at: Float32Array, { name, offset, size }: Variable) {
+async function directional(
+  run: (p: Float32Array) => Promise<{ loss: number }>,
+  at: Float32Array,
+  { name, offset, size }: Variable,
+) {
   const random = new Random(7, name)
   const raw = Float32Array.from({ length: size }, () => random.normal())
   const norm = Math.sqrt(raw.reduce((s, v) => s + v * v, 0)) || 1
@@ -133,15 +184,27 @@ const training: Check = {
     const before = weights.map((v) => Buffer.from(readBytes(v.data!)))
     const { losses, state } = await bench.train(1, bench.steps)
     weights.forEach((v, i) => {
-      if (!before[i].equals(Buffer.from(readBytes(v.data!)))) fail(`the base weight ${v.name} was changed: map slots instead of writing into what the base holds.`)
+      if (!before[i].equals(Buffer.from(readBytes(v.data!))))
+        fail(`the base weight ${v.name} was changed: map slots instead of writing into what the base holds.`)
     })
     if (losses.some((l) => !Number.isFinite(l)) || state.parameters.some((v) => !Number.isFinite(v)))
-      fail(`training gives numbers that aren't finite (losses ${losses.map((l) => l.toFixed(3)).join(', ')}): look at afterStep, divisions and roots at zero.`)
+      fail(
+        `training gives numbers that aren't finite (losses ${losses.map((l) => l.toFixed(3)).join(', ')}): look at afterStep, divisions and roots at zero.`,
+      )
     const early = await bench.train(1, 2)
     const start = early.adapted.variables.initial(0)
-    const dead = early.adapted.variables.list.find((v) => v.size > 0 && early.state.parameters.subarray(v.offset, v.offset + v.size).every((x, i) => x === start[v.offset + i]))
+    const dead = early.adapted.variables.list.find(
+      (v) =>
+        v.size > 0 &&
+        early.state.parameters
+          .subarray(v.offset, v.offset + v.size)
+          .every((x, i) => x === start[v.offset + i]),
+    )
     if (dead) fail(`${dead.name} didn't move in two steps: it is declared, but does the loss depend on it?`)
-    if (!((losses.at(-1) ?? 0) < losses[0])) fail(`the loss didn't fall in ${bench.steps} steps of AdamW at 0.01: ${losses[0].toFixed(4)} → ${losses.at(-1)?.toFixed(4)}.`)
+    if (!((losses.at(-1) ?? 0) < losses[0]))
+      fail(
+        `the loss didn't fall in ${bench.steps} steps of AdamW at 0.01: ${losses[0].toFixed(4)} → ${losses.at(-1)?.toFixed(4)}.`,
+      )
   },
 }
 
@@ -154,7 +217,9 @@ const resumes: Check = {
     const second = await (await open(method, test)).train(half + 1, 2 * half, first.state)
     for (const [name, vector] of Object.entries(whole.state))
       if (greatest(vector, second.state[name]) > 0)
-        fail(`${name} after ${half} + ${half} steps differs from ${2 * half} in one go: something is kept in the method's closure; declare it with state(…) instead.`)
+        fail(
+          `${name} after ${half} + ${half} steps differs from ${2 * half} in one go: something is kept in the method's closure; declare it with state(…) instead.`,
+        )
   },
 }
 
@@ -165,7 +230,14 @@ const saves: Check = {
     const { state, adapted } = await bench.train(1, 8)
     const before = await bench.loss(bench.adapt(), state.parameters)
     const { tensors, options } = await savedForm(bench.adapt(), state.parameters)
-    const loaded = () => bench.adapt({ inference: true, stored: tensors, config: bench.configWith(options), prepared: undefined, seed: 99 })
+    const loaded = () =>
+      bench.adapt({
+        inference: true,
+        stored: tensors,
+        config: bench.configWith(options),
+        prepared: undefined,
+        seed: 99,
+      })
     const parameters = fillVariables('the saved adapter', tensors, loaded())
     const after = await bench.loss(loaded(), parameters)
     if (!(Math.abs(before - after) < 1e-4 * Math.max(1, Math.abs(before))))
@@ -181,17 +253,30 @@ const merges: Check = {
     const bench = await open(method, test)
     const adapted = bench.adapt()
     if (Boolean(adapted.adapter.merge) !== method.mergeable)
-      return fail(`mergeable is ${method.mergeable}, but attach ${adapted.adapter.merge ? 'returns' : "doesn't return"} merge.`)
+      return fail(
+        `mergeable is ${method.mergeable}, but attach ${adapted.adapter.merge ? 'returns' : "doesn't return"} merge.`,
+      )
     if (!adapted.adapter.merge) return
     const { state } = await bench.train(1, 4)
     const parameters = state.parameters.map((v, i) => v + 0.02 * Math.sin(i))
     const feeds = bench.feeds(adapted)
-    const { weights } = await fold(adapted, method.name, (a) => a.model.logits, parameters, Object.fromEntries(bench.base.graph.inputs.map((v) => [v.name, feeds[v.name]])))
+    const { weights } = await fold(
+      adapted,
+      method.name,
+      (a) => a.model.logits,
+      parameters,
+      Object.fromEntries(bench.base.graph.inputs.map((v) => [v.name, feeds[v.name]])),
+    )
     const merged = await Bench.open(withWeights(bench.base, weights), nothing, {})
     const plain = merged.adapt()
-    const [folded, expected] = [await merged.loss(plain, plain.variables.initial(0)), await bench.loss(bench.adapt(), parameters)]
+    const [folded, expected] = [
+      await merged.loss(plain, plain.variables.initial(0)),
+      await bench.loss(bench.adapt(), parameters),
+    ]
     if (!(Math.abs(folded - expected) < 1e-3 * Math.max(1, Math.abs(expected))))
-      fail(`the merged model's loss is ${folded.toFixed(5)}, the adapted one's ${expected.toFixed(5)}: does merge apply the same scale, orientation and order as attach?`)
+      fail(
+        `the merged model's loss is ${folded.toFixed(5)}, the adapted one's ${expected.toFixed(5)}: does merge apply the same scale, orientation and order as attach?`,
+      )
   },
 }
 
@@ -205,14 +290,23 @@ const isolated: Check = {
     const [first, second] = [bench.adapt(), other.adapt()]
     const beside = await bench.loss(first, parameters)
     await other.loss(second, other.moved(second, 0.3))
-    if (beside !== expected) fail(`a second attachment changes the first one's loss from ${expected} to ${beside}: keep what belongs to a run inside attach.`)
-    const stacked: PeftMethod = { ...method, attach: (context, config) => ({ ...method.attach(context, config), ...shift(context) }) }
+    if (beside !== expected)
+      fail(
+        `a second attachment changes the first one's loss from ${expected} to ${beside}: keep what belongs to a run inside attach.`,
+      )
+    const stacked: PeftMethod = {
+      ...method,
+      attach: (context, config) => ({ ...method.attach(context, config), ...shift(context) }),
+    }
     const above = (await Bench.open(bench.base, stacked, test.config)).adapt()
     const both = await bench.loss(
       above,
       above.variables.initial(0).map((v, i) => parameters[i] ?? v + 0.5),
     )
-    if (!(Math.abs(both - expected) > 1e-6)) fail('a second method on the same layers has no effect: does attach replace values others map, instead of mapping them?')
+    if (!(Math.abs(both - expected) > 1e-6))
+      fail(
+        'a second method on the same layers has no effect: does attach replace values others map, instead of mapping them?',
+      )
   },
 }
 /** Scales every linear layer's output by a parameter. */
@@ -231,14 +325,32 @@ const targeted: Check = {
       const bench = await Bench.open(toy(test), method, { ...test.config, target_modules: ['no_such_layer'] })
       bench.adapt()
     } catch (error) {
-      if (error instanceof GraftError && error.code === 'TARGET_NOT_FOUND' && /\w+_proj|norm|embed/.test(error.message)) return
+      if (
+        error instanceof GraftError &&
+        error.code === 'TARGET_NOT_FOUND' &&
+        /\w+_proj|norm|embed/.test(error.message)
+      )
+        return
       return fail(
         `target_modules: [no_such_layer] should fail with TARGET_NOT_FOUND and list what there is, but threw: ${(error as Error).message}. Choose layers with targets(model, options).`,
       )
     }
-    fail('target_modules: [no_such_layer] trains something all the same: choose layers with targets(model, options), which refuses it.')
+    fail(
+      'target_modules: [no_such_layer] trains something all the same: choose layers with targets(model, options), which refuses it.',
+    )
   },
 }
 
 /** The checks of one valid config, in the order a failure is easiest to read. */
-export const checks: readonly Check[] = [schema, seeded, identity, gradients, training, resumes, saves, merges, isolated, targeted]
+export const checks: readonly Check[] = [
+  schema,
+  seeded,
+  identity,
+  gradients,
+  training,
+  resumes,
+  saves,
+  merges,
+  isolated,
+  targeted,
+]

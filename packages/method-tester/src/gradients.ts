@@ -39,14 +39,23 @@ export async function checkGradient(test: GradientCase): Promise<GradientReport>
   try {
     return { error: await greatestError(test, 'float64', 1e-5), dtype: 'float64' }
   } catch (error) {
-    if (!/NOT_IMPLEMENTED|Could not find an implementation|Type '?.*' of input|NotImplemented/i.test((error as Error).message)) throw error
+    if (
+      !/NOT_IMPLEMENTED|Could not find an implementation|Type '?.*' of input|NotImplemented/i.test(
+        (error as Error).message,
+      )
+    )
+      throw error
     return { error: await greatestError(test, 'float32', 1e-2), dtype: 'float32' }
   }
 }
 /** What `error` may be, per precision. */
 export const gradientTolerance = { float64: 1e-7, float32: 5e-3 } as const
 
-async function greatestError(test: GradientCase, dtype: 'float64' | 'float32', step: number): Promise<number> {
+async function greatestError(
+  test: GradientCase,
+  dtype: 'float64' | 'float32',
+  step: number,
+): Promise<number> {
   const values = inputValues(test, dtype)
   const loss = build(test, dtype, false)
   const gradient = build(test, dtype, true)
@@ -57,7 +66,10 @@ async function greatestError(test: GradientCase, dtype: 'float64' | 'float32', s
     let greatest = 0
     for (const name of gradient.names) {
       const expected = await differences(forward, { ...values, ...weights }, name, step)
-      greatest = Math.max(greatest, relativeError(Array.from(own[`d_${name}`].data as Float64Array), expected))
+      greatest = Math.max(
+        greatest,
+        relativeError(Array.from(own[`d_${name}`].data as Float64Array), expected),
+      )
     }
     return greatest
   } finally {
@@ -104,16 +116,21 @@ interface Built {
 /** The operator under its loss: outputs `loss` and the operator's own, or with gradients `d_<input>`. */
 function build(test: GradientCase, dtype: 'float64' | 'float32', withGradients: boolean): Built {
   const g = new Builder(new Graph())
-  const inputs = test.inputs.map((input, i) => (input === null ? null : declare(g, input, i, dtype, test.symbolic ?? false)))
+  const inputs = test.inputs.map((input, i) =>
+    input === null ? null : declare(g, input, i, dtype, test.symbolic ?? false),
+  )
   const outputs = g.ops(test.op, inputs, (test.attributes ?? {}) as Record<string, number>, test.outputs ?? 1)
   const floats = outputs.filter((y) => isFloat(y.dtype))
   const parts = floats.map((y, k) => g.sumAll(g.mul(y, g.graph.addInput(`w${k}`, dtype, y.shape as Shape))))
   const loss = parts.reduce(g.add)
-  const wanted = inputs.flatMap((v, i) => (v && !v.data && isFloat(v.dtype) && !test.fixed?.includes(i) ? [v] : []))
+  const wanted = inputs.flatMap((v, i) =>
+    v && !v.data && isFloat(v.dtype) && !test.fixed?.includes(i) ? [v] : [],
+  )
   const results: [string, Value][] = withGradients
     ? differentiate(g, loss, wanted).map((d, k) => [`d_${wanted[k].name}`, d])
     : [['loss', loss], ...floats.map((y, k): [string, Value] => [`y${k}`, y])]
-  for (const [name, v] of results) g.graph.outputs.push(g.graph.addNode('Identity', [v], {}, { outputs: [name] }).outputs[0] as Value)
+  for (const [name, v] of results)
+    g.graph.outputs.push(g.graph.addNode('Identity', [v], {}, { outputs: [name] }).outputs[0] as Value)
   g.graph.prune()
   return { graph: g.graph, names: wanted.map((v) => v.name), outputs: floats }
 }
@@ -126,7 +143,11 @@ function declare(g: Builder, input: CaseInput, i: number, dtype: DType, symbolic
 }
 
 /** Weights of the outputs, shaped as the operator turns out to shape them. */
-async function randomWeights({ graph, outputs }: Built, values: Tensors, dtype: 'float64' | 'float32'): Promise<Tensors> {
+async function randomWeights(
+  { graph, outputs }: Built,
+  values: Tensors,
+  dtype: 'float64' | 'float32',
+): Promise<Tensors> {
   const names = outputs.map((_, k) => `y${k}`)
   const probe = graph.clone().graph
   probe.outputs.splice(0, probe.outputs.length, ...probe.outputs.filter((v) => names.includes(v.name)))
@@ -134,7 +155,9 @@ async function randomWeights({ graph, outputs }: Built, values: Tensors, dtype: 
   probe.inputs.splice(0, probe.inputs.length, ...probe.inputs.filter((v) => v.users.size > 0))
   const session = await Session.open(probe)
   try {
-    const fed = Object.fromEntries(Object.entries(values).filter(([name]) => probe.inputs.some((v) => v.name === name)))
+    const fed = Object.fromEntries(
+      Object.entries(values).filter(([name]) => probe.inputs.some((v) => v.name === name)),
+    )
     const shapes = await session.run(fed)
     const random = new Random(2, 'weights')
     return Object.fromEntries(
@@ -160,12 +183,17 @@ async function differences(session: Session, feeds: Tensors, name: string, step:
     return Number(loss.data[0])
   }
   const result: number[] = []
-  for (let i = 0; i < feeds[name].data.length; i++) result.push(((await at(i, step)) - (await at(i, -step))) / (2 * step))
+  for (let i = 0; i < feeds[name].data.length; i++)
+    result.push(((await at(i, step)) - (await at(i, -step))) / (2 * step))
   return result
 }
 
 function relativeError(own: readonly number[], expected: readonly number[]): number {
   if (own.length !== expected.length) return Number.POSITIVE_INFINITY
   const scale = Math.max(1e-3, ...expected.map(Math.abs))
-  return Math.max(...expected.map((e, i) => (Number.isFinite(own[i]) ? Math.abs(own[i] - e) / scale : Number.POSITIVE_INFINITY)))
+  return Math.max(
+    ...expected.map((e, i) =>
+      Number.isFinite(own[i]) ? Math.abs(own[i] - e) / scale : Number.POSITIVE_INFINITY,
+    ),
+  )
 }

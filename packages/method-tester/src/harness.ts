@@ -1,7 +1,29 @@
 import {
-  adamw, adapt, type Adapted, type AdaptOptions, batchOf, causalLm, compileEvaluation, compileGradient, compileStep, type Example, float32, methodOptions, type Model, modelFeeds, next,
-  type Objective, type PeftMethod, prepareContext, Random, runOnce, scalar, sequenceClassification, Session, type Tensors,
-} from '@graft/core' // biome-ignore format: one import
+  adamw,
+  adapt,
+  type Adapted,
+  type AdaptOptions,
+  batchOf,
+  causalLm,
+  compileEvaluation,
+  compileGradient,
+  compileStep,
+  type Example,
+  float32,
+  methodOptions,
+  type Model,
+  modelFeeds,
+  next,
+  type Objective,
+  type PeftMethod,
+  prepareContext,
+  Random,
+  runOnce,
+  scalar,
+  sequenceClassification,
+  Session,
+  type Tensors,
+} from '@graft/core'
 import { toySizes } from './toys.js'
 
 /** One method under one config on one toy model. */
@@ -22,18 +44,34 @@ export class Bench {
     this.labels = this.objective === causalLm ? 0 : toySizes.classes
   }
   /** Throws what the method's `prepare` throws. */
-  static async open(base: Model, method: PeftMethod, given: Record<string, unknown>, steps = 12): Promise<Bench> {
+  static async open(
+    base: Model,
+    method: PeftMethod,
+    given: Record<string, unknown>,
+    steps = 12,
+  ): Promise<Bench> {
     const bench = new Bench(base, method, given, steps)
     const context = prepareContext(base, 0, 0)
     const batches = async () => [modelFeeds(context.model.graph.inputs, batchOf(bench.examples), 0)]
-    const tokenize = (text: string) => Array.from(text, (c) => 3 + (c.charCodeAt(0) % (toySizes.vocabulary - 3)))
+    const tokenize = (text: string) =>
+      Array.from(text, (c) => 3 + (c.charCodeAt(0) % (toySizes.vocabulary - 3)))
     bench.prepared = await method.prepare?.({ ...context, tokenize, batches }, bench.config)
     return bench
   }
 
   adapt(changes: Partial<AdaptOptions> = {}): Adapted {
     const { method, config, objective, labels, steps, prepared } = this
-    return adapt(this.base, { method, config, objective, labels, rows: 8, totalSteps: steps, training: false, prepared, ...changes })
+    return adapt(this.base, {
+      method,
+      config,
+      objective,
+      labels,
+      rows: 8,
+      totalSteps: steps,
+      training: false,
+      prepared,
+      ...changes,
+    })
   }
   /** The same method with other options, for a file that changed some. */
   configWith(options: Record<string, unknown>): Record<string, unknown> {
@@ -50,7 +88,12 @@ export class Bench {
   feeds({ virtualTokens }: Adapted): Tensors {
     const batch = batchOf(this.examples, virtualTokens, 0)
     const { feeds, count } = this.objective.supervise(batch, 1)
-    return { ...modelFeeds(this.base.graph.inputs, batch, 0), ...feeds, inverse_count: scalar(1 / count), penalty_share: scalar(1) }
+    return {
+      ...modelFeeds(this.base.graph.inputs, batch, 0),
+      ...feeds,
+      inverse_count: scalar(1 / count),
+      penalty_share: scalar(1),
+    }
   }
 
   /** Parameters as they start, each moved a little: at the start itself many gradients are zero. */
@@ -60,7 +103,10 @@ export class Bench {
   }
 
   /** Loss and gradient at given parameters. */
-  async gradient(): Promise<{ run(parameters: Float32Array): Promise<{ loss: number; gradient: Float32Array }>; close(): Promise<void> }> {
+  async gradient(): Promise<{
+    run(parameters: Float32Array): Promise<{ loss: number; gradient: Float32Array }>
+    close(): Promise<void>
+  }> {
     const adapted = this.adapt()
     const feeds = this.feeds(adapted)
     const graph = compileGradient(adapted)
@@ -78,26 +124,51 @@ export class Bench {
   async loss(adapted: Adapted, parameters: Float32Array): Promise<number> {
     const feeds = this.feeds(adapted)
     const graph = compileEvaluation(adapted)
-    return runOnce(graph, { ...feeds, parameters: float32(parameters) }).then((o) => Number(o.loss_sum.data[0]))
+    return runOnce(graph, { ...feeds, parameters: float32(parameters) }).then((o) =>
+      Number(o.loss_sum.data[0]),
+    )
   }
 
   /** Trains from `state` (a fresh start when left out) over steps `from` … `to`, in a newly compiled graph. */
-  async train(from: number, to: number, state?: Record<string, Float32Array>): Promise<{ losses: number[]; state: Record<string, Float32Array>; adapted: Adapted }> {
+  async train(
+    from: number,
+    to: number,
+    state?: Record<string, Float32Array>,
+  ): Promise<{ losses: number[]; state: Record<string, Float32Array>; adapted: Adapted }> {
     const adapted = this.adapt()
-    const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
+    const optimizer = adamw({
+      name: 'adamw',
+      betas: [0.9, 0.999],
+      epsilon: 1e-8,
+      weight_decay: 0,
+      momentum: 0,
+    })
     const { variables, state: own, adapter } = adapted
     const zero = () => new Float32Array(variables.total)
-    let vectors = state ?? { parameters: variables.initial(0), ...Object.fromEntries(optimizer.state.map((n) => [n, zero()])), ...(own ? { method_state: own.initial(0) } : {}) }
+    let vectors = state ?? {
+      parameters: variables.initial(0),
+      ...Object.fromEntries(optimizer.state.map((n) => [n, zero()])),
+      ...(own ? { method_state: own.initial(0) } : {}),
+    }
     const feeds = this.feeds(adapted)
     const graph = compileStep(adapted, { optimizer, clip: 0, accumulate: false })
     const session = await Session.open(graph)
     const losses: number[] = []
     try {
       for (let t = from; t <= to; t++) {
-        const scalars = { scalars: float32(optimizer.scalars(t, 1e-2)), method_scalars: float32(adapter.afterStep?.scalars(t, this.steps) ?? []) }
-        const outputs = await session.run({ ...feeds, ...scalars, ...Object.fromEntries(Object.entries(vectors).map(([n, v]) => [n, float32(new Float32Array(v))])) })
+        const scalars = {
+          scalars: float32(optimizer.scalars(t, 1e-2)),
+          method_scalars: float32(adapter.afterStep?.scalars(t, this.steps) ?? []),
+        }
+        const outputs = await session.run({
+          ...feeds,
+          ...scalars,
+          ...Object.fromEntries(Object.entries(vectors).map(([n, v]) => [n, float32(new Float32Array(v))])),
+        })
         losses.push(Number(outputs.loss.data[0]))
-        vectors = Object.fromEntries(Object.keys(vectors).map((n) => [n, new Float32Array(outputs[next(n)].data as Float32Array)]))
+        vectors = Object.fromEntries(
+          Object.keys(vectors).map((n) => [n, new Float32Array(outputs[next(n)].data as Float32Array)]),
+        )
       }
     } finally {
       await session.close()

@@ -26,8 +26,10 @@ export function testMethod({ describe, it }: Framework, method: PeftMethod, case
       describe(`${test.model ?? 'decoder'} ${JSON.stringify(test.config)}`, () => {
         for (const check of checks) it(check.name, () => check.run(method, test))
       })
-    for (const test of cases.invalid ?? []) it(`refuses ${JSON.stringify(test.config)}`, () => refuses(method, test))
-    for (const folder of cases.reference ?? []) it(`equals HF PEFT in ${folder}`, () => reproduces(method, folder))
+    for (const test of cases.invalid ?? [])
+      it(`refuses ${JSON.stringify(test.config)}`, () => refuses(method, test))
+    for (const folder of cases.reference ?? [])
+      it(`equals HF PEFT in ${folder}`, () => reproduces(method, folder))
   })
 }
 
@@ -42,8 +44,10 @@ export async function checkMethod(method: PeftMethod, cases: MethodCases): Promi
     }
   }
   await attempt('no case is there twice', {}, async () => refuseDuplicates(cases))
-  for (const test of cases.valid) for (const check of checks) await attempt(check.name, test.config, () => check.run(method, test))
-  for (const test of cases.invalid ?? []) await attempt('refuses bad options', test.config, () => refuses(method, test))
+  for (const test of cases.valid)
+    for (const check of checks) await attempt(check.name, test.config, () => check.run(method, test))
+  for (const test of cases.invalid ?? [])
+    await attempt('refuses bad options', test.config, () => refuses(method, test))
   return failures
 }
 
@@ -51,7 +55,8 @@ function refuseDuplicates({ valid, invalid = [] }: MethodCases): void {
   const seen = new Set<string>()
   for (const test of [...valid, ...invalid]) {
     const key = JSON.stringify([test.config, 'model' in test ? test.model : undefined])
-    if (seen.has(key)) throw new Error(`the case ${JSON.stringify(test.config)} is there twice: one of them tests nothing.`)
+    if (seen.has(key))
+      throw new Error(`the case ${JSON.stringify(test.config)} is there twice: one of them tests nothing.`)
     seen.add(key)
   }
   if (valid.length === 0) throw new Error('there is no valid case, so nothing is tested.')
@@ -59,7 +64,8 @@ function refuseDuplicates({ valid, invalid = [] }: MethodCases): void {
 
 async function refuses(method: PeftMethod, { config, error }: InvalidCase): Promise<void> {
   const result = validate(method.configSchema, config)
-  let message = 'complaints' in result ? result.complaints.map((c) => `${c.path.join('.')}: ${c.message}`).join('; ') : ''
+  let message =
+    'complaints' in result ? result.complaints.map((c) => `${c.path.join('.')}: ${c.message}`).join('; ') : ''
   if (!message)
     try {
       const bench = await Bench.open(toyDecoder(), method, config)
@@ -78,5 +84,12 @@ async function reproduces(method: PeftMethod, folder: string): Promise<void> {
   const wrong = found.filter((r) => r.status === 'failed')
   if (found.length < 2) throw new Error(`${folder} holds no case of peft_type ${method.peftType}.`)
   if (wrong.length > 0)
-    throw new Error(wrong.map((r) => `${r.export} ${r.case}: ${r.reason ?? r.checks.map((c) => `${c.name} ${c.difference.toExponential(1)}`).join(', ')}`).join('; '))
+    throw new Error(
+      wrong
+        .map(
+          (r) =>
+            `${r.export} ${r.case}: ${r.reason ?? r.checks.map((c) => `${c.name} ${c.difference.toExponential(1)}`).join(', ')}`,
+        )
+        .join('; '),
+    )
 }

@@ -16,8 +16,15 @@ class Toy {
     this.mask = this.g.graph.addInput('attention_mask', 'int64', ['batch', 'sequence'])
   }
   weight(name: string, shape: number[], deviation: number, mean = 0): Value {
-    const data = Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => mean + deviation * this.random.normal())
-    return this.g.graph.addConstant(name, { dtype: 'float32', shape, data: { bytes: new Uint8Array(data.buffer) } })
+    const data = Float32Array.from(
+      { length: shape.reduce((a, b) => a * b, 1) },
+      () => mean + deviation * this.random.normal(),
+    )
+    return this.g.graph.addConstant(name, {
+      dtype: 'float32',
+      shape,
+      data: { bytes: new Uint8Array(data.buffer) },
+    })
   }
   private within<T>(path: string, build: () => T): T {
     this.g.graph.scope = path
@@ -35,11 +42,16 @@ class Toy {
     return this.within(path, () => {
       const scale = this.weight(`${path}.weight`, [width], 0.1, 1)
       if (!bias) return this.g.op('SimplifiedLayerNormalization', [x, scale], { axis: -1, epsilon: 1e-5 })
-      return this.g.op('LayerNormalization', [x, scale, this.weight(`${path}.bias`, [width], 0.1)], { axis: -1, epsilon: 1e-5 })
+      return this.g.op('LayerNormalization', [x, scale, this.weight(`${path}.bias`, [width], 0.1)], {
+        axis: -1,
+        epsilon: 1e-5,
+      })
     })
   }
   embedding(path: string): Value {
-    return this.within(path, () => this.g.gather(this.weight(`${path}.weight`, [vocabulary, width], 0.5), this.ids))
+    return this.within(path, () =>
+      this.g.gather(this.weight(`${path}.weight`, [vocabulary, width], 0.5), this.ids),
+    )
   }
   /** 0 where a position may look, a large negative number elsewhere: at padding, and ahead where `causal`. */
   scoresMask(causal: boolean): Value {
@@ -51,17 +63,30 @@ class Toy {
   }
   attention(path: string, x: Value, mask: Value, bias: boolean): Value {
     const { g } = this
-    const split = (v: Value) => g.transpose(g.reshape(v, ['batch', 'sequence', heads, width / heads]), [0, 2, 1, 3])
-    const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((n) => split(this.linear(`${path}.${n}`, x, width, width, bias)))
+    const split = (v: Value) =>
+      g.transpose(g.reshape(v, ['batch', 'sequence', heads, width / heads]), [0, 2, 1, 3])
+    const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((n) =>
+      split(this.linear(`${path}.${n}`, x, width, width, bias)),
+    )
     const mixed = this.within(path, () => {
-      const scores = g.add(g.scale(g.matMul(q, g.transpose(k, [0, 1, 3, 2])), 1 / Math.sqrt(width / heads)), mask)
-      return g.reshape(g.transpose(g.matMul(g.op('Softmax', [scores], { axis: -1 }), v), [0, 2, 1, 3]), ['batch', 'sequence', width])
+      const scores = g.add(
+        g.scale(g.matMul(q, g.transpose(k, [0, 1, 3, 2])), 1 / Math.sqrt(width / heads)),
+        mask,
+      )
+      return g.reshape(g.transpose(g.matMul(g.op('Softmax', [scores], { axis: -1 }), v), [0, 2, 1, 3]), [
+        'batch',
+        'sequence',
+        width,
+      ])
     })
     return this.linear(`${path}.o_proj`, mixed, width, width, bias)
   }
   block(path: string, x: Value, mask: Value, bias: boolean): Value {
     const { g } = this
-    const attended = g.add(x, this.attention(`${path}.self_attn`, this.norm(`${path}.input_layernorm`, x, bias), mask, bias))
+    const attended = g.add(
+      x,
+      this.attention(`${path}.self_attn`, this.norm(`${path}.input_layernorm`, x, bias), mask, bias),
+    )
     const h = this.norm(`${path}.post_attention_layernorm`, attended, bias)
     const gate = this.linear(`${path}.mlp.gate_proj`, h, width, inner, bias)
     const up = this.linear(`${path}.mlp.up_proj`, h, width, inner, bias)

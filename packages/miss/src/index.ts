@@ -1,7 +1,21 @@
 import {
-  type BiasOption, biasOption, definePeftMethod, GraftError, kaimingUniform, type LinearSite, type MergedWeight, oneOf, positive, share, type TargetOptions, targetedSchema, targets, trainBiases,
-  type Value, zeros,
-} from '@graft/core' // biome-ignore format: one import
+  type BiasOption,
+  biasOption,
+  definePeftMethod,
+  GraftError,
+  kaimingUniform,
+  type LinearSite,
+  type MergedWeight,
+  oneOf,
+  positive,
+  share,
+  type TargetOptions,
+  targetedSchema,
+  targets,
+  trainBiases,
+  type Value,
+  zeros,
+} from '@graft/core'
 
 export interface MissOptions extends TargetOptions, BiasOption {
   r: number
@@ -45,7 +59,8 @@ export default definePeftMethod<MissOptions>({
       const rest = (r - (n % r)) % r
       const kept = dropout(x, options.miss_dropout, path)
       const shape = [...(x.shape ?? [])]
-      const full = rest === 0 ? kept : g.concat([kept, g.zeros([...shape.slice(0, -1), rest])], shape.length - 1)
+      const full =
+        rest === 0 ? kept : g.concat([kept, g.zeros([...shape.slice(0, -1), rest])], shape.length - 1)
       const blocks = g.reshape(full, [...shape.slice(0, -1), (n + rest) / r, r])
       return g.matMul(g.reduceSum(blocks, [shape.length - 1], false), block)
     }
@@ -58,18 +73,30 @@ export default definePeftMethod<MissOptions>({
         return []
       }
       site.output.map((y, x) => g.add(y, change(x, site, block)))
-      const repeated = () => g.slice(g.op('Tile', [g.swapLast(block), g.ints([1, Math.ceil(site.inFeatures / r)])]), 0, site.inFeatures, 1)
+      const repeated = () =>
+        g.slice(
+          g.op('Tile', [g.swapLast(block), g.ints([1, Math.ceil(site.inFeatures / r)])]),
+          0,
+          site.inFeatures,
+          1,
+        )
       return [[site.weight, (w) => g.add(w, repeated())]]
     })
     return { merge: () => adapted }
   },
 })
 
-function shardShape({ path, inFeatures: n, outFeatures: m }: LinearSite, { r, init_weights, mini_r }: MissOptions): number[] {
-  const bad = (why: string) => new GraftError('BAD_METHOD_OPTION', `method miss: ${path} is [${m}, ${n}]: ${why}`)
+function shardShape(
+  { path, inFeatures: n, outFeatures: m }: LinearSite,
+  { r, init_weights, mini_r }: MissOptions,
+): number[] {
+  const bad = (why: string) =>
+    new GraftError('BAD_METHOD_OPTION', `method miss: ${path} is [${m}, ${n}]: ${why}`)
   if (r > n) throw bad(`r: ${r} is more than its ${n} inputs.`)
-  if (init_weights === 'bat' && (n % r !== 0 || m % r !== 0)) throw bad(`init_weights: bat needs both sizes divisible by r: ${r}.`)
-  if (init_weights === 'mini' && m % mini_r !== 0) throw bad(`mini_r: ${mini_r} doesn't divide its ${m} outputs.`)
+  if (init_weights === 'bat' && (n % r !== 0 || m % r !== 0))
+    throw bad(`init_weights: bat needs both sizes divisible by r: ${r}.`)
+  if (init_weights === 'mini' && m % mini_r !== 0)
+    throw bad(`mini_r: ${mini_r} doesn't divide its ${m} outputs.`)
   if (init_weights === 'bat') return [m / r, r, r]
   return [r, init_weights === 'mini' ? mini_r : m]
 }

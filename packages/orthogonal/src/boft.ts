@@ -1,7 +1,21 @@
 import {
-  type BiasOption, biasOption, type Builder, definePeftMethod, flag, GraftError, normal, ones, positive, type TargetOptions, targetedSchema, targets, trainBiases, type Value, whole,
+  type BiasOption,
+  biasOption,
+  type Builder,
+  definePeftMethod,
+  flag,
+  GraftError,
+  normal,
+  ones,
+  positive,
+  type TargetOptions,
+  targetedSchema,
+  targets,
+  trainBiases,
+  type Value,
+  whole,
   zeros,
-} from '@graft/core' // biome-ignore format: one import
+} from '@graft/core'
 import { cayley, rotateBlocks } from './rotation.js'
 
 export interface BoftOptions extends TargetOptions, BiasOption {
@@ -36,25 +50,40 @@ export default definePeftMethod<BoftOptions>({
     trainBiases(context, sites, options.bias)
     const adapted = sites.map((site) => {
       const { blocks, b, factors } = layout(site.inFeatures, options, site.path)
-      const R = param(`${site.path}.boft_R`, { shape: [factors, blocks, b, b], init: options.init_weights ? zeros : normal(0.1) })
+      const R = param(`${site.path}.boft_R`, {
+        shape: [factors, blocks, b, b],
+        init: options.init_weights ? zeros : normal(0.1),
+      })
       const s = param(`${site.path}.boft_s`, { shape: [site.outFeatures, 1], init: ones })
       const rotate = butterfly(g, R)
       const flat = g.reshape(s, [site.outFeatures])
       site.input.map(rotate)
-      site.output.map((y) => (site.bias ? g.add(g.mul(g.sub(y, site.bias.value), flat), site.bias.value) : g.mul(y, flat)))
+      site.output.map((y) =>
+        site.bias ? g.add(g.mul(g.sub(y, site.bias.value), flat), site.bias.value) : g.mul(y, flat),
+      )
       return { site, s, rotate }
     })
     return {
       merge: () =>
-        adapted.map(({ site, s, rotate }) => [site.weight, (w) => g.mul(g.matMul(w, rotate(g.identity(site.inFeatures)), { transB: true }), s)]),
-    } // biome-ignore format: one thing
+        adapted.map(({ site, s, rotate }) => [
+          site.weight,
+          (w) => g.mul(g.matMul(w, rotate(g.identity(site.inFeatures)), { transB: true }), s),
+        ]),
+    }
   },
 })
 
 /** Block count and size: one is given, the other follows. Throws BAD_METHOD_OPTION where they don't fit the layer. */
-function layout(features: number, { boft_block_size, boft_block_num, boft_n_butterfly_factor: factors }: BoftOptions, path: string) {
+function layout(
+  features: number,
+  { boft_block_size, boft_block_num, boft_n_butterfly_factor: factors }: BoftOptions,
+  path: string,
+) {
   if ((boft_block_num === 0) === (boft_block_size === 0))
-    throw new GraftError('BAD_METHOD_OPTION', `method boft: give either boft_block_size or boft_block_num, and 0 for the other; got ${boft_block_size} and ${boft_block_num}.`)
+    throw new GraftError(
+      'BAD_METHOD_OPTION',
+      `method boft: give either boft_block_size or boft_block_num, and 0 for the other; got ${boft_block_size} and ${boft_block_num}.`,
+    )
   const given = boft_block_size || boft_block_num
   const [blocks, b] = boft_block_size ? [features / given, given] : [given, features / given]
   const fits = features % given === 0 && (factors === 1 || (b % 2 === 0 && blocks % 2 ** (factors - 1) === 0))
@@ -73,7 +102,9 @@ function butterfly(g: Builder, R: Value): (x: Value) => Value {
     const data = g.reshape(g.slice(R, i, i + 1, 0), [blocks, b, b])
     return cayley(g, g.scale(g.sub(data, g.swapLast(data)), 0.5))
   })
-  const orders = rotations.map((_, i) => (factors === 1 ? undefined : permutation(blocks * b, blocks / 2 ** i, b / 2)))
+  const orders = rotations.map((_, i) =>
+    factors === 1 ? undefined : permutation(blocks * b, blocks / 2 ** i, b / 2),
+  )
   return (x) =>
     rotations.reduceRight((y, rotation, i) => {
       const order = orders[i]

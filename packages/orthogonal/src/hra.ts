@@ -30,13 +30,21 @@ export default definePeftMethod<HraOptions>({
   learningRate: 2e-3,
   mergeable: true,
   startsAsIdentity: ({ r, apply_GS, init_weights }) => init_weights && r % 2 === 0 && !apply_GS,
-  configSchema: targetedSchema({ r: positive(8), apply_GS: flag(false), init_weights: flag(true), bias: biasOption('hra_only') }),
+  configSchema: targetedSchema({
+    r: positive(8),
+    apply_GS: flag(false),
+    init_weights: flag(true),
+    bias: biasOption('hra_only'),
+  }),
   attach(context, options) {
     const { model, g, param } = context
     const sites = targets(model, options)
     trainBiases(context, sites, options.bias)
     const adapted = sites.map((site) => {
-      const u = param(`${site.path}.hra_u`, { shape: [site.inFeatures, options.r], init: options.init_weights && options.r % 2 === 0 ? pairs : kaimingUniform })
+      const u = param(`${site.path}.hra_u`, {
+        shape: [site.inFeatures, options.r],
+        init: options.init_weights && options.r % 2 === 0 ? pairs : kaimingUniform,
+      })
       const { vectors, middle } = options.apply_GS ? orthonormal(g, u) : chain(g, u)
       const middleT = g.swapLast(middle)
       /** x·(I − V·T·Vᵀ) */
@@ -51,7 +59,10 @@ export default definePeftMethod<HraOptions>({
 /** Equal vectors in pairs: two equal reflections undo each other, so training starts from the base. */
 const pairs: Initialiser = ([rows, columns], random) => {
   const half = kaimingUniform([rows, columns / 2], random)
-  return Float32Array.from({ length: rows * columns }, (_, i) => half[Math.floor(i / columns) * (columns / 2) + Math.floor((i % columns) / 2)])
+  return Float32Array.from(
+    { length: rows * columns },
+    (_, i) => half[Math.floor(i / columns) * (columns / 2) + Math.floor((i % columns) / 2)],
+  )
 }
 
 interface Reflections {
@@ -67,7 +78,11 @@ interface Reflections {
 function chain(g: Builder, u: Value): Reflections {
   const r = u.shape?.[1] as number
   const vectors = g.div(u, g.sqrt(g.reduceSum(g.square(u), [0])))
-  const upper = g.constant('float32', Array.from({ length: r * r }, (_, i) => (i % r > Math.floor(i / r) ? -2 : 0)), [r, r]) // biome-ignore format: one thing
+  const upper = g.constant(
+    'float32',
+    Array.from({ length: r * r }, (_, i) => (i % r > Math.floor(i / r) ? -2 : 0)),
+    [r, r],
+  )
   let power = g.mul(g.matMul(vectors, vectors, { transA: true }), upper)
   let middle = g.add(g.identity(r), power)
   for (let covered = 2; covered < r; covered *= 2) {

@@ -1,7 +1,22 @@
 import {
-  type AfterStep, type BiasOption, biasOption, type Builder, definePeftMethod, flag, GraftError, normal, positive, real, type TargetOptions, targetedSchema, targets, trainBiases,
-  type Value, whole, zeros,
-} from '@graft/core' // biome-ignore format: one import
+  type AfterStep,
+  type BiasOption,
+  biasOption,
+  type Builder,
+  definePeftMethod,
+  flag,
+  GraftError,
+  normal,
+  positive,
+  real,
+  type TargetOptions,
+  targetedSchema,
+  targets,
+  trainBiases,
+  type Value,
+  whole,
+  zeros,
+} from '@graft/core'
 import { cayley, rotateBlocks } from './rotation.js'
 
 export interface OftOptions extends TargetOptions, BiasOption {
@@ -45,17 +60,31 @@ export default definePeftMethod<OftOptions>({
     const adapted = sites.map((site) => {
       const { blocks, b } = blocksOf(site.inFeatures, options)
       const init = options.init_weights ? zeros : normal(0.1)
-      const angles = param(`${site.path}.oft_R.weight`, { shape: [options.block_share ? 1 : blocks, (b * (b - 1)) / 2], init })
+      const angles = param(`${site.path}.oft_R.weight`, {
+        shape: [options.block_share ? 1 : blocks, (b * (b - 1)) / 2],
+        init,
+      })
       const skew = skewOf(g, angles, b)
-      const own = options.use_cayley_neumann ? neumann(g, skew, options.num_cayley_neumann_terms) : cayley(g, skew)
+      const own = options.use_cayley_neumann
+        ? neumann(g, skew, options.num_cayley_neumann_terms)
+        : cayley(g, skew)
       const rotations = options.block_share ? g.expand(own, [blocks, b, b]) : own
       site.input.map((x) => rotateBlocks(g, x, rotations))
       return { site, angles, rotations }
     })
     return {
-      merge: () => adapted.map(({ site, rotations }) => [site.weight, (w) => rotateBlocks(g, w, g.swapLast(rotations))]),
-      ...(options.coft ? { afterStep: constrained(g, adapted.map((a) => a.angles), options.eps) } : {}),
-    } // biome-ignore format: one thing
+      merge: () =>
+        adapted.map(({ site, rotations }) => [site.weight, (w) => rotateBlocks(g, w, g.swapLast(rotations))]),
+      ...(options.coft
+        ? {
+            afterStep: constrained(
+              g,
+              adapted.map((a) => a.angles),
+              options.eps,
+            ),
+          }
+        : {}),
+    }
   },
 })
 
@@ -81,8 +110,15 @@ function nearestDivisor(features: number, wanted: number): number {
 function skewOf(g: Builder, angles: Value, b: number): Value {
   const position = (i: number, j: number) => i * b - (i * (i + 1)) / 2 + j - i - 1
   const entries = Array.from({ length: b * b }, (_, k) => [Math.floor(k / b), k % b])
-  const picked = g.gather(angles, g.ints(entries.map(([i, j]) => (i === j ? 0 : position(Math.min(i, j), Math.max(i, j))))), 1)
-  const signs = g.constant('float32', entries.map(([i, j]) => Math.sign(j - i))) // biome-ignore format: one thing
+  const picked = g.gather(
+    angles,
+    g.ints(entries.map(([i, j]) => (i === j ? 0 : position(Math.min(i, j), Math.max(i, j))))),
+    1,
+  )
+  const signs = g.constant(
+    'float32',
+    entries.map(([i, j]) => Math.sign(j - i)),
+  )
   return g.reshape(g.mul(picked, signs), [angles.shape?.[0] as number, b, b])
 }
 
@@ -111,7 +147,10 @@ function constrained(g: Builder, angles: readonly Value[], eps: number): AfterSt
           const v = updated(p)
           const radius = eps / Math.sqrt(p.shape?.[0] as number)
           const norm = g.sqrt(g.scale(g.reduceSum(g.square(v), [1]), 2))
-          return [p, g.where(g.lessOrEqual(norm, g.scalar(radius)), v, g.mul(v, g.div(g.scalar(radius), norm)))]
+          return [
+            p,
+            g.where(g.lessOrEqual(norm, g.scalar(radius)), v, g.mul(v, g.div(g.scalar(radius), norm))),
+          ]
         }),
       ),
   }

@@ -50,7 +50,11 @@ export default definePeftMethod<PTuningOptions>({
     const embedding = param('prompt_encoder.embedding.weight', { shape, init: normal(1) })
     const encoder = options.encoder_reparameterization_type === 'MLP' ? mlp : lstm
     const sizes = { width, hidden: record.encoder_hidden_size, layers: options.encoder_num_layers }
-    const prompt = encoder({ g, param, drop: (x, name) => dropout(x, options.encoder_dropout, name) }, embedding, sizes)
+    const prompt = encoder(
+      { g, param, drop: (x, name) => dropout(x, options.encoder_dropout, name) },
+      embedding,
+      sizes,
+    )
     overwriteEmbeddings(model, prompt)
     const finish = (tensors: Map<string, unknown>) => {
       dropEncoder(tensors)

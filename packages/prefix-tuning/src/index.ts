@@ -1,7 +1,23 @@
 import {
-  type AttentionSite, definePeftMethod, dropEncoder, flag, GraftError, hideFromPoolers, type Initialiser, normal, overwriteKeysAndValues, promptKey, type PromptOptions, promptRecord, promptSchema, sequenceAxis,
-  type PrepareContext, uniform, type Value, zeros,
-} from '@graft/core' // biome-ignore format: one import
+  type AttentionSite,
+  definePeftMethod,
+  dropEncoder,
+  flag,
+  GraftError,
+  hideFromPoolers,
+  type Initialiser,
+  normal,
+  overwriteKeysAndValues,
+  promptKey,
+  type PromptOptions,
+  promptRecord,
+  promptSchema,
+  sequenceAxis,
+  type PrepareContext,
+  uniform,
+  type Value,
+  zeros,
+} from '@graft/core'
 
 interface PrefixOptions extends PromptOptions {
   prefix_projection: boolean
@@ -27,7 +43,8 @@ export default definePeftMethod<PrefixOptions>({
     prefix_init_text: { type: ['string', 'null'], default: null },
   }),
   virtualTokens: ({ num_virtual_tokens }) => ({ count: num_virtual_tokens, predictive: false }),
-  prepare: async (context, options) => (options.prefix_init_text ? keysAndValues(context, options) : undefined),
+  prepare: async (context, options) =>
+    options.prefix_init_text ? keysAndValues(context, options) : undefined,
   attach({ model, g, param, inference, prepared }, options) {
     const { num_virtual_tokens: count, prefix_projection } = options
     const sites = model.attentions
@@ -42,17 +59,31 @@ export default definePeftMethod<PrefixOptions>({
     const project = (x: Value): Value => {
       const layer = (y: Value, name: string, into: number, out: number) => {
         const init = uniform(1 / Math.sqrt(into))
-        const own = (part: string, shape: number[]) => param(`prompt_encoder.transform.${name}.${part}`, { shape, init })
+        const own = (part: string, shape: number[]) =>
+          param(`prompt_encoder.transform.${name}.${part}`, { shape, init })
         return g.add(g.linear(y, own('weight', [out, into])), own('bias', [out]))
       }
       return layer(g.tanh(layer(x, '0', kv, hidden)), '2', hidden, total)
     }
     // A file holds the prefix itself, never the network that made it.
     const projected = prefix_projection && !inference
-    const init: Initialiser = prepared ? () => prepared as Float32Array : options.init_weights === 'zero' ? zeros : normal(1)
-    const embedding = param('prompt_encoder.embedding.weight', { shape: [count, projected ? kv : total], init, key: projected ? undefined : promptKey })
+    const init: Initialiser = prepared
+      ? () => prepared as Float32Array
+      : options.init_weights === 'zero'
+        ? zeros
+        : normal(1)
+    const embedding = param('prompt_encoder.embedding.weight', {
+      shape: [count, projected ? kv : total],
+      init,
+      key: projected ? undefined : promptKey,
+    })
     const prefix = projected ? project(embedding) : embedding
-    const record = { ...promptRecord(model), token_dim: kv, num_attention_heads: sites[0].heads, encoder_hidden_size: hidden }
+    const record = {
+      ...promptRecord(model),
+      token_dim: kv,
+      num_attention_heads: sites[0].heads,
+      encoder_hidden_size: hidden,
+    }
     hideFromPoolers(model, count)
     overwriteKeysAndValues(model, prefix)
     const finish = (tensors: Map<string, unknown>) => {
@@ -70,7 +101,11 @@ async function keysAndValues(
   { model, tokenize, feed, run }: PrepareContext,
   { prefix_init_text: text, num_virtual_tokens: count, prefix_projection }: PrefixOptions,
 ): Promise<Float32Array> {
-  if (prefix_projection) throw new GraftError('BAD_METHOD_OPTION', 'method prefix-tuning: prefix_init_text fills the prefix itself, so it needs prefix_projection: false.')
+  if (prefix_projection)
+    throw new GraftError(
+      'BAD_METHOD_OPTION',
+      'method prefix-tuning: prefix_init_text fills the prefix itself, so it needs prefix_projection: false.',
+    )
   const ids = tokenize(text ?? '')
   if (ids.length === 0) throw new GraftError('NO_INIT_TEXT', 'prefix_init_text holds no tokens.')
   const repeated = Array.from({ length: count }, (_, i) => ids[i % ids.length])
@@ -85,7 +120,8 @@ async function keysAndValues(
     const stride = (axis: number) => shape.slice(axis + 1).reduce((a, b) => a * b, 1)
     for (let t = 0; t < count; t++)
       for (let c = 0; c < kv; c++) {
-        const at = t * stride(sequence) + Math.floor(c / shape[wide]) * stride(head) + (c % shape[wide]) * stride(wide)
+        const at =
+          t * stride(sequence) + Math.floor(c / shape[wide]) * stride(head) + (c % shape[wide]) * stride(wide)
         prefix[(t * slots.length + i) * kv + c] = data[at] as number
       }
   })

@@ -38,12 +38,20 @@ export default definePeftMethod<PromptTuningOptions>({
   async prepare({ tokenize }, { prompt_tuning_init, prompt_tuning_init_text: text }) {
     if (prompt_tuning_init !== 'TEXT') return undefined
     const ids = text ? tokenize(text) : []
-    if (ids.length === 0) throw new GraftError('NO_INIT_TEXT', 'prompt_tuning_init: TEXT starts from a text: give prompt_tuning_init_text, a sentence that says what the task is.')
+    if (ids.length === 0)
+      throw new GraftError(
+        'NO_INIT_TEXT',
+        'prompt_tuning_init: TEXT starts from a text: give prompt_tuning_init_text, a sentence that says what the task is.',
+      )
     return ids
   },
   attach({ model, param, prepared }, options) {
     const shape = [options.num_virtual_tokens, embeddingWidth(model)]
-    const prompt = param('prompt_encoder.embedding.weight', { shape, init: initialiser(model, options, prepared as number[] | undefined), key: promptKey })
+    const prompt = param('prompt_encoder.embedding.weight', {
+      shape,
+      init: initialiser(model, options, prepared as number[] | undefined),
+      key: promptKey,
+    })
     const record = promptRecord(model)
     overwriteEmbeddings(model, prompt)
     return { save: () => ({ finish: () => record }) }
@@ -51,12 +59,20 @@ export default definePeftMethod<PromptTuningOptions>({
 })
 
 /** Standard normal, rows of the embedding drawn at random, or the rows of a text, repeated until there are enough. */
-function initialiser(model: Model, { prompt_tuning_init }: PromptTuningOptions, text: readonly number[] | undefined): Initialiser {
+function initialiser(
+  model: Model,
+  { prompt_tuning_init }: PromptTuningOptions,
+  text: readonly number[] | undefined,
+): Initialiser {
   const table = model.tokenEmbedding
   if (prompt_tuning_init === 'RANDOM' || !table) return normal(1)
   return (shape, random) => {
     const rows = copyOf(table.weight)([table.rows, table.width], random)
-    const ids = Array.from({ length: shape[0] }, (_, i) => (text ? text[i % text.length] : random.below(table.rows)))
-    return Float32Array.from(ids.flatMap((id) => [...rows.subarray(id * table.width, (id + 1) * table.width)]))
+    const ids = Array.from({ length: shape[0] }, (_, i) =>
+      text ? text[i % text.length] : random.below(table.rows),
+    )
+    return Float32Array.from(
+      ids.flatMap((id) => [...rows.subarray(id * table.width, (id + 1) * table.width)]),
+    )
   }
 }

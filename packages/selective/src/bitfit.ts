@@ -16,7 +16,11 @@ export default definePeftMethod({
       const bias = biasOf(site)
       return bias ? [{ path: site.path, bias }] : []
     })
-    if (biased.length === 0) throw new GraftError('NO_BIASES', `${model.file}: none of its modules has a bias, so bitfit has nothing to train. Choose ln_tuning or lora.`)
+    if (biased.length === 0)
+      throw new GraftError(
+        'NO_BIASES',
+        `${model.file}: none of its modules has a bias, so bitfit has nothing to train. Choose ln_tuning or lora.`,
+      )
     for (const { path, bias } of biased) trainParameter(param, bias, `${path}.bias`)
     return { merge: () => [] }
   },

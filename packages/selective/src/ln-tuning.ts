@@ -1,4 +1,12 @@
-import { biasOf, definePeftMethod, GraftError, type TargetOptions, targetedSchema, targets, trainParameter } from '@graft/core'
+import {
+  biasOf,
+  definePeftMethod,
+  GraftError,
+  type TargetOptions,
+  targetedSchema,
+  targets,
+  trainParameter,
+} from '@graft/core'
 
 /** Trains the norms' weights and biases (Zhao et al., 2023, arXiv 2312.11420); options as HF PEFT's LNTuningConfig. All norms by default. */
 export default definePeftMethod<TargetOptions>({
@@ -12,7 +20,11 @@ export default definePeftMethod<TargetOptions>({
   startsAsIdentity: () => true,
   configSchema: targetedSchema({}),
   attach({ model, param }, options) {
-    if (model.norms.length === 0) throw new GraftError('NO_NORMS', `${model.file}: found no norm with a weight, so ln_tuning has nothing to train.`)
+    if (model.norms.length === 0)
+      throw new GraftError(
+        'NO_NORMS',
+        `${model.file}: found no norm with a weight, so ln_tuning has nothing to train.`,
+      )
     const chosen = options.target_modules ? targets(model, options, { among: model.norms }) : model.norms
     for (const site of chosen) {
       trainParameter(param, site.weight, `${site.path}.ln_tuning_layers.weight`)

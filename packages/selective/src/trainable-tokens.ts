@@ -27,16 +27,29 @@ export default definePeftMethod<TrainableTokensOptions>({
   mergeable: true,
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: {
-    ...targetedSchema({ token_indices: { type: 'array', items: { type: 'integer', minimum: 0 }, minItems: 1, uniqueItems: true }, init_weights: flag(true) }),
+    ...targetedSchema({
+      token_indices: {
+        type: 'array',
+        items: { type: 'integer', minimum: 0 },
+        minItems: 1,
+        uniqueItems: true,
+      },
+      init_weights: flag(true),
+    }),
     required: ['token_indices'],
   },
   attach({ model, g, param }, options) {
     const tokens = options.token_indices
     const own = model.tokenEmbedding ? [model.tokenEmbedding] : []
-    const sites = options.target_modules || own.length === 0 ? targets(model, options, { among: model.embeddings }) : own
+    const sites =
+      options.target_modules || own.length === 0 ? targets(model, options, { among: model.embeddings }) : own
     const replaced = sites.flatMap((site): MergedWeight[] => {
       const beyond = tokens.find((t) => t >= site.rows)
-      if (beyond !== undefined) throw new GraftError('BAD_METHOD_OPTION', `method trainable_tokens: token_indices: ${beyond} is not a row of ${site.path}, which has ${site.rows}.`)
+      if (beyond !== undefined)
+        throw new GraftError(
+          'BAD_METHOD_OPTION',
+          `method trainable_tokens: token_indices: ${beyond} is not a row of ${site.path}, which has ${site.rows}.`,
+        )
       const init = options.init_weights ? rowsOf(site, tokens) : normal(0.02)
       const rows = param(`${site.path}.trainable_tokens_delta`, { shape: [tokens.length, site.width], init })
       const indices = g.constant('int64', tokens, [tokens.length, 1])

@@ -1,7 +1,22 @@
 import {
-  type AttachContext, biasOption, type BiasOption, byPattern, definePeftMethod, flag, normal, pattern, positive, real, type TargetOptions, targetedSchema, targets, TorchRandom,
-  trainBiases, type Value, zeros,
-} from '@graft/core' // biome-ignore format: one import
+  type AttachContext,
+  biasOption,
+  type BiasOption,
+  byPattern,
+  definePeftMethod,
+  flag,
+  normal,
+  pattern,
+  positive,
+  real,
+  type TargetOptions,
+  targetedSchema,
+  targets,
+  TorchRandom,
+  trainBiases,
+  type Value,
+  zeros,
+} from '@graft/core'
 
 export interface FourierFtOptions extends TargetOptions, BiasOption {
   n_frequency: number
@@ -38,10 +53,22 @@ export default definePeftMethod<FourierFtOptions>({
     for (const site of sites) {
       const [m, n] = [site.outFeatures, site.inFeatures]
       const count = Math.min(m * n, byPattern(site.path, options.n_frequency_pattern, options.n_frequency))
-      const spectrum = param(`${site.path}.fourierft_spectrum`, { shape: [count], init: options.init_weights ? zeros : normal(1) })
+      const spectrum = param(`${site.path}.fourierft_spectrum`, {
+        shape: [count],
+        init: options.init_weights ? zeros : normal(1),
+      })
       const places = [...new TorchRandom(options.random_loc_seed).permutation(m * n, count)]
-      const indices = g.constant('int64', places.flatMap((i) => [Math.floor(i / n), i % n]), [count, 2]) // biome-ignore format: one thing
-      site.weight.add(g.scale(inverseTransform(context, g.op('ScatterND', [g.zeros([m, n]), indices, spectrum]), m, n), options.scaling))
+      const indices = g.constant(
+        'int64',
+        places.flatMap((i) => [Math.floor(i / n), i % n]),
+        [count, 2],
+      )
+      site.weight.add(
+        g.scale(
+          inverseTransform(context, g.op('ScatterND', [g.zeros([m, n]), indices, spectrum]), m, n),
+          options.scaling,
+        ),
+      )
     }
     return { merge: () => [] }
   },
@@ -53,7 +80,11 @@ function inverseTransform({ g, buffer }: AttachContext, spectrum: Value, m: numb
     buffer(`fourier_${name}_${size}`, {
       shape: [size, size],
       stored: false,
-      init: () => Float32Array.from({ length: size * size }, (_, i) => Math[name]((2 * Math.PI * ((Math.floor(i / size) * (i % size)) % size)) / size) / size),
+      init: () =>
+        Float32Array.from(
+          { length: size * size },
+          (_, i) => Math[name]((2 * Math.PI * ((Math.floor(i / size) * (i % size)) % size)) / size) / size,
+        ),
     })
   const part = (name: 'cos' | 'sin') => g.matMul(table(name, m), g.matMul(spectrum, table(name, n)))
   return g.sub(part('cos'), part('sin'))

@@ -1,4 +1,17 @@
-import { definePeftMethod, flag, GraftError, type Initialiser, normal, oneOf, positive, type TargetOptions, targetedSchema, targets, TorchRandom, zeros } from '@graft/core'
+import {
+  definePeftMethod,
+  flag,
+  GraftError,
+  type Initialiser,
+  normal,
+  oneOf,
+  positive,
+  type TargetOptions,
+  targetedSchema,
+  targets,
+  TorchRandom,
+  zeros,
+} from '@graft/core'
 
 export interface ShiraOptions extends TargetOptions {
   r: number
@@ -28,9 +41,20 @@ export default definePeftMethod<ShiraOptions>({
     for (const site of targets(model, options)) {
       const [m, n] = [site.outFeatures, site.inFeatures]
       const count = options.r * (m + n)
-      if (count > m * n) throw new GraftError('BAD_METHOD_OPTION', `method shira: r: ${options.r} trains ${count} numbers of ${site.path}, which has ${m * n}. Lower r.`)
-      const weight = param(`${site.path}.shira_weight`, { shape: [count], init: options.init_weights ? zeros : normal(1) })
-      const places = buffer(`${site.path}.shira_indices`, { shape: [2, count], init: randomPlaces(m, n, count, options.random_seed), stored: 'I32' })
+      if (count > m * n)
+        throw new GraftError(
+          'BAD_METHOD_OPTION',
+          `method shira: r: ${options.r} trains ${count} numbers of ${site.path}, which has ${m * n}. Lower r.`,
+        )
+      const weight = param(`${site.path}.shira_weight`, {
+        shape: [count],
+        init: options.init_weights ? zeros : normal(1),
+      })
+      const places = buffer(`${site.path}.shira_indices`, {
+        shape: [2, count],
+        init: randomPlaces(m, n, count, options.random_seed),
+        stored: 'I32',
+      })
       site.weight.add(g.op('ScatterND', [g.zeros([m, n]), g.swapLast(places), weight]))
     }
     return { merge: () => [] }

@@ -10,13 +10,21 @@ interface Options {
 export const jsonLines = defineTracker<Options>({
   name: 'json-lines',
   summary: 'numbers of each step as JSON Lines',
-  configSchema: { type: 'object', additionalProperties: false, properties: { file: { anyOf: [{ type: 'string', minLength: 1 }, { type: 'null' }], default: null } } },
+  configSchema: {
+    type: 'object',
+    additionalProperties: false,
+    properties: { file: { anyOf: [{ type: 'string', minLength: 1 }, { type: 'null' }], default: null } },
+  },
   async open({ name, folder, resumedAt }, { file }) {
     const path = file === null ? join(folder, 'metrics.jsonl') : resolve(folder, file)
     // What a killed run wrote after its checkpoint comes again; in a file that others share it is left, and the later line counts.
     if (file === null) keepUpTo(path, resumedAt)
     return {
-      scalars: (step, values) => appendFileSync(path, `${JSON.stringify({ run: name, step, time: new Date().toISOString(), ...values })}\n`),
+      scalars: (step, values) =>
+        appendFileSync(
+          path,
+          `${JSON.stringify({ run: name, step, time: new Date().toISOString(), ...values })}\n`,
+        ),
       finish: async () => {},
     }
   },
@@ -24,6 +32,16 @@ export const jsonLines = defineTracker<Options>({
 
 function keepUpTo(path: string, step: number): void {
   if (!existsSync(path)) return
-  const lines = readFileSync(path, 'utf8').split('\n').filter((line) => line !== '') // biome-ignore format: one thing
-  writeAtomically(path, step === 0 ? '' : lines.filter((line) => JSON.parse(line).step <= step).map((line) => `${line}\n`).join('')) // biome-ignore format: one thing
+  const lines = readFileSync(path, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+  writeAtomically(
+    path,
+    step === 0
+      ? ''
+      : lines
+          .filter((line) => JSON.parse(line).step <= step)
+          .map((line) => `${line}\n`)
+          .join(''),
+  )
 }

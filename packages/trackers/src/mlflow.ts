@@ -36,7 +36,10 @@ export const mlflow = defineTracker<Options>({
   async open({ name, folder, config, resumedAt, notice }, options) {
     const server = new Server(options)
     const file = join(folder, 'mlflow.json')
-    const known = resumedAt > 0 && existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { run_id: string }).run_id : undefined
+    const known =
+      resumedAt > 0 && existsSync(file)
+        ? (JSON.parse(readFileSync(file, 'utf8')) as { run_id: string }).run_id
+        : undefined
     const run_id = known ?? (await server.createRun(options.experiment, name, config))
     writeAtomically(file, JSON.stringify({ run_id }))
     return new Sending(server, run_id, notice)
@@ -57,7 +60,8 @@ class Sending {
   ) {}
 
   scalars(step: number, values: Readonly<Record<string, number>>): void {
-    for (const [key, value] of Object.entries(values)) this.waiting.push({ key, value, timestamp: Date.now(), step })
+    for (const [key, value] of Object.entries(values))
+      this.waiting.push({ key, value, timestamp: Date.now(), step })
     this.timer ??= setTimeout(() => this.send(), pause).unref()
   }
   async finish(status: 'finished' | 'stopped' | 'failed'): Promise<void> {
@@ -67,19 +71,23 @@ class Sending {
     const states = { finished: 'FINISHED', stopped: 'KILLED', failed: 'FAILED' }
     await this.server
       .post('runs/update', { run_id: this.run_id, status: states[status], end_time: Date.now() })
-      .catch((error) => this.notice(`${(error as Error).message} ${this.waiting.length} numbers were not sent.`))
+      .catch((error) =>
+        this.notice(`${(error as Error).message} ${this.waiting.length} numbers were not sent.`),
+      )
   }
 
   private send(): void {
     this.timer = undefined
-    this.sending = this.sending.then(async () => {
-      while (this.waiting.length > 0) {
-        const metrics = this.waiting.slice(0, limits.metrics)
-        await this.server.post('runs/log-batch', { run_id: this.run_id, metrics })
-        this.waiting.splice(0, metrics.length)
-        this.silent = false
-      }
-    }).catch((error) => this.complain(error as Error)) // biome-ignore format: one chain
+    this.sending = this.sending
+      .then(async () => {
+        while (this.waiting.length > 0) {
+          const metrics = this.waiting.slice(0, limits.metrics)
+          await this.server.post('runs/log-batch', { run_id: this.run_id, metrics })
+          this.waiting.splice(0, metrics.length)
+          this.silent = false
+        }
+      })
+      .catch((error) => this.complain(error as Error))
   }
   /** Once per outage; training goes on. */
   private complain({ message }: Error): void {
@@ -93,30 +101,57 @@ class Server {
 
   async createRun(experiment: string, name: string, config: Record<string, unknown>): Promise<string> {
     const experiment_id = await this.experiment(experiment)
-    const { run } = await this.post<{ run: { info: { run_id: string } } }>('runs/create', { experiment_id, run_name: name, start_time: Date.now() })
-    const params = Object.entries(config).map(([key, v]) => ({ key, value: (typeof v === 'string' ? v : JSON.stringify(v)).slice(0, limits.text) }))
-    for (let i = 0; i < params.length; i += limits.params) await this.post('runs/log-batch', { run_id: run.info.run_id, params: params.slice(i, i + limits.params) })
+    const { run } = await this.post<{ run: { info: { run_id: string } } }>('runs/create', {
+      experiment_id,
+      run_name: name,
+      start_time: Date.now(),
+    })
+    const params = Object.entries(config).map(([key, v]) => ({
+      key,
+      value: (typeof v === 'string' ? v : JSON.stringify(v)).slice(0, limits.text),
+    }))
+    for (let i = 0; i < params.length; i += limits.params)
+      await this.post('runs/log-batch', {
+        run_id: run.info.run_id,
+        params: params.slice(i, i + limits.params),
+      })
     return run.info.run_id
   }
   private async experiment(name: string): Promise<string> {
     const found = await this.request(`experiments/get-by-name?experiment_name=${encodeURIComponent(name)}`)
-    if (found.ok) return ((await found.json()) as { experiment: { experiment_id: string } }).experiment.experiment_id
+    if (found.ok)
+      return ((await found.json()) as { experiment: { experiment_id: string } }).experiment.experiment_id
     return (await this.post<{ experiment_id: string }>('experiments/create', { name })).experiment_id
   }
 
   async post<T>(path: string, body: unknown): Promise<T> {
     const response = await this.request(path, { method: 'POST', body: JSON.stringify(body) })
-    if (!response.ok) throw new GraftError('TRACKER_FAILED', `mlflow: ${this.options.uri} answered ${response.status} to ${path}: ${(await response.text()).slice(0, 200)}`)
+    if (!response.ok)
+      throw new GraftError(
+        'TRACKER_FAILED',
+        `mlflow: ${this.options.uri} answered ${response.status} to ${path}: ${(await response.text()).slice(0, 200)}`,
+      )
     return (await response.json()) as T
   }
   private async request(path: string, init: RequestInit = {}): Promise<Response> {
     const { uri, token_env } = this.options
     const token = process.env[token_env]
-    const headers = { 'content-type': 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}) }
+    const headers = {
+      'content-type': 'application/json',
+      ...(token ? { authorization: `Bearer ${token}` } : {}),
+    }
     try {
-      return await fetch(`${uri.replace(/\/+$/, '')}/api/2.0/mlflow/${path}`, { ...init, headers, signal: AbortSignal.timeout(patience) })
+      return await fetch(`${uri.replace(/\/+$/, '')}/api/2.0/mlflow/${path}`, {
+        ...init,
+        headers,
+        signal: AbortSignal.timeout(patience),
+      })
     } catch (cause) {
-      throw new GraftError('TRACKER_FAILED', `mlflow: ${uri} can't be reached (${(cause as Error).message}). Start the server, or leave mlflow out of trackers.`, { cause })
+      throw new GraftError(
+        'TRACKER_FAILED',
+        `mlflow: ${uri} can't be reached (${(cause as Error).message}). Start the server, or leave mlflow out of trackers.`,
+        { cause },
+      )
     }
   }
 }

@@ -13,9 +13,19 @@ export const tensorboard = defineTracker({
   async open({ folder, resumedAt }) {
     const where = join(folder, 'tensorboard')
     mkdirSync(where, { recursive: true })
-    const file = join(where, `events.out.tfevents.${Math.floor(Date.now() / 1000)}.${hostname()}.${process.pid}`)
+    const file = join(
+      where,
+      `events.out.tfevents.${Math.floor(Date.now() / 1000)}.${hostname()}.${process.pid}`,
+    )
     const write = (event: Uint8Array) => appendFileSync(file, record(event))
-    write(new BinaryWriter().tag(1, WireType.Bit64).double(now()).tag(3, WireType.LengthDelimited).string('brain.Event:2').finish())
+    write(
+      new BinaryWriter()
+        .tag(1, WireType.Bit64)
+        .double(now())
+        .tag(3, WireType.LengthDelimited)
+        .string('brain.Event:2')
+        .finish(),
+    )
     // Tells the reader to forget what a killed run wrote beyond its checkpoint.
     if (resumedAt > 0) write(eventOf(resumedAt + 1, 7, started()))
     return {
@@ -28,12 +38,27 @@ const now = (): number => Date.now() / 1000
 
 /** An Event (tensorflow/core/util/event.proto): wall_time = 1, step = 2, and a message in field `field`. */
 const eventOf = (step: number, field: number, message: Uint8Array): Uint8Array =>
-  new BinaryWriter().tag(1, WireType.Bit64).double(now()).tag(2, WireType.Varint).int64(step).tag(field, WireType.LengthDelimited).bytes(message).finish()
+  new BinaryWriter()
+    .tag(1, WireType.Bit64)
+    .double(now())
+    .tag(2, WireType.Varint)
+    .int64(step)
+    .tag(field, WireType.LengthDelimited)
+    .bytes(message)
+    .finish()
 
 /** A Summary (summary.proto): repeated value = 1 of { tag = 1, simple_value = 2 }. */
 function summary(values: Readonly<Record<string, number>>): Uint8Array {
   const writer = new BinaryWriter()
-  for (const [tag, v] of Object.entries(values)) writer.tag(1, WireType.LengthDelimited).fork().tag(1, WireType.LengthDelimited).string(tag).tag(2, WireType.Bit32).float(v).join()
+  for (const [tag, v] of Object.entries(values))
+    writer
+      .tag(1, WireType.LengthDelimited)
+      .fork()
+      .tag(1, WireType.LengthDelimited)
+      .string(tag)
+      .tag(2, WireType.Bit32)
+      .float(v)
+      .join()
   return writer.finish()
 }
 /** A SessionLog: status = 1, START = 1. */

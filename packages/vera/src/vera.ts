@@ -1,7 +1,21 @@
 import {
-  type BiasOption, biasOption, constant, definePeftMethod, flag, type Initialiser, positive, real, share, type TargetOptions, targetedSchema, targets, TorchRandom, trainBiases,
-  whole, zeros,
-} from '@graft/core' // biome-ignore format: one import
+  type BiasOption,
+  biasOption,
+  constant,
+  definePeftMethod,
+  flag,
+  type Initialiser,
+  positive,
+  real,
+  share,
+  type TargetOptions,
+  targetedSchema,
+  targets,
+  TorchRandom,
+  trainBiases,
+  whole,
+  zeros,
+} from '@graft/core'
 
 export interface VeraOptions extends TargetOptions, BiasOption {
   r: number
@@ -37,7 +51,10 @@ export default definePeftMethod<VeraOptions>({
     const { r, d_initial, save_projection } = options
     const sites = targets(model, options)
     trainBiases(context, sites, options.bias)
-    const [widest, tallest] = [Math.max(...sites.map((s) => s.inFeatures)), Math.max(...sites.map((s) => s.outFeatures))]
+    const [widest, tallest] = [
+      Math.max(...sites.map((s) => s.inFeatures)),
+      Math.max(...sites.map((s) => s.outFeatures)),
+    ]
     const [initA, initB] = projections(options.projection_prng_key, r, widest, tallest)
     const stored = save_projection ? 'F32' : false
     const A = buffer('vera_A', { shape: [r, widest], init: initA, stored, key: 'base_model.vera_A' })
@@ -46,7 +63,9 @@ export default definePeftMethod<VeraOptions>({
       const d = param(`${site.path}.vera_lambda_d`, { shape: [r], init: constant(d_initial) })
       const b = param(`${site.path}.vera_lambda_b`, { shape: [site.outFeatures], init: zeros })
       const [a, up] = [g.slice(A, 0, site.inFeatures, 1), g.slice(B, 0, site.outFeatures, 0)]
-      site.output.map((y, x) => g.add(y, g.mul(g.linear(g.mul(g.linear(dropout(x, options.vera_dropout, site.path), a), d), up), b)))
+      site.output.map((y, x) =>
+        g.add(y, g.mul(g.linear(g.mul(g.linear(dropout(x, options.vera_dropout, site.path), a), d), up), b)),
+      )
       return { site, delta: () => g.matMul(g.mul(up, g.unsqueeze(b, [1])), g.mul(a, g.unsqueeze(d, [1]))) }
     })
     return { merge: () => adapted.map(({ site, delta }) => [site.weight, (w) => g.add(w, delta())]) }

@@ -29,9 +29,17 @@ const activations: Readonly<Record<string, Activation>> = {
 }
 
 /** The activation that a key of config.json names. Throws BAD_MODEL_CONFIG listing the names there are. */
-export function activation(config: Settings, keys: string | readonly string[], otherwise: string): Activation {
+export function activation(
+  config: Settings,
+  keys: string | readonly string[],
+  otherwise: string,
+): Activation {
   const name = config.text(keys, otherwise)
   const found = activations[name]
-  if (!found) throw new GraftError('BAD_MODEL_CONFIG', `${config.file}: ${[keys].flat()[0]}: no activation ${name} here. ${suggestion(name, Object.keys(activations))}`)
+  if (!found)
+    throw new GraftError(
+      'BAD_MODEL_CONFIG',
+      `${config.file}: ${[keys].flat()[0]}: no activation ${name} here. ${suggestion(name, Object.keys(activations))}`,
+    )
   return found
 }

@@ -32,14 +32,22 @@ export interface AttentionOptions {
  * softmax(scale·queries·keysᵀ + bias)·values, [batch, heads, sequence, width]. Queries that share a key head are stacked along the
  * sequence, so keys and values are never repeated (grouped-query attention, Ainslie et al., 2023, arXiv 2305.13245).
  */
-export function attend(g: Builder, { query, key, value }: Heads, { bias, headBias, scale, softcap }: AttentionOptions): Value {
+export function attend(
+  g: Builder,
+  { query, key, value }: Heads,
+  { bias, headBias, scale, softcap }: AttentionOptions,
+): Value {
   const [batch, heads, sequence, width] = shapeOf(query)
   const [, keyHeads] = shapeOf(key)
   const groups = Number(heads) / Number(keyHeads)
-  const grouped = groups === 1 ? query : g.op('Reshape', [query, g.ints([0, Number(keyHeads), -1, Number(width)])])
+  const grouped =
+    groups === 1 ? query : g.op('Reshape', [query, g.ints([0, Number(keyHeads), -1, Number(width)])])
   const raw = g.matMul(grouped, key, { transB: true, alpha: scale ?? 1 / Math.sqrt(Number(width)) })
   const capped = softcap === undefined ? raw : g.scale(g.tanh(g.scale(raw, 1 / softcap)), softcap)
-  const scores = [headBias, bias && stacked(g, bias, groups)].reduce<Value>((s, b) => (b ? g.add(s, b) : s), capped)
+  const scores = [headBias, bias && stacked(g, bias, groups)].reduce<Value>(
+    (s, b) => (b ? g.add(s, b) : s),
+    capped,
+  )
   const mixed = g.matMul(g.softmax(scores), value)
   return groups === 1 ? mixed : g.reshape(mixed, [batch, heads, sequence, shapeOf(value)[3]])
 }
@@ -47,7 +55,9 @@ export function attend(g: Builder, { query, key, value }: Heads, { bias, headBia
 /** A bias for as many stacked queries; layers that share the bias share the stack. */
 function stacked(g: Builder, bias: Value, groups: number): Value {
   const copies = new Array<Value>(groups).fill(bias)
-  const made = [...bias.users].find((n) => n.op === 'Concat' && n.inputs.length === groups && n.inputs.every((v) => v === bias))
+  const made = [...bias.users].find(
+    (n) => n.op === 'Concat' && n.inputs.length === groups && n.inputs.every((v) => v === bias),
+  )
   return (made?.outputs[0] as Value | undefined) ?? g.concat(copies, 2)
 }
 
@@ -63,7 +73,12 @@ export class Cache {
   private join(layer: number, part: 'key' | 'value', now: Value): Value {
     const { g } = this.c
     const [batch, heads, , width] = shapeOf(now)
-    const past = g.graph.addInput(`past_key_values.${layer}.${part}`, 'float32', [batch, heads, 'past_sequence', width])
+    const past = g.graph.addInput(`past_key_values.${layer}.${part}`, 'float32', [
+      batch,
+      heads,
+      'past_sequence',
+      width,
+    ])
     const all = g.concat([past, now], 2)
     this.outputs[`present.${layer}.${part}`] = all
     return all

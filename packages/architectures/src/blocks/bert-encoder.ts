@@ -29,7 +29,13 @@ export const encoderInputs = (c: ArchitectureContext): TextInputs & { types: Val
 })
 
 /** The layers of BERT and RoBERTa: norms after each residual sum. */
-export function bertEncoder(c: ArchitectureContext, encoder: Scope, inputs: TextInputs, sizes: EncoderSizes, embedded: Value): Value {
+export function bertEncoder(
+  c: ArchitectureContext,
+  encoder: Scope,
+  inputs: TextInputs,
+  sizes: EncoderSizes,
+  embedded: Value,
+): Value {
   const { g, config } = c
   const { width, heads, inner, epsilon } = sizes
   const act = activation(config, 'hidden_act', 'gelu')
@@ -38,7 +44,12 @@ export function bertEncoder(c: ArchitectureContext, encoder: Scope, inputs: Text
   /** A dense layer, the residual sum, a norm. */
   const output = (at: Scope, x: Value, from: number, residual: Value): Value => {
     const dense = at.linear('dense', x, from, width)
-    return at.layerNorm('LayerNorm', at.run(() => g.add(dense, residual)), width, epsilon) // biome-ignore format: one thing
+    return at.layerNorm(
+      'LayerNorm',
+      at.run(() => g.add(dense, residual)),
+      width,
+      epsilon,
+    )
   }
   let hidden = embedded
   for (let i = 0; i < sizes.layers; i++) {
@@ -51,7 +62,12 @@ export function bertEncoder(c: ArchitectureContext, encoder: Scope, inputs: Text
     })
     const attended = output(at.in('attention.output'), mixed, width, hidden)
     const up = at.in('intermediate').linear('dense', attended, width, inner)
-    hidden = output(at.in('output'), at.in('intermediate').run(() => act(g, up)), inner, attended) // biome-ignore format: one thing
+    hidden = output(
+      at.in('output'),
+      at.in('intermediate').run(() => act(g, up)),
+      inner,
+      attended,
+    )
   }
   return hidden
 }

@@ -51,7 +51,8 @@ interface Sizes {
 function sizesOf(config: Settings): Sizes {
   const [width, heads] = [config.count('hidden_size'), config.count('num_attention_heads')]
   const keyHeads = config.count('num_key_value_heads', heads)
-  if (heads % keyHeads !== 0) throw config.wrong('num_key_value_heads', `a divisor of num_attention_heads, ${heads}`, keyHeads)
+  if (heads % keyHeads !== 0)
+    throw config.wrong('num_key_value_heads', `a divisor of num_attention_heads, ${heads}`, keyHeads)
   return {
     width,
     heads,
@@ -71,7 +72,9 @@ export function gatedDecoder(c: ArchitectureContext, variant: GatedDecoder): Rec
   const inputs = textInputs(c)
   const rows = config.count('vocab_size')
   const embedded = model.embedding('embed_tokens', inputs.ids, rows, sizes.width)
-  let hidden = variant.gemma ? model.in('embed_tokens').run(() => g.scale(embedded, Math.sqrt(sizes.width))) : embedded
+  let hidden = variant.gemma
+    ? model.in('embed_tokens').run(() => g.scale(embedded, Math.sqrt(sizes.width)))
+    : embedded
   const context = { c, sizes, variant, inputs, cache: new Cache(c), ...shared(c, inputs, sizes, variant) }
   variant.layers.forEach((kind, i) => {
     hidden = layer(context, model.in('layers').in(i), kind, i, hidden)
@@ -87,7 +90,12 @@ export function gatedDecoder(c: ArchitectureContext, variant: GatedDecoder): Rec
 }
 
 /** Masks and rope tables, one per kind of layer. */
-function shared(c: ArchitectureContext, inputs: TextInputs, { headWidth }: Sizes, { layers, ropeShape, ropes }: GatedDecoder) {
+function shared(
+  c: ArchitectureContext,
+  inputs: TextInputs,
+  { headWidth }: Sizes,
+  { layers, ropeShape, ropes }: GatedDecoder,
+) {
   const perKind = <T>(key: (kind: LayerKind) => string, make: (kind: LayerKind) => T) => {
     const made = new Map<string, T>()
     for (const kind of layers) if (!made.has(key(kind))) made.set(key(kind), make(kind))
@@ -95,7 +103,14 @@ function shared(c: ArchitectureContext, inputs: TextInputs, { headWidth }: Sizes
   }
   return {
     biases: perKind(windowKey, ({ window }) => attentionBias(c.g, inputs, { causal: true, window })),
-    tables: perKind(ropeKey, ({ rope: name = '' }) => rope(c.g, c.config, inputs, { headWidth, ...ropeShape, ...ropes?.[name], layerType: name || undefined })),
+    tables: perKind(ropeKey, ({ rope: name = '' }) =>
+      rope(c.g, c.config, inputs, {
+        headWidth,
+        ...ropeShape,
+        ...ropes?.[name],
+        layerType: name || undefined,
+      }),
+    ),
   }
 }
 const windowKey = ({ window }: LayerKind): string => `${window}`
@@ -118,11 +133,21 @@ function layer(context: Context, at: Scope, kind: LayerKind, i: number, x: Value
   const norm = (name: string, y: Value) => at.rmsNorm(name, y, width, epsilon, gemma)
   const attended = attention(context, at.in('self_attn'), kind, i, norm('input_layernorm', x))
   const after = at.run(() => g.add(x, gemma ? norm('post_attention_layernorm', attended) : attended))
-  const fed = feedForward(context, at.in('mlp'), norm(gemma ? 'pre_feedforward_layernorm' : 'post_attention_layernorm', after))
+  const fed = feedForward(
+    context,
+    at.in('mlp'),
+    norm(gemma ? 'pre_feedforward_layernorm' : 'post_attention_layernorm', after),
+  )
   return at.run(() => g.add(after, gemma ? norm('post_feedforward_layernorm', fed) : fed))
 }
 
-function attention({ c, sizes, variant, inputs, cache, biases, tables }: Context, at: Scope, kind: LayerKind, i: number, x: Value): Value {
+function attention(
+  { c, sizes, variant, inputs, cache, biases, tables }: Context,
+  at: Scope,
+  kind: LayerKind,
+  i: number,
+  x: Value,
+): Value {
   const { g } = c
   const { width, heads, keyHeads, headWidth, epsilon } = sizes
   const projected = projections(at, x, sizes, variant)
@@ -133,13 +158,28 @@ function attention({ c, sizes, variant, inputs, cache, biases, tables }: Context
   }
   const mixed = at.run(() => {
     const query = turned(projected.query, heads, 'q_norm')
-    const now = { key: turned(projected.key, keyHeads, 'k_norm'), value: splitHeads(g, projected.value, keyHeads, headWidth) }
-    return joinHeads(g, attend(g, { query, ...cache.extend(i, now) }, { bias: biases.get(windowKey(kind)), scale: variant.scale, softcap: variant.softcap }))
+    const now = {
+      key: turned(projected.key, keyHeads, 'k_norm'),
+      value: splitHeads(g, projected.value, keyHeads, headWidth),
+    }
+    return joinHeads(
+      g,
+      attend(
+        g,
+        { query, ...cache.extend(i, now) },
+        { bias: biases.get(windowKey(kind)), scale: variant.scale, softcap: variant.softcap },
+      ),
+    )
   })
   return at.linear('o_proj', mixed, heads * headWidth, width, variant.outputBias)
 }
 
-function projections(at: Scope, x: Value, { width, heads, keyHeads, headWidth }: Sizes, { fused, qkvBias }: GatedDecoder) {
+function projections(
+  at: Scope,
+  x: Value,
+  { width, heads, keyHeads, headWidth }: Sizes,
+  { fused, qkvBias }: GatedDecoder,
+) {
   const [q, kv] = [heads * headWidth, keyHeads * headWidth]
   if (!fused) {
     const project = (name: string, out: number) => at.linear(name, x, width, out, qkvBias)
@@ -155,8 +195,16 @@ function feedForward({ c, sizes: { width, inner }, variant }: Context, at: Scope
   const act = activation(c.config, ['hidden_act', 'hidden_activation'], variant.activation)
   const project = (name: string, out: number) => at.linear(name, x, width, out, variant.mlpBias)
   const both = variant.fused ? project('gate_up_proj', 2 * inner) : undefined
-  const [gate, up] = both ? at.run(() => g.split(both, [inner, inner], -1)) : [project('gate_proj', inner), project('up_proj', inner)]
-  return at.linear('down_proj', at.run(() => g.mul(act(g, gate), up)), inner, width, variant.mlpBias) // biome-ignore format: one thing
+  const [gate, up] = both
+    ? at.run(() => g.split(both, [inner, inner], -1))
+    : [project('gate_proj', inner), project('up_proj', inner)]
+  return at.linear(
+    'down_proj',
+    at.run(() => g.mul(act(g, gate), up)),
+    inner,
+    width,
+    variant.mlpBias,
+  )
 }
 
 /** LLaMA's own choices, from which the others differ. */
@@ -175,10 +223,13 @@ export const llamaLike = (config: Settings): GatedDecoder => ({
 /** Layers by config.json's layer_types, else by what older files say through `legacy`: whether layer i looks through the window. */
 export function slidingLayers(config: Settings, legacy: (i: number) => boolean): LayerKind[] {
   const count = config.count('num_hidden_layers')
-  const types = config.texts('layer_types', count) ?? Array.from({ length: count }, (_, i) => (legacy(i) ? 'sliding_attention' : 'full_attention'))
+  const types =
+    config.texts('layer_types', count) ??
+    Array.from({ length: count }, (_, i) => (legacy(i) ? 'sliding_attention' : 'full_attention'))
   const window = config.has('sliding_window') ? config.count('sliding_window') : undefined
   return types.map((type) => {
-    if (type !== 'sliding_attention' && type !== 'full_attention') throw config.wrong('layer_types', 'full_attention or sliding_attention', type)
+    if (type !== 'sliding_attention' && type !== 'full_attention')
+      throw config.wrong('layer_types', 'full_attention or sliding_attention', type)
     return { window: type === 'sliding_attention' ? window : undefined }
   })
 }

@@ -11,7 +11,11 @@ export interface VocabularyHead {
   /** the embedding's path where tie_word_embeddings says so */
   tied?: string
 }
-export function vocabularyLogits({ g, weights }: ArchitectureContext, { scope, name, width, rows, bias = false, tied }: VocabularyHead, hidden: Value): Value {
+export function vocabularyLogits(
+  { g, weights }: ArchitectureContext,
+  { scope, name, width, rows, bias = false, tied }: VocabularyHead,
+  hidden: Value,
+): Value {
   if (!tied) return scope.linear(name, hidden, width, rows, bias)
   const at = scope.in(name)
   const table = weights.get(`${tied}.weight`, [rows, width])
@@ -30,7 +34,10 @@ export function lastToken(g: Builder, hidden: Value, mask: Value): Value {
   const index = g.range(g.squeeze(g.op('Shape', [mask], { start: 1, end: 2 }), [0]))
   // In floating point: GPUs have no ArgMax of integers.
   const real = g.cast(g.greater(mask, g.int(0)), 'float32')
-  const last = g.op('ArgMax', [g.mul(real, g.cast(g.add(index, g.int(1)), 'float32'))], { axis: 1, keepdims: 1 })
+  const last = g.op('ArgMax', [g.mul(real, g.cast(g.add(index, g.int(1)), 'float32'))], {
+    axis: 1,
+    keepdims: 1,
+  })
   return g.op('GatherND', [hidden, last], { batch_dims: 1 })
 }
 
@@ -41,12 +48,24 @@ export function meanToken(g: Builder, hidden: Value, mask: Value): Value {
 }
 
 /** The head of a decoder for what it is built for, on hidden states [batch, sequence, width]. */
-export function decoderOutputs(c: ArchitectureContext, root: Scope, hidden: Value, mask: Value, language: () => Value): Record<string, Value> {
+export function decoderOutputs(
+  c: ArchitectureContext,
+  root: Scope,
+  hidden: Value,
+  mask: Value,
+  language: () => Value,
+): Record<string, Value> {
   const width = shapeOf(hidden)[2] as number
   if (c.task === 'features') return { hidden }
   if (c.task === 'causal-lm') return { logits: language() }
   if (c.task === 'token-classification') return { logits: root.head('score', hidden, width, c.labels) }
-  if (c.task === 'sequence-classification') return { logits: root.head('score', lastToken(c.g, hidden, mask), width, c.labels, false) }
+  if (c.task === 'sequence-classification')
+    return { logits: root.head('score', lastToken(c.g, hidden, mask), width, c.labels, false) }
   throw new GraftError('NO_TASK', `A decoder can't be built for ${c.task}.`)
 }
-export const decoderTasks = ['causal-lm', 'sequence-classification', 'token-classification', 'features'] as const
+export const decoderTasks = [
+  'causal-lm',
+  'sequence-classification',
+  'token-classification',
+  'features',
+] as const

@@ -18,7 +18,10 @@ export interface TextInputs {
 
 export function textInputs({ g, cache }: ArchitectureContext): TextInputs {
   const ids = g.graph.addInput('input_ids', 'int64', ['batch', 'sequence'])
-  const mask = g.graph.addInput('attention_mask', 'int64', ['batch', cache ? addDims('past_sequence', 'sequence') : 'sequence'])
+  const mask = g.graph.addInput('attention_mask', 'int64', [
+    'batch',
+    cache ? addDims('past_sequence', 'sequence') : 'sequence',
+  ])
   const positions = g.graph.addInput('position_ids', 'int64', ['batch', 'sequence'])
   return { ids, mask, positions, sequence: length(g, ids), total: cache ? length(g, mask) : length(g, ids) }
 }

@@ -12,7 +12,11 @@ export interface Sight {
 }
 
 /** What is added to attention scores [batch, heads, sequence, total]: [batch, 1, sequence, total], zero where a token is seen. */
-export function attentionBias(g: Builder, { mask, sequence, total }: TextInputs, { causal, window }: Sight): Value {
+export function attentionBias(
+  g: Builder,
+  { mask, sequence, total }: TextInputs,
+  { causal, window }: Sight,
+): Value {
   const scalar = (v: Value) => g.squeeze(v, [0])
   const keys = g.range(scalar(total))
   const queries = g.unsqueeze(g.add(g.range(scalar(sequence)), g.sub(total, sequence)), [1])

@@ -9,15 +9,28 @@ function bucket(distance: number, bidirectional: boolean, buckets: number, great
   const exact = Math.floor(half / 2)
   if (far < exact) return side + far
   const { fround } = Math
-  const log = fround(fround(fround(Math.log(fround(far / exact))) / Math.log(greatest / exact)) * (half - exact))
+  const log = fround(
+    fround(fround(Math.log(fround(far / exact))) / Math.log(greatest / exact)) * (half - exact),
+  )
   return side + Math.min(half - 1, exact + Math.floor(log))
 }
 
 /** Learned biases per head and distance between positions 0 … length − 1: [1, heads, length, length]. */
-export function distanceBias({ g, config }: ArchitectureContext, at: Scope, heads: number, length: Value, { bidirectional }: { bidirectional: boolean }): Value {
-  const [buckets, greatest] = [config.count('relative_attention_num_buckets', 32), config.count('relative_attention_max_distance', 128)]
+export function distanceBias(
+  { g, config }: ArchitectureContext,
+  at: Scope,
+  heads: number,
+  length: Value,
+  { bidirectional }: { bidirectional: boolean },
+): Value {
+  const [buckets, greatest] = [
+    config.count('relative_attention_num_buckets', 32),
+    config.count('relative_attention_max_distance', 128),
+  ]
   // Beyond the greatest distance all share a bucket, so a table of buckets that ends there serves any length.
-  const table = Array.from({ length: 2 * greatest + 1 }, (_, i) => bucket(i - greatest, bidirectional, buckets, greatest))
+  const table = Array.from({ length: 2 * greatest + 1 }, (_, i) =>
+    bucket(i - greatest, bidirectional, buckets, greatest),
+  )
   const weight = at.parameter('weight', [buckets, heads])
   return at.run(() => {
     const positions = g.range(g.squeeze(length, [0]))

@@ -26,9 +26,20 @@ export interface RopeShape {
 }
 
 /** Applies a rope to heads [batch, heads, sequence, headWidth]. */
-export function rotate(g: Builder, x: Value, { positions }: TextInputs, { cos, sin, width, interleaved }: Rope, headWidth: number, heads: number): Value {
-  const partial: Record<string, number> = width === headWidth ? {} : { rotary_embedding_dim: width, num_heads: heads }
-  return g.op('com.microsoft::RotaryEmbedding', [x, positions, cos, sin], { interleaved: Number(interleaved), ...partial })
+export function rotate(
+  g: Builder,
+  x: Value,
+  { positions }: TextInputs,
+  { cos, sin, width, interleaved }: Rope,
+  headWidth: number,
+  heads: number,
+): Value {
+  const partial: Record<string, number> =
+    width === headWidth ? {} : { rotary_embedding_dim: width, num_heads: heads }
+  return g.op('com.microsoft::RotaryEmbedding', [x, positions, cos, sin], {
+    interleaved: Number(interleaved),
+    ...partial,
+  })
 }
 
 /** Builds the tables that config.json asks for: default, linear, dynamic, yarn, longrope or llama3 (transformers' modeling_rope_utils.py). */
@@ -36,10 +47,19 @@ export function rope(g: Builder, config: Settings, inputs: TextInputs, shape: Ro
   const settings = ropeSettings(config, shape)
   const width = Math.floor(shape.headWidth * settings.partial)
   const kind = kinds[settings.type]
-  if (!kind) throw config.wrong('rope_parameters.rope_type', `one of ${Object.keys(kinds).join(', ')}`, settings.type)
+  if (!kind)
+    throw config.wrong('rope_parameters.rope_type', `one of ${Object.keys(kinds).join(', ')}`, settings.type)
   const { frequencies, factor = 1 } = kind({ g, config, total: inputs.total, width, ...settings })
-  const angles = g.mul(g.unsqueeze(g.cast(g.range(g.squeeze(inputs.total, [0])), 'float32'), [1]), frequencies)
-  return { cos: g.scale(g.op('Cos', [angles]), factor), sin: g.scale(g.op('Sin', [angles]), factor), width, interleaved: shape.interleaved ?? false }
+  const angles = g.mul(
+    g.unsqueeze(g.cast(g.range(g.squeeze(inputs.total, [0])), 'float32'), [1]),
+    frequencies,
+  )
+  return {
+    cos: g.scale(g.op('Cos', [angles]), factor),
+    sin: g.scale(g.op('Sin', [angles]), factor),
+    width,
+    interleaved: shape.interleaved ?? false,
+  }
 }
 
 interface RopeSettings {
@@ -51,7 +71,10 @@ interface RopeSettings {
 }
 
 /** rope_parameters, or what older files say: rope_theta and rope_scaling. */
-function ropeSettings(config: Settings, { thetaKeys = ['rope_theta'], theta = 10000, partial = 1, layerType, unscaled }: RopeShape): RopeSettings {
+function ropeSettings(
+  config: Settings,
+  { thetaKeys = ['rope_theta'], theta = 10000, partial = 1, layerType, unscaled }: RopeShape,
+): RopeSettings {
   const all = config.nested('rope_parameters')
   const now = (layerType && all?.nested(layerType)) || all
   const scaling = now ?? (unscaled ? undefined : config.nested('rope_scaling'))
@@ -59,7 +82,8 @@ function ropeSettings(config: Settings, { thetaKeys = ['rope_theta'], theta = 10
     type: scaling?.text(['rope_type', 'type'], 'default') ?? 'default',
     theta: now?.number('rope_theta', config.number(thetaKeys, theta)) ?? config.number(thetaKeys, theta),
     partial:
-      now?.number('partial_rotary_factor', config.number(['partial_rotary_factor', 'rotary_pct'], partial)) ?? config.number(['partial_rotary_factor', 'rotary_pct'], partial),
+      now?.number('partial_rotary_factor', config.number(['partial_rotary_factor', 'rotary_pct'], partial)) ??
+      config.number(['partial_rotary_factor', 'rotary_pct'], partial),
     scaling,
   }
 }
@@ -78,14 +102,19 @@ interface Turning {
 
 const fround = Math.fround
 /** θ^(−2i/width) in float32, as torch computes it. */
-const plain = (theta: number, width: number): number[] => Array.from({ length: width / 2 }, (_, i) => fround(1 / fround(theta ** fround((2 * i) / width))))
+const plain = (theta: number, width: number): number[] =>
+  Array.from({ length: width / 2 }, (_, i) => fround(1 / fround(theta ** fround((2 * i) / width))))
 const constant = (g: Builder, values: readonly number[]): Value => g.constant('float32', values)
 
 function required({ scaling, config, type }: Scaling): Settings {
   if (scaling) return scaling
   throw new GraftError('BAD_MODEL_CONFIG', `${config.file}: rope_type ${type} needs its numbers beside it.`)
 }
-const original = (s: Scaling): number => required(s).count('original_max_position_embeddings', s.config.count(['original_max_position_embeddings', 'max_position_embeddings']))
+const original = (s: Scaling): number =>
+  required(s).count(
+    'original_max_position_embeddings',
+    s.config.count(['original_max_position_embeddings', 'max_position_embeddings']),
+  )
 
 const kinds: Readonly<Record<string, (s: Scaling) => Turning>> = {
   default: ({ g, theta, width }) => ({ frequencies: constant(g, plain(theta, width)) }),
@@ -100,7 +129,12 @@ const kinds: Readonly<Record<string, (s: Scaling) => Turning>> = {
 /** Wavelengths beyond a threshold are stretched, those between two are blended (Llama 3.1). */
 function llama3(s: Scaling): Turning {
   const own = required(s)
-  const [factor, low, high, length] = [own.number('factor'), own.number('low_freq_factor'), own.number('high_freq_factor'), original(s)]
+  const [factor, low, high, length] = [
+    own.number('factor'),
+    own.number('low_freq_factor'),
+    own.number('high_freq_factor'),
+    original(s),
+  ]
   const stretched = plain(s.theta, s.width).map((f) => {
     const wavelength = (2 * Math.PI) / f
     if (wavelength < length / high) return f
@@ -123,7 +157,10 @@ function yarn(s: Scaling): Turning {
   const high = Math.min(truncate ? Math.ceil(fast) : fast, s.width - 1)
   const ramp = (i: number) => Math.min(1, Math.max(0, (i - low) / (high === low ? 0.001 : high - low)))
   const frequencies = plain(s.theta, s.width).map((f, i) => (f / factor) * ramp(i) + f * (1 - ramp(i)))
-  return { frequencies: constant(s.g, frequencies), factor: own.has('attention_factor') ? own.number('attention_factor') : yarnFactor(own, factor) }
+  return {
+    frequencies: constant(s.g, frequencies),
+    factor: own.has('attention_factor') ? own.number('attention_factor') : yarnFactor(own, factor),
+  }
 }
 function yarnFactor(own: Settings, factor: number): number {
   const scale = (by: number) => (factor <= 1 ? 1 : 0.1 * by * Math.log(factor) + 1)
@@ -137,12 +174,22 @@ function longrope(s: Scaling): Turning {
   const length = original(s)
   const { g, width, config } = s
   const base = Array.from({ length: width / 2 }, (_, i) => fround(s.theta ** fround((2 * i) / width)))
-  const list = (name: string) => constant(g, own.numbers(name, width / 2).map((f, i) => fround(1 / fround(f * base[i]))))
+  const list = (name: string) =>
+    constant(
+      g,
+      own.numbers(name, width / 2).map((f, i) => fround(1 / fround(f * base[i]))),
+    )
   const isLong = g.greater(s.total, g.ints([length]))
-  const factor = own.has('factor') ? own.number('factor') : config.count('max_position_embeddings', length) / length
-  const attention = own.has('attention_factor') ? own.number('attention_factor') : factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(length))
+  const factor = own.has('factor')
+    ? own.number('factor')
+    : config.count('max_position_embeddings', length) / length
+  const attention = own.has('attention_factor')
+    ? own.number('attention_factor')
+    : factor <= 1
+      ? 1
+      : Math.sqrt(1 + Math.log(factor) / Math.log(length))
   return { frequencies: g.where(isLong, list('long_factor'), list('short_factor')), factor: attention }
-} // biome-ignore format: columns
+}
 
 /** NTK-aware scaling: the base grows with the length beyond the trained one. */
 function dynamic(s: Scaling): Turning {

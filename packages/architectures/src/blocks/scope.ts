@@ -69,7 +69,9 @@ export class Scope {
   layerNorm(name: string, x: Value, width: number, epsilon: number, bias = true): Value {
     const at = this.in(name)
     const parameters = [at.parameter('weight', [width]), ...(bias ? [at.parameter('bias', [width])] : [])]
-    return at.run(() => this.g.op('LayerNormalization', [x, ...parameters], { axis: -1, epsilon, stash_type: 1 }))
+    return at.run(() =>
+      this.g.op('LayerNormalization', [x, ...parameters], { axis: -1, epsilon, stash_type: 1 }),
+    )
   }
   /** Root-mean-square norm; with `unitOffset` scaled by 1 + w (Gemma). */
   rmsNorm(name: string, x: Value, width: number, epsilon: number, unitOffset = false): Value {
@@ -81,15 +83,25 @@ export class Scope {
     })
   }
   /** nn.Conv2d without padding, stride as wide as the kernel: an image cut into patches. */
-  patches(name: string, image: Value, [out, into, size]: readonly [number, number, number], bias: boolean): Value {
+  patches(
+    name: string,
+    image: Value,
+    [out, into, size]: readonly [number, number, number],
+    bias: boolean,
+  ): Value {
     const at = this.in(name)
-    const parameters = [at.parameter('weight', [out, into, size, size]), ...(bias ? [at.parameter('bias', [out])] : [])]
+    const parameters = [
+      at.parameter('weight', [out, into, size, size]),
+      ...(bias ? [at.parameter('bias', [out])] : []),
+    ]
     const [kernel_shape, strides, pads] = [
       [size, size],
       [size, size],
       [0, 0, 0, 0],
     ]
-    return at.run(() => this.g.op('Conv', [image, ...parameters], { kernel_shape, strides, pads, dilations: [1, 1], group: 1 }))
+    return at.run(() =>
+      this.g.op('Conv', [image, ...parameters], { kernel_shape, strides, pads, dilations: [1, 1], group: 1 }),
+    )
   }
 }
 

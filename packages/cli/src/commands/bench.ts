@@ -1,5 +1,15 @@
 import { Command, Option } from 'commander'
-import { benchmark, type Device, type MemoryMode, memoryModes, type Precision, precisions, type Quantisation, quantisations, resolveModel } from '@graft/core'
+import {
+  benchmark,
+  type Device,
+  type MemoryMode,
+  memoryModes,
+  type Precision,
+  precisions,
+  type Quantisation,
+  quantisations,
+  resolveModel,
+} from '@graft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { methodFlags, optionPairs } from '../pairs.js'
@@ -32,20 +42,36 @@ export const benchCommand: CommandMaker = () =>
     .option('--method <name>', 'method', 'lora')
     .option('--rank <n>', 'rank', '8')
     .option('--targets <names>', "modules, comma-separated (default: the architecture's)")
-    .option('--option <key=value>', 'a further option of the method; may be given several times', optionPairs, [])
+    .option(
+      '--option <key=value>',
+      'a further option of the method; may be given several times',
+      optionPairs,
+      [],
+    )
     .option('--batch <n>', 'examples per step', '4')
     .option('--micro-batch <n>', 'examples run at a time, gradients added up (default: all of a step)')
     .option('--seq <n>', 'tokens per example', '128')
     .option('--steps <n>', 'steps to time', '8')
     .option('--supervised <share>', 'share of each sequence that is supervised', '1')
-    .addOption(new Option('--memory <mode>', 'what the backward pass keeps').choices(memoryModes).default('balanced'))
+    .addOption(
+      new Option('--memory <mode>', 'what the backward pass keeps').choices(memoryModes).default('balanced'),
+    )
     .addOption(new Option('--quantize <bits>', 'keep the base in fewer bits').choices(quantisations))
     .option('--threads <n>', 'threads (default: one per core)')
     .addOption(deviceOption())
-    .addOption(new Option('--precision <type>', 'what products are computed in').choices(precisions).default('float32'))
+    .addOption(
+      new Option('--precision <type>', 'what products are computed in')
+        .choices(precisions)
+        .default('float32'),
+    )
     .option('--json', 'print one JSON line')
     .addOption(pluginOption())
-    .addHelpText('after', examples('graft bench model/onnx/model.onnx --method lora --rank 8 --targets q_proj,v_proj --batch 4 --seq 128 --steps 8 --json'))
+    .addHelpText(
+      'after',
+      examples(
+        'graft bench model/onnx/model.onnx --method lora --rank 8 --targets q_proj,v_proj --batch 4 --seq 128 --steps 8 --json',
+      ),
+    )
     .action(async (path: string, flags: Flags) => {
       const result = await benchmark(await resolveModel(path, pulling()), await registryWith(flags.plugins), {
         method: flags.method,
@@ -61,13 +87,23 @@ export const benchCommand: CommandMaker = () =>
         precision: flags.precision,
         threads: flags.threads ? Number(flags.threads) : undefined,
       })
-      if (flags.json) return printJson({ impl: 'graft', method: flags.method, batch: Number(flags.batch), seq: Number(flags.seq), ...result })
+      if (flags.json)
+        return printJson({
+          impl: 'graft',
+          method: flags.method,
+          batch: Number(flags.batch),
+          seq: Number(flags.seq),
+          ...result,
+        })
       printTable(
         ['', ''],
         [
           ['step, fastest', `${result.step_s_min.toFixed(3)} s`],
           ['step, median', `${result.step_s_median.toFixed(3)} s`],
-          ['peak memory', `${thousands(result.peak_mb)} MB, predicted ${thousands(result.predicted_peak_mb)} MB`],
+          [
+            'peak memory',
+            `${thousands(result.peak_mb)} MB, predicted ${thousands(result.predicted_peak_mb)} MB`,
+          ],
           ['trainable parameters', thousands(result.trainable)],
           ['compiling', `${result.compile_s.toFixed(1)} s`],
           ['loss', result.loss.toFixed(4)],

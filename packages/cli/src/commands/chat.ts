@@ -44,9 +44,14 @@ class Chat {
   }
 
   async run(): Promise<void> {
-    const lines = createInterface({ input: process.stdin, output: process.stdin.isTTY ? process.stderr : undefined, prompt: '> ' })
+    const lines = createInterface({
+      input: process.stdin,
+      output: process.stdin.isTTY ? process.stderr : undefined,
+      prompt: '> ',
+    })
     lines.on('SIGINT', () => (this.answering ? this.answering.abort() : lines.close()))
-    if (this.writer.names.length > 0) note(`Adapters: ${this.writer.names.join(', ')}; writing with ${this.adapter}.`)
+    if (this.writer.names.length > 0)
+      note(`Adapters: ${this.writer.names.join(', ')}; writing with ${this.adapter}.`)
     lines.prompt()
     for await (const line of lines) {
       if (line.trim() === '/exit') break
@@ -65,13 +70,20 @@ class Chat {
     if (name === '/reset') this.reset()
     else if (name === '/adapter' && argument === 'none') this.adapter = undefined
     else if (name === '/adapter' && this.writer.names.includes(argument)) this.adapter = argument
-    else note(name === '/adapter' ? `Adapters: none, ${this.writer.names.join(', ')}.` : 'Commands: /adapter NAME, /reset, /exit.')
+    else
+      note(
+        name === '/adapter'
+          ? `Adapters: none, ${this.writer.names.join(', ')}.`
+          : 'Commands: /adapter NAME, /reset, /exit.',
+      )
   }
   private async answer(content: string): Promise<void> {
     this.messages.push({ role: 'user', content })
     this.answering = new AbortController()
     const options = { ...samplingOf(this.flags), adapter: this.adapter, signal: this.answering.signal }
-    const written = await drain(this.writer.write(this.writer.chatPrompt(this.messages), options), (piece) => process.stdout.write(piece))
+    const written = await drain(this.writer.write(this.writer.chatPrompt(this.messages), options), (piece) =>
+      process.stdout.write(piece),
+    )
     this.answering = undefined
     printLine()
     note(speed(written))

@@ -15,7 +15,8 @@ interface Flags {
 }
 export const wholeNumber = (text: string): number => {
   const value = Number(text)
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('expected a whole number above 0.')
+  if (!Number.isInteger(value) || value < 1)
+    throw new InvalidArgumentError('expected a whole number above 0.')
   return value
 }
 const share = (text: string): number => {
@@ -34,14 +35,24 @@ export const combineCommand: CommandMaker = () =>
     .description('add adapters of one base model up into a new adapter')
     .argument('<output>', 'folder for the new adapter')
     .argument('<adapters...>', 'adapter folders, each with its weight: FOLDER:WEIGHT (1 when left out)')
-    .addOption(new Option('--mode <mode>', 'sum is exact; ties and dare settle conflicts first').choices([...combineModes]).default('sum'))
+    .addOption(
+      new Option('--mode <mode>', 'sum is exact; ties and dare settle conflicts first')
+        .choices([...combineModes])
+        .default('sum'),
+    )
     .option('--rank <n>', 'rank of the result (default: the sum of ranks)', wholeNumber)
     .option('--density <share>', "share of an update's entries that ties and dare keep", share, 0.5)
     .option('--seed <n>', "of dare's drawing", Number, 0)
     .option('--model <path>', "the base model, where the adapters don't know it")
     .option('--json', 'print the result as JSON')
     .addOption(pluginOption())
-    .addHelpText('after', examples('graft combine out/both out/french:0.7 out/formal:0.3', 'graft combine out/both out/a out/b --mode ties --density 0.3 --rank 16'))
+    .addHelpText(
+      'after',
+      examples(
+        'graft combine out/both out/french:0.7 out/formal:0.3',
+        'graft combine out/both out/a out/b --mode ties --density 0.3 --rank 16',
+      ),
+    )
     .action(async (output: string, adapters: string[], { plugins, json, ...options }: Flags) => {
       const report = await combine(adapters.map(part), output, await registryWith(plugins), options)
       if (json) return printJson(report)
@@ -50,5 +61,9 @@ export const combineCommand: CommandMaker = () =>
 
 export function showLowRank({ folder, layers, rank, error }: LowRankReport): void {
   printLine(`Written  ${folder}: ${layers} layers of rank ${rank} at most`)
-  printLine(error === 0 ? 'Exact    nothing was rounded off' : `Error    at most ${scientific(error)} of an update's norm lies beyond that rank`)
+  printLine(
+    error === 0
+      ? 'Exact    nothing was rounded off'
+      : `Error    at most ${scientific(error)} of an update's norm lies beyond that rank`,
+  )
 }

@@ -2,8 +2,20 @@ import { resolve } from 'node:path'
 import { Command } from 'commander'
 import { MultiBar, Presets, type SingleBar } from 'cli-progress'
 import {
-  columnsOf, compare, type Comparison, type CompareHooks, isBest, loadComparison, Results, resultsFile, type RunSpec, summarise, type Summary, withinNoise, writeReport,
-} from '@graft/compare' // biome-ignore format: a list
+  columnsOf,
+  compare,
+  type Comparison,
+  type CompareHooks,
+  isBest,
+  loadComparison,
+  Results,
+  resultsFile,
+  type RunSpec,
+  summarise,
+  type Summary,
+  withinNoise,
+  writeReport,
+} from '@graft/compare'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { duration, note, printJson, printLine, printTable } from '../output.js'
@@ -17,7 +29,9 @@ interface Flags {
 
 export const compareCommand: CommandMaker = (exit) =>
   new Command('compare')
-    .description('train a model by several methods under the same conditions, and report which is best at what')
+    .description(
+      'train a model by several methods under the same conditions, and report which is best at what',
+    )
     .argument('<config>', 'YAML file: a training config without a method, and compare: { methods: […] }')
     .argument('[overrides...]', 'key=value pairs that replace keys of the config')
     .option('--report-only', 'write the report anew from the results that are there')
@@ -44,7 +58,9 @@ export const compareCommand: CommandMaker = (exit) =>
       process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
       try {
         const hooks: CompareHooks = { ...(progress?.hooks ?? jsonHooks), signal: controller.signal }
-        const results = flags.reportOnly ? new Results(resultsFile(comparison)) : await compare(comparison, registry, resolve(process.argv[1]), hooks)
+        const results = flags.reportOnly
+          ? new Results(resultsFile(comparison))
+          : await compare(comparison, registry, resolve(process.argv[1]), hooks)
         progress?.stop()
         if (controller.signal.aborted) {
           note(`Stopped. Continue with: graft compare ${path}`)
@@ -65,14 +81,31 @@ const jsonHooks: Omit<CompareHooks, 'signal'> = {
   onStart: (info) => printJson({ event: 'start', ...info }),
   onChecked: (label, predicted_bytes) => printJson({ event: 'checked', label, predicted_bytes }),
   onProgress: ({ id }, progress) => printJson({ event: 'progress', id, ...progress }),
-  onResult: (_, result) => printJson({ event: 'result', ...result, curve: undefined, answers: undefined, ranks: undefined, validation: undefined }),
+  onResult: (_, result) =>
+    printJson({
+      event: 'result',
+      ...result,
+      curve: undefined,
+      answers: undefined,
+      ranks: undefined,
+      validation: undefined,
+    }),
   onNotice: (text) => printJson({ event: 'notice', text }),
 }
 
 /** A line for the whole, and one for each run under way; in a pipe, a line when a run ends. */
 class RunBars {
   private bars = process.stderr.isTTY
-    ? new MultiBar({ stream: process.stderr, format: '{bar} {text}', barsize: 18, hideCursor: true, gracefulExit: false }, Presets.shades_classic)
+    ? new MultiBar(
+        {
+          stream: process.stderr,
+          format: '{bar} {text}',
+          barsize: 18,
+          hideCursor: true,
+          gracefulExit: false,
+        },
+        Presets.shades_classic,
+      )
     : undefined
   private readonly byRun = new Map<string, SingleBar>()
   /** when each run was first heard of, and at which step */
@@ -88,9 +121,11 @@ class RunBars {
       ;[this.total, this.done, this.first] = [total, done, done]
       this.say(`${total} runs, ${done} of them done already`)
     },
-    onChecked: (label, bytes) => this.say(`checked ${label}${bytes > 0 ? `: ${Math.round(bytes / 1e6)} MB predicted` : ''}`),
+    onChecked: (label, bytes) =>
+      this.say(`checked ${label}${bytes > 0 ? `: ${Math.round(bytes / 1e6)} MB predicted` : ''}`),
     onProgress: (spec, { step, total, loss }) => this.progress(spec, step, total, loss),
-    onResult: (spec, { status, reason }) => this.result(spec, status === 'done' ? 'done' : `failed: ${reason}`),
+    onResult: (spec, { status, reason }) =>
+      this.result(spec, status === 'done' ? 'done' : `failed: ${reason}`),
     onNotice: (text) => this.say(text),
   }
 
@@ -110,8 +145,12 @@ class RunBars {
     const bar = this.byRun.get(spec.id)
     if (bar) this.bars?.remove(bar)
     this.byRun.delete(spec.id)
-    const left = ((performance.now() - this.begun) / 1000 / Math.max(1, this.done - this.first)) * (this.total - this.done)
-    this.say(`${this.done}/${this.total} ${nameOf(spec)} ${how}${this.done < this.total ? ` · about ${duration(left)} left` : ''}`)
+    const left =
+      ((performance.now() - this.begun) / 1000 / Math.max(1, this.done - this.first)) *
+      (this.total - this.done)
+    this.say(
+      `${this.done}/${this.total} ${nameOf(spec)} ${how}${this.done < this.total ? ` · about ${duration(left)} left` : ''}`,
+    )
   }
   private say(text: string): void {
     this.spoken = performance.now()
@@ -123,22 +162,37 @@ class RunBars {
     this.bars = undefined
   }
 }
-const nameOf = ({ label, learning_rate, seed }: RunSpec): string => `${label} (rate ${learning_rate}, seed ${seed})`
+const nameOf = ({ label, learning_rate, seed }: RunSpec): string =>
+  `${label} (rate ${learning_rate}, seed ${seed})`
 
 /** The table's columns that fit a terminal; all of them stand in the report. */
-const onScreen = new Set(['exact_match', 'forgetting', 'trainable', 'adapter_mb', 'peak_mb', 'step_s', 'train_s'])
+const onScreen = new Set([
+  'exact_match',
+  'forgetting',
+  'trainable',
+  'adapter_mb',
+  'peak_mb',
+  'step_s',
+  'train_s',
+])
 
 function show(summary: Summary, page: string, { path }: Comparison): void {
   const columns = columnsOf(summary).filter((c, i) => i === 0 || onScreen.has(c.key))
   printLine()
   printTable(
     ['method', ...columns.map((c) => c.title)],
-    summary.rows.map((row) => [row.label, ...columns.map((c) => `${c.text(row)}${isBest(c, row, summary.rows) ? ' *' : ''}`)]),
+    summary.rows.map((row) => [
+      row.label,
+      ...columns.map((c) => `${c.text(row)}${isBest(c, row, summary.rows) ? ' *' : ''}`),
+    ]),
     ['left', ...columns.map(() => 'right' as const)],
   )
-  printLine(`* best of its column. ${summary.seeds.length > 1 ? `± is the 95 % interval over ${summary.seeds.length} seeds.` : 'One seed: no interval.'}`)
+  printLine(
+    `* best of its column. ${summary.seeds.length > 1 ? `± is the 95 % interval over ${summary.seeds.length} seeds.` : 'One seed: no interval.'}`,
+  )
   for (const line of withinNoise(summary)) printLine(`  ${line}`)
-  for (const { label, failures } of summary.rows) for (const why of failures) printLine(`  ${label} failed: ${why}`)
+  for (const { label, failures } of summary.rows)
+    for (const why of failures) printLine(`  ${label} failed: ${why}`)
   if (summary.picks.length > 0) printLine()
   for (const { priority, label, why } of summary.picks) printLine(`For ${priority}: ${label} (${why}).`)
   if (summary.missing > 0) printLine(`\n${summary.missing} runs have no result yet: graft compare ${path}`)

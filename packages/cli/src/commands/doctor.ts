@@ -30,7 +30,18 @@ export const doctorCommand: CommandMaker = (exit) =>
       if (devices.cpu !== 'works') exit(1)
     })
 
-function show({ devices, methods, ...facts }: Record<string, unknown> & { devices: Record<string, string>; methods: string[] }): void {
+function show({
+  devices,
+  methods,
+  ...facts
+}: Record<string, unknown> & { devices: Record<string, string>; methods: string[] }): void {
   const rows = Object.entries(facts).map(([k, v]) => [k.replace('_', ' '), String(v)])
-  printTable(['', ''], [...rows, ['methods', methods.join(', ')], ...Object.entries(devices).map(([name, state]) => [`device ${name}`, state])])
+  printTable(
+    ['', ''],
+    [
+      ...rows,
+      ['methods', methods.join(', ')],
+      ...Object.entries(devices).map(([name, state]) => [`device ${name}`, state]),
+    ],
+  )
 }

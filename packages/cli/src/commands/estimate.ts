@@ -37,13 +37,20 @@ const yardstick = 'full'
 
 export const estimateCommand: CommandMaker = () =>
   new Command('estimate')
-    .description('say what tuning would take, before anything runs: parameters, adapter size, memory, work and time, beside full fine-tuning')
+    .description(
+      'say what tuning would take, before anything runs: parameters, adapter size, memory, work and time, beside full fine-tuning',
+    )
     .argument('<what>', 'a training config, or a language model')
     .argument('[overrides...]', 'key=value pairs that replace keys of the config')
     .option('--method <names>', 'methods for a model, comma-separated', 'lora')
     .option('--rank <n>', 'rank', '8')
     .option('--targets <names>', "modules, comma-separated (default: the architecture's)")
-    .option('--option <key=value>', 'a further option of the method; may be given several times', optionPairs, [])
+    .option(
+      '--option <key=value>',
+      'a further option of the method; may be given several times',
+      optionPairs,
+      [],
+    )
     .option('--batch <n>', 'examples per step', '1')
     .option('--seq <n>', 'tokens per example', '512')
     .option('--supervised <share>', 'share of each sequence that is supervised', '1')
@@ -60,7 +67,9 @@ export const estimateCommand: CommandMaker = () =>
       ),
     )
     .action(async (what: string, overrides: string[], flags: Flags) => {
-      const found = /\.ya?ml$/.test(what) ? await ofConfig(what, overrides, flags) : await ofModel(what, flags)
+      const found = /\.ya?ml$/.test(what)
+        ? await ofConfig(what, overrides, flags)
+        : await ofModel(what, flags)
       const speed = await measureSpeed()
       if (flags.json) return printJson({ ...found, flops_per_second: speed })
       show(found, speed)
@@ -72,10 +81,15 @@ async function ofConfig(path: string, overrides: readonly string[], { plugins }:
 }
 
 async function ofModel(given: string, flags: Flags): Promise<Estimate> {
-  const path = flags.configOnly ? given.replace(/\/?config\.json$/, '') || '.' : await resolveModel(given, pulling())
+  const path = flags.configOnly
+    ? given.replace(/\/?config\.json$/, '') || '.'
+    : await resolveModel(given, pulling())
   const registry = await registryWith(flags.plugins)
   const names = [...new Set([...flags.method.split(','), yardstick])]
-  const methods = names.map((name) => ({ name, options: knownOptions(registry.get('method', name), methodFlags(flags)) }))
+  const methods = names.map((name) => ({
+    name,
+    options: knownOptions(registry.get('method', name), methodFlags(flags)),
+  }))
   return estimateModel(path, registry, {
     methods,
     batch: Number(flags.batch),
@@ -108,8 +122,13 @@ function show({ model, parameters, weights, sizes, methods }: Estimate, speed: n
     [
       column('trained parameters', (m) => thousands(m.trainable)),
       column('  of the model', (m) => `${((100 * m.trainable) / parameters).toPrecision(3)} %`),
-      column('  fewer than full', (m) => `${thousands(Math.round(methods[methods.length - 1].trainable / m.trainable))} ×`),
-      column('adapter', (m) => (m.trainable === least || m.adapter < weights ? bytes(m.adapter) : `${bytes(m.adapter)} (the model)`)),
+      column(
+        '  fewer than full',
+        (m) => `${thousands(Math.round(methods[methods.length - 1].trainable / m.trainable))} ×`,
+      ),
+      column('adapter', (m) =>
+        m.trainable === least || m.adapter < weights ? bytes(m.adapter) : `${bytes(m.adapter)} (the model)`,
+      ),
       column('  at 16 bits', (m) => bytes(m.adapter / 2)),
       ...memoryModes.flatMap(inMode),
       column('  of it weights', (m) => bytes(m.memory.balanced.weights)),
@@ -119,7 +138,9 @@ function show({ model, parameters, weights, sizes, methods }: Estimate, speed: n
     ],
     ['left', ...methods.map(() => 'right' as const)],
   )
-  printLine(`\nTimes are for matrix products at this machine's ${Math.round(speed / 1e9)} GFLOP/s. "of it" is for memory: balanced.`)
+  printLine(
+    `\nTimes are for matrix products at this machine's ${Math.round(speed / 1e9)} GFLOP/s. "of it" is for memory: balanced.`,
+  )
 }
 
 const units = ['B', 'KB', 'MB', 'GB', 'TB']
@@ -127,4 +148,5 @@ function bytes(n: number): string {
   const k = n < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(n) / 3))
   return `${(n / 1000 ** k).toPrecision(3)} ${units[k]}`
 }
-const seconds = (s: number): string => (s < 120 ? `${s.toPrecision(2)} s` : s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`)
+const seconds = (s: number): string =>
+  s < 120 ? `${s.toPrecision(2)} s` : s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`

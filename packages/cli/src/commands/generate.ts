@@ -1,5 +1,13 @@
 import { Command } from 'commander'
-import { type DataRecord, GraftError, type Message, readRecords, type Writer, type Written, type WritingOptions } from '@graft/core'
+import {
+  type DataRecord,
+  GraftError,
+  type Message,
+  readRecords,
+  type Writer,
+  type Written,
+  type WritingOptions,
+} from '@graft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { note, printJson } from '../output.js'
@@ -13,9 +21,14 @@ interface Flags extends WritingFlags {
 
 export const generateCommand: CommandMaker = (exit) =>
   writingOptions(new Command('generate'))
-    .description('continue a text with a language model and its adapters; or answer requests, JSON Lines in, JSON Lines out')
+    .description(
+      'continue a text with a language model and its adapters; or answer requests, JSON Lines in, JSON Lines out',
+    )
     .argument('<model>', 'Hugging Face folder, or an ONNX file')
-    .argument('[requests]', 'JSON Lines file of {"prompt" or "messages", "adapter", "max_tokens", …}, or - for standard input')
+    .argument(
+      '[requests]',
+      'JSON Lines file of {"prompt" or "messages", "adapter", "max_tokens", …}, or - for standard input',
+    )
     .option('--prompt <text>', 'the text to continue')
     .option('--chat', "take the prompt as a user's message, in the model's chat template")
     .option('--json', 'print the result as one JSON line')
@@ -29,16 +42,33 @@ export const generateCommand: CommandMaker = (exit) =>
       ),
     )
     .action(async (path: string, requests: string | undefined, flags: Flags) => {
-      if ((requests === undefined) === (flags.prompt === undefined)) throw new GraftError('NO_PROMPT', 'Give either --prompt, or a file of requests (- for standard input).')
+      if ((requests === undefined) === (flags.prompt === undefined))
+        throw new GraftError(
+          'NO_PROMPT',
+          'Give either --prompt, or a file of requests (- for standard input).',
+        )
       const writer = await openWriter(path, flags, await registryWith(flags.plugins))
       const controller = new AbortController()
       const interrupt = () => controller.abort()
       process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
       try {
-        const options: WritingOptions = { ...samplingOf(flags), adapter: writer.names[0], signal: controller.signal }
+        const options: WritingOptions = {
+          ...samplingOf(flags),
+          adapter: writer.names[0],
+          signal: controller.signal,
+        }
         if (flags.prompt !== undefined)
-          await single(writer, flags.chat ? writer.chatPrompt([{ role: 'user', content: flags.prompt }]) : writer.tokenizer.encode(flags.prompt), options, flags)
-        else for await (const record of readRecords(requests as string)) if (!controller.signal.aborted) printJson(await answer(writer, record, options))
+          await single(
+            writer,
+            flags.chat
+              ? writer.chatPrompt([{ role: 'user', content: flags.prompt }])
+              : writer.tokenizer.encode(flags.prompt),
+            options,
+            flags,
+          )
+        else
+          for await (const record of readRecords(requests as string))
+            if (!controller.signal.aborted) printJson(await answer(writer, record, options))
         if (controller.signal.aborted) exit(130)
       } finally {
         process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
@@ -46,14 +76,25 @@ export const generateCommand: CommandMaker = (exit) =>
       }
     })
 
-async function single(writer: Writer, prompt: readonly number[], options: WritingOptions, { json }: Flags): Promise<void> {
-  const written = await drain(writer.write(prompt, options), json ? undefined : (piece) => process.stdout.write(piece))
+async function single(
+  writer: Writer,
+  prompt: readonly number[],
+  options: WritingOptions,
+  { json }: Flags,
+): Promise<void> {
+  const written = await drain(
+    writer.write(prompt, options),
+    json ? undefined : (piece) => process.stdout.write(piece),
+  )
   if (json) return printJson(written)
   process.stdout.write('\n')
   note(speed(written))
 }
 /** Runs a writing to its end, handing on each piece. */
-export async function drain(writing: AsyncGenerator<string, Written>, onPiece?: (piece: string) => void): Promise<Written> {
+export async function drain(
+  writing: AsyncGenerator<string, Written>,
+  onPiece?: (piece: string) => void,
+): Promise<Written> {
   for (;;) {
     const { value, done } = await writing.next()
     if (done) return value
@@ -62,7 +103,12 @@ export async function drain(writing: AsyncGenerator<string, Written>, onPiece?: 
 }
 export const speed = ({ tokens, prompt, seconds, ended }: Written): string =>
   `${prompt} tokens read in ${seconds.prompt.toFixed(2)} s, ${tokens} written at ${(Math.max(0, tokens - 1) / (seconds.writing || 1)).toFixed(1)}/s, ${endings[ended]}`
-const endings: Record<Written['ended'], string> = { end: "ended by the model's end token", stop: 'ended at a stop text', length: 'ended at max-tokens', aborted: 'stopped' }
+const endings: Record<Written['ended'], string> = {
+  end: "ended by the model's end token",
+  stop: 'ended at a stop text',
+  length: 'ended at max-tokens',
+  aborted: 'stopped',
+}
 
 /** Names of a request's fields and what they set. */
 const settings: Readonly<Record<string, keyof WritingOptions>> = {
@@ -75,15 +121,29 @@ const settings: Readonly<Record<string, keyof WritingOptions>> = {
   adapter: 'adapter',
 }
 
-async function answer(writer: Writer, { fields, where }: DataRecord, options: WritingOptions): Promise<Record<string, unknown>> {
+async function answer(
+  writer: Writer,
+  { fields, where }: DataRecord,
+  options: WritingOptions,
+): Promise<Record<string, unknown>> {
   const own = Object.fromEntries(
     Object.entries(settings).flatMap(([field, option]) =>
-      fields[field] === undefined ? [] : [[option, field === 'stop' ? [fields[field]].flat() : (fields[field] ?? undefined)]],
+      fields[field] === undefined
+        ? []
+        : [[option, field === 'stop' ? [fields[field]].flat() : (fields[field] ?? undefined)]],
     ),
   )
   const prompt =
-    typeof fields.prompt === 'string' ? writer.tokenizer.encode(fields.prompt) : Array.isArray(fields.messages) ? writer.chatPrompt(fields.messages as Message[]) : undefined
-  if (!prompt) throw new GraftError('NO_PROMPT', `${where}: a request needs prompt (a text) or messages (a conversation).`)
+    typeof fields.prompt === 'string'
+      ? writer.tokenizer.encode(fields.prompt)
+      : Array.isArray(fields.messages)
+        ? writer.chatPrompt(fields.messages as Message[])
+        : undefined
+  if (!prompt)
+    throw new GraftError(
+      'NO_PROMPT',
+      `${where}: a request needs prompt (a text) or messages (a conversation).`,
+    )
   const { text, tokens, ended } = await drain(writer.write(prompt, { ...options, ...own }))
   return { ...fields, completion: text, tokens, ended }
 }

@@ -1,5 +1,16 @@
 import { Command } from 'commander'
-import { adapt, biasOf, causalLm, methodOptions, Model, type PeftMethod, type Registry, resolveModel, sequenceClassification, type Site } from '@graft/core'
+import {
+  adapt,
+  biasOf,
+  causalLm,
+  methodOptions,
+  Model,
+  type PeftMethod,
+  type Registry,
+  resolveModel,
+  sequenceClassification,
+  type Site,
+} from '@graft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, printTable, thousands } from '../output.js'
@@ -7,14 +18,25 @@ import { pulling } from '../progress.js'
 
 export const inspectCommand: CommandMaker = () =>
   new Command('inspect')
-    .description("show what a model is made of: inputs, outputs, the modules that methods can target, and what each method's defaults would train")
+    .description(
+      "show what a model is made of: inputs, outputs, the modules that methods can target, and what each method's defaults would train",
+    )
     .argument('<model>', 'Hugging Face folder, repository, ONNX file, or a folder that holds one')
     .option('--json', 'print everything as one JSON object')
     .addOption(pluginOption())
-    .addHelpText('after', examples('graft inspect model', 'graft inspect HuggingFaceTB/SmolLM2-135M', 'graft inspect model --json | jq .sites'))
+    .addHelpText(
+      'after',
+      examples(
+        'graft inspect model',
+        'graft inspect HuggingFaceTB/SmolLM2-135M',
+        'graft inspect model --json | jq .sites',
+      ),
+    )
     .action(async (given: string, flags: { plugins?: string; json?: boolean }) => {
       const registry = await registryWith(flags.plugins)
-      const model = Model.open(await resolveModel(given, pulling()), { architectures: registry.all('architecture') })
+      const model = Model.open(await resolveModel(given, pulling()), {
+        architectures: registry.all('architecture'),
+      })
       const report = describeModel(model, registry)
       if (flags.json) return printJson(report)
       show(report, model)
@@ -25,7 +47,8 @@ function describeModel(model: Model, registry: Registry) {
   const type = model.config.model_type
   return {
     file: model.file,
-    architecture: registry.all('architecture').find((a) => a.modelTypes.includes(String(type)))?.name ?? type ?? null,
+    architecture:
+      registry.all('architecture').find((a) => a.modelTypes.includes(String(type)))?.name ?? type ?? null,
     task: model.task ?? null,
     parameters: model.parameterCount,
     inputs: model.graph.inputs.map(value),
@@ -34,7 +57,12 @@ function describeModel(model: Model, registry: Registry) {
     methods: registry.all('method').map((method) => ({ name: method.name, ...trainedBy(method, model) })),
   }
 }
-const describe = (site: Site) => ({ kind: site.kind, path: site.path, weight: site.weight.shape, bias: biasOf(site)?.shape ?? null })
+const describe = (site: Site) => ({
+  kind: site.kind,
+  path: site.path,
+  weight: site.weight.shape,
+  bias: biasOf(site)?.shape ?? null,
+})
 
 /** How many parameters a method trains under its defaults, heads left out; or why it can't. */
 function trainedBy(method: PeftMethod, model: Model): { trainable?: number; why?: string } {
@@ -42,7 +70,18 @@ function trainedBy(method: PeftMethod, model: Model): { trainable?: number; why?
   try {
     const config = { ...methodOptions(method, {}), modules_to_save: [] }
     const labels = Number(model.logitsShape.at(-1))
-    return { trainable: adapt(model, { method, config, objective, labels, rows: 1, totalSteps: 100, training: false, prepared: undefined }).variables.total }
+    return {
+      trainable: adapt(model, {
+        method,
+        config,
+        objective,
+        labels,
+        rows: 1,
+        totalSteps: 100,
+        training: false,
+        prepared: undefined,
+      }).variables.total,
+    }
   } catch (error) {
     return { why: (error as Error).message.split('\n')[0] }
   }
@@ -50,10 +89,15 @@ function trainedBy(method: PeftMethod, model: Model): { trainable?: number; why?
 
 function show(report: ReturnType<typeof describeModel>, model: Model): void {
   const what = [report.architecture, report.task].filter(Boolean).join(', ')
-  printLine(`${report.file}: ${what ? `${what}; ` : ''}${thousands(report.parameters)} parameters, ${thousands(model.graph.nodes.size)} operators\n`)
+  printLine(
+    `${report.file}: ${what ? `${what}; ` : ''}${thousands(report.parameters)} parameters, ${thousands(model.graph.nodes.size)} operators\n`,
+  )
   printTable(
     ['', 'name', 'type', 'shape'],
-    [...report.inputs.map((v) => ['input', v.name, v.dtype, `[${v.shape}]`]), ...report.outputs.map((v) => ['output', v.name, v.dtype, `[${v.shape}]`])],
+    [
+      ...report.inputs.map((v) => ['input', v.name, v.dtype, `[${v.shape}]`]),
+      ...report.outputs.map((v) => ['output', v.name, v.dtype, `[${v.shape}]`]),
+    ],
   )
   printLine()
   printTable(

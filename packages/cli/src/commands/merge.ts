@@ -10,14 +10,37 @@ export const mergeCommand: CommandMaker = () =>
     .argument('<adapter>', 'adapter folder')
     .argument('<output>', 'folder for the merged model')
     .option('--model <path>', "the base model, where the adapter doesn't know it")
-    .addOption(new Option('--format <format>', "of the merged model (default: the base's own)").choices(['safetensors', 'onnx']))
+    .addOption(
+      new Option('--format <format>', "of the merged model (default: the base's own)").choices([
+        'safetensors',
+        'onnx',
+      ]),
+    )
     .option('--json', 'print the result as JSON')
     .addOption(pluginOption())
-    .addHelpText('after', examples('graft merge out/adapter out/merged', 'graft merge out/adapter out/onnx --format onnx', 'graft merge hf-adapter merged --model model'))
-    .action(async (folder: string, output: string, flags: { model?: string; format?: MergeFormat; plugins?: string; json?: boolean }) => {
-      const registry = await registryWith(flags.plugins)
-      const report = await merge(await openAdapter(folder, registry, flags.model, { fullPrecision: true }), output, registry, flags.format)
-      if (flags.json) return printJson(report)
-      printLine(`Merged   ${report.weights} weights into ${report.file}`)
-      printLine(`Checked  logits differ from base with adapter by at most ${scientific(report.difference)}`)
-    })
+    .addHelpText(
+      'after',
+      examples(
+        'graft merge out/adapter out/merged',
+        'graft merge out/adapter out/onnx --format onnx',
+        'graft merge hf-adapter merged --model model',
+      ),
+    )
+    .action(
+      async (
+        folder: string,
+        output: string,
+        flags: { model?: string; format?: MergeFormat; plugins?: string; json?: boolean },
+      ) => {
+        const registry = await registryWith(flags.plugins)
+        const report = await merge(
+          await openAdapter(folder, registry, flags.model, { fullPrecision: true }),
+          output,
+          registry,
+          flags.format,
+        )
+        if (flags.json) return printJson(report)
+        printLine(`Merged   ${report.weights} weights into ${report.file}`)
+        printLine(`Checked  logits differ from base with adapter by at most ${scientific(report.difference)}`)
+      },
+    )

@@ -9,12 +9,29 @@ export const methodsCommand: CommandMaker = () =>
     .description('list what is installed: methods and objectives, built in or from plugins')
     .addOption(pluginOption())
     .option('--json', 'print a JSON array')
-    .addHelpText('after', examples('graft methods', 'graft methods --plugins graft-method-mine', 'graft methods --json | jq .[].name'))
+    .addHelpText(
+      'after',
+      examples(
+        'graft methods',
+        'graft methods --plugins graft-method-mine',
+        'graft methods --json | jq .[].name',
+      ),
+    )
     .action(async (flags: { plugins?: string; json?: boolean }) => {
-      const entries = (await registryWith(flags.plugins)).list().map(({ kind, plugin, package: origin, version }) => {
-        const { mergeable, summary, paper } = plugin as Partial<PeftMethod>
-        return { name: plugin.name, kind, package: origin, version, merges: mergeable ?? null, paper: paper ?? null, summary: summary ?? null }
-      })
+      const entries = (await registryWith(flags.plugins))
+        .list()
+        .map(({ kind, plugin, package: origin, version }) => {
+          const { mergeable, summary, paper } = plugin as Partial<PeftMethod>
+          return {
+            name: plugin.name,
+            kind,
+            package: origin,
+            version,
+            merges: mergeable ?? null,
+            paper: paper ?? null,
+            summary: summary ?? null,
+          }
+        })
       if (flags.json) return printJson(entries)
       const rows = entries.map((e) => [
         e.name,
@@ -25,5 +42,7 @@ export const methodsCommand: CommandMaker = () =>
         e.paper?.replace('https://', '') ?? '',
       ])
       printTable(['name', 'kind', 'package', 'merges', 'what it does', 'paper'], rows)
-      printLine('\nA method of a package that is not listed: plugins: [name-of-the-package] in the config, or --plugins here.')
+      printLine(
+        '\nA method of a package that is not listed: plugins: [name-of-the-package] in the config, or --plugins here.',
+      )
     })

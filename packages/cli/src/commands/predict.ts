@@ -13,13 +13,21 @@ interface Flags {
 
 export const predictCommand: CommandMaker = () =>
   new Command('predict')
-    .description('classify records with an adapter (or predict numbers, token labels, embeddings): JSON Lines in, JSON Lines out')
+    .description(
+      'classify records with an adapter (or predict numbers, token labels, embeddings): JSON Lines in, JSON Lines out',
+    )
     .argument('<adapter>', 'adapter folder')
     .argument('<data>', 'JSON Lines or CSV file of records, or - for standard input')
     .option('-o, --output <file>', 'write here instead of standard output')
     .option('--model <path>', "the base model's ONNX file, where the adapter doesn't know it")
     .addOption(pluginOption())
-    .addHelpText('after', examples('graft predict out/adapter questions.jsonl', `echo '{"text": "where is my card?"}' | graft predict out/adapter -`))
+    .addHelpText(
+      'after',
+      examples(
+        'graft predict out/adapter questions.jsonl',
+        `echo '{"text": "where is my card?"}' | graft predict out/adapter -`,
+      ),
+    )
     .action(async (folder: string, data: string, { output, model, plugins }: Flags) => {
       const opened = await openAdapter(folder, await registryWith(plugins), model)
       const progress = new Counter(output === undefined, 'records')

@@ -16,12 +16,17 @@ const count = (text: string): number => {
 
 export const previewCommand: CommandMaker = () =>
   new Command('preview')
-    .description('show what a config makes of its data: some examples as the model sees them, with the tokens that are learnt marked, and counts')
+    .description(
+      'show what a config makes of its data: some examples as the model sees them, with the tokens that are learnt marked, and counts',
+    )
     .argument('<config>', 'YAML file, as for graft train')
     .argument('[overrides...]', 'key=value pairs that replace keys of the config')
     .option('-n, --examples <n>', 'examples to show', count, 3)
     .option('--json', 'print everything as one JSON object')
-    .addHelpText('after', examples('graft preview config.yaml', 'graft preview config.yaml -n 10 data.train_on_prompt=true'))
+    .addHelpText(
+      'after',
+      examples('graft preview config.yaml', 'graft preview config.yaml -n 10 data.train_on_prompt=true'),
+    )
     .action(async (path: string, overrides: string[], flags: { examples: number; json?: boolean }) => {
       const registry = defaultRegistry()
       const config = await loadConfig(path, registry, overrides, pulling())
@@ -48,8 +53,10 @@ function show({ objective, examples: shown, reports, max_length, labels }: Previ
     printLine(
       `${part.padEnd(11)} ${thousands(r.examples)} examples${packed}, ${thousands(r.tokens)} tokens, ${thousands(r.supervised)} learnt, longest ${r.longest} of at most ${max_length}`,
     )
-    if (r.truncated > 0) printLine(`            ${thousands(r.truncated)} cut to ${max_length} tokens (data.max_length)`)
-    if (r.unsupervised > 0) printLine(`            ${thousands(r.unsupervised)} left out: no token to learn from`)
+    if (r.truncated > 0)
+      printLine(`            ${thousands(r.truncated)} cut to ${max_length} tokens (data.max_length)`)
+    if (r.unsupervised > 0)
+      printLine(`            ${thousands(r.unsupervised)} left out: no token to learn from`)
   }
 }
 function showExample({ stretches, tokens, supervised, answer }: PreviewedExample, i: number): void {

@@ -8,9 +8,15 @@ const gather = (text: string, all: string[] = []): string[] => [...all, text]
 
 export const pullCommand: CommandMaker = () =>
   new Command('pull')
-    .description('fetch a model or an adapter from the Hugging Face Hub into the cache that its own tools use')
+    .description(
+      'fetch a model or an adapter from the Hugging Face Hub into the cache that its own tools use',
+    )
     .argument('<repository>', 'owner/name, or owner/name@revision')
-    .option('--include <pattern>', 'files to fetch, as in onnx/*; may be given several times (default: what Graft reads)', gather)
+    .option(
+      '--include <pattern>',
+      'files to fetch, as in onnx/*; may be given several times (default: what Graft reads)',
+      gather,
+    )
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
@@ -20,8 +26,12 @@ export const pullCommand: CommandMaker = () =>
       const controller = new AbortController()
       const interrupt = () => controller.abort(new Error('interrupted'))
       process.once('SIGINT', interrupt)
-      const result = await pull(repository, { include, signal: controller.signal, ...pulling() }).finally(() => process.off('SIGINT', interrupt))
+      const result = await pull(repository, { include, signal: controller.signal, ...pulling() }).finally(
+        () => process.off('SIGINT', interrupt),
+      )
       if (json) return printJson(result)
-      printLine(`${repository}: ${result.files} files${result.fetched > 0 ? `, ${thousands(result.fetched)} bytes fetched` : ''}`)
+      printLine(
+        `${repository}: ${result.files} files${result.fetched > 0 ? `, ${thousands(result.fetched)} bytes fetched` : ''}`,
+      )
       printLine(result.folder)
     })

@@ -14,7 +14,10 @@ export const runCommand: CommandMaker = (exit) =>
       // Ctrl-C reaches the whole process group; the one that started this run says when to stop.
       process.on('SIGINT', () => {})
       process.once('disconnect', () => process.exit(1))
-      const result = await performRun(folder, defaultRegistry(), { onProgress: (progress) => process.send?.(progress), signal: controller.signal })
+      const result = await performRun(folder, defaultRegistry(), {
+        onProgress: (progress) => process.send?.(progress),
+        signal: controller.signal,
+      })
       if (!result) exit(130)
       if (process.connected) process.disconnect()
     })

@@ -1,5 +1,12 @@
 import { Command } from 'commander'
-import { type Evaluation, loadConfig, train, type TrainConfig, type TrainHooks, type TrainResult } from '@graft/core'
+import {
+  type Evaluation,
+  loadConfig,
+  train,
+  type TrainConfig,
+  type TrainHooks,
+  type TrainResult,
+} from '@graft/core'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { percent, printJson, printLine, thousands } from '../output.js'
@@ -19,7 +26,14 @@ export const trainCommand: CommandMaker = (exit) =>
     .option('--resume', "continue from the output folder's last checkpoint")
     .option('--overwrite', 'replace a run that the output folder holds')
     .option('--json', 'print events as JSON Lines')
-    .addHelpText('after', examples('graft train config.yaml', 'graft train config.yaml training.epochs=5 method.r=16 output=out/r16', 'graft train config.yaml --resume'))
+    .addHelpText(
+      'after',
+      examples(
+        'graft train config.yaml',
+        'graft train config.yaml training.epochs=5 method.r=16 output=out/r16',
+        'graft train config.yaml --resume',
+      ),
+    )
     .action(async (path: string, overrides: string[], flags: Flags) => {
       const registry = defaultRegistry()
       const config = await loadConfig(path, registry, overrides, pulling())
@@ -44,7 +58,8 @@ export const trainCommand: CommandMaker = (exit) =>
 /** A run as JSON Lines on the output. */
 class JsonReport {
   readonly hooks: TrainHooks = {
-    onStart: ({ prepared: { reports, labels, totalSteps }, ...info }) => printJson({ event: 'start', ...info, reports, labels, steps: totalSteps }),
+    onStart: ({ prepared: { reports, labels, totalSteps }, ...info }) =>
+      printJson({ event: 'start', ...info, reports, labels, steps: totalSteps }),
     onStep: (info) => printJson({ event: 'step', ...info }),
     onEvaluation: ({ values, ...info }) => printJson({ event: 'evaluation', ...info, ...values }),
     onNotice: (text) => printJson({ event: 'notice', text }),
@@ -68,35 +83,68 @@ class Report {
     onStart: (info) => this.start(info),
     onStep: (info) => this.step(info),
     onEvaluation: ({ phase, step, part, improved, values }) => {
-      if (phase === 'during') this.progress.say(`step ${step} · ${describe(part, values)}${improved ? ' · best so far' : ''}`)
+      if (phase === 'during')
+        this.progress.say(`step ${step} · ${describe(part, values)}${improved ? ' · best so far' : ''}`)
     },
     onEvaluating: ({ part, done, total }) => this.progress.aside(`evaluating ${part} ${done}/${total}`),
     onNotice: (text) => this.progress.say(`Note: ${text}`),
   }
 
-  private start({ prepared, trainable, resumedAt, compileSeconds }: Parameters<NonNullable<TrainHooks['onStart']>>[0]): void {
+  private start({
+    prepared,
+    trainable,
+    resumedAt,
+    compileSeconds,
+  }: Parameters<NonNullable<TrainHooks['onStart']>>[0]): void {
     const { model, reports, labels, totalSteps } = prepared
     const sizes = Object.entries(reports).map(([part, r]) => `${part} ${thousands(r.examples)}`)
     printLine(`Model    ${model.file}`)
     printLine(`         ${thousands(model.parameterCount)} parameters, frozen`)
-    printLine(`Method   ${this.config.method.name}: ${thousands(trainable)} trainable parameters (${percent(trainable / model.parameterCount)})`)
+    printLine(
+      `Method   ${this.config.method.name}: ${thousands(trainable)} trainable parameters (${percent(trainable / model.parameterCount)})`,
+    )
     printLine(`Data     ${sizes.join(' · ')}${labels.length > 0 ? ` · ${labels.length} labels` : ''}`)
     for (const [part, r] of Object.entries(reports)) {
-      if (r.truncated > 0) printLine(`         ${part}: ${thousands(r.truncated)} examples longer than ${prepared.max_length} tokens were cut (data.max_length)`)
-      if (r.unsupervised > 0) printLine(`         ${part}: ${thousands(r.unsupervised)} examples without a token to learn from were left out`)
+      if (r.truncated > 0)
+        printLine(
+          `         ${part}: ${thousands(r.truncated)} examples longer than ${prepared.max_length} tokens were cut (data.max_length)`,
+        )
+      if (r.unsupervised > 0)
+        printLine(
+          `         ${part}: ${thousands(r.unsupervised)} examples without a token to learn from were left out`,
+        )
     }
-    printLine(`Plan     ${thousands(totalSteps)} steps, compiled in ${compileSeconds.toFixed(1)} s${resumedAt > 0 ? `, resumed after step ${resumedAt}` : ''}`)
+    printLine(
+      `Plan     ${thousands(totalSteps)} steps, compiled in ${compileSeconds.toFixed(1)} s${resumedAt > 0 ? `, resumed after step ${resumedAt}` : ''}`,
+    )
     this.progress.start(totalSteps, resumedAt)
   }
 
-  private step({ step, total, loss, penalty, ranks, tokens, seconds }: Parameters<NonNullable<TrainHooks['onStep']>>[0]): void {
+  private step({
+    step,
+    total,
+    loss,
+    penalty,
+    ranks,
+    tokens,
+    seconds,
+  }: Parameters<NonNullable<TrainHooks['onStep']>>[0]): void {
     this.recent = [...this.recent, { tokens, seconds }].slice(-20)
-    const speed = this.recent.reduce((s, r) => s + r.tokens, 0) / this.recent.reduce((s, r) => s + r.seconds, 0)
+    const speed =
+      this.recent.reduce((s, r) => s + r.tokens, 0) / this.recent.reduce((s, r) => s + r.seconds, 0)
     const memory = process.memoryUsage.rss() / 2 ** 20
     const rate = tokens > 0 ? [`${thousands(Math.round(speed))} tokens/s`] : []
     this.ranks = ranks
-    const extra = [...(penalty === undefined ? [] : [`of it penalty ${penalty.toFixed(4)}`]), ...(ranks ? [rankPicture(Object.values(ranks))] : [])]
-    this.progress.update(step, total, [`loss ${loss.toFixed(4)}`, ...extra, ...rate, `${Math.round(memory)} MB`])
+    const extra = [
+      ...(penalty === undefined ? [] : [`of it penalty ${penalty.toFixed(4)}`]),
+      ...(ranks ? [rankPicture(Object.values(ranks))] : []),
+    ]
+    this.progress.update(step, total, [
+      `loss ${loss.toFixed(4)}`,
+      ...extra,
+      ...rate,
+      `${Math.round(memory)} MB`,
+    ])
   }
 
   interrupted(): void {
@@ -110,7 +158,9 @@ class Report {
       if (before[part]) printLine(`Before   ${describe(part, before[part])}`)
       printLine(`After    ${describe(part, after[part])}`)
     }
-    if (this.ranks) for (const [path, rank] of Object.entries(this.ranks)) printLine(`Rank     ${String(rank).padStart(3)} ${'▇'.repeat(rank)} ${path}`)
+    if (this.ranks)
+      for (const [path, rank] of Object.entries(this.ranks))
+        printLine(`Rank     ${String(rank).padStart(3)} ${'▇'.repeat(rank)} ${path}`)
     printLine(`Adapter  ${adapter}`)
   }
 

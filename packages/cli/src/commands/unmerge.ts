@@ -13,9 +13,24 @@ export const unmergeCommand: CommandMaker = () =>
     .option('--json', 'print the result as JSON')
     .addOption(pluginOption())
     .addHelpText('after', examples('graft unmerge out/merged out/adapter out/base'))
-    .action(async (merged: string, folder: string, output: string, { plugins, json }: { plugins?: string; json?: boolean }) => {
-      const report = await unmerge(await openAdapter(folder, await registryWith(plugins), merged, { fullPrecision: true }), output)
-      if (json) return printJson(report)
-      if (report.kept.length > 0) printLine(`Kept     ${report.kept.join(', ')}: trained in full, so what was there before is not known`)
-      printLine(`Restored ${report.weights} weights in ${report.file}, up to rounding (at most ${scientific(report.greatest)} was taken off)`)
-    })
+    .action(
+      async (
+        merged: string,
+        folder: string,
+        output: string,
+        { plugins, json }: { plugins?: string; json?: boolean },
+      ) => {
+        const report = await unmerge(
+          await openAdapter(folder, await registryWith(plugins), merged, { fullPrecision: true }),
+          output,
+        )
+        if (json) return printJson(report)
+        if (report.kept.length > 0)
+          printLine(
+            `Kept     ${report.kept.join(', ')}: trained in full, so what was there before is not known`,
+          )
+        printLine(
+          `Restored ${report.weights} weights in ${report.file}, up to rounding (at most ${scientific(report.greatest)} was taken off)`,
+        )
+      },
+    )

@@ -13,10 +13,20 @@ export const verifyCommand: CommandMaker = (exit) =>
     .option('--case <name>', 'one method only')
     .addOption(deviceOption())
     .option('--json', 'print one JSON object per case')
-    .addHelpText('after', examples('graft verify golden/llama', 'graft verify golden/llama --case lora --json', 'graft verify golden/llama --device webgpu'))
+    .addHelpText(
+      'after',
+      examples(
+        'graft verify golden/llama',
+        'graft verify golden/llama --case lora --json',
+        'graft verify golden/llama --device webgpu',
+      ),
+    )
     .action(async (folder: string, flags: { case?: string; device: Device; json?: boolean }) => {
       const reports: CaseReport[] = []
-      for await (const report of verify(folder, defaultRegistry(), { only: flags.case, device: flags.device })) {
+      for await (const report of verify(folder, defaultRegistry(), {
+        only: flags.case,
+        device: flags.device,
+      })) {
         reports.push(report)
         if (flags.json) printJson(report)
       }
@@ -34,7 +44,8 @@ function show(reports: readonly CaseReport[], device: Device): void {
     reports.map((r) => [r.export, r.case, r.status, ...checkNames.map((name) => difference(r, name))]),
     ['left', 'left', 'left', 'right', 'right', 'right', 'right'],
   )
-  for (const r of reports) if (r.reason && r.status === 'failed') printLine(`\n${r.export} ${r.case}: ${r.reason}`)
+  for (const r of reports)
+    if (r.reason && r.status === 'failed') printLine(`\n${r.export} ${r.case}: ${r.reason}`)
   const count = (status: CaseReport['status']) => reports.filter((r) => r.status === status).length
   printLine(
     `\n${count('passed')} passed, ${count('failed')} failed, ${count('not built')} not built. Greatest difference allowed: ${checkNames.map((n) => `${n} ${scientific(tolerancesOn(device)[n])}`).join(', ')}.`,

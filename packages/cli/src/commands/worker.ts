@@ -18,8 +18,18 @@ export const workerCommand: CommandMaker = () =>
     .requiredOption('--queue <url>', 'Redis or Valkey, redis://host:6379')
     .option('--name <queue>', "the queue's name", 'graft')
     .option('--concurrency <n>', 'runs side by side', '1')
-    .option('--patience <seconds>', "without a sign of life for so long, a worker's run is taken over by another", '30')
-    .addHelpText('after', examples('graft worker --queue redis://queue:6379', 'graft worker --queue redis://:secret@queue:6379 --concurrency 4'))
+    .option(
+      '--patience <seconds>',
+      "without a sign of life for so long, a worker's run is taken over by another",
+      '30',
+    )
+    .addHelpText(
+      'after',
+      examples(
+        'graft worker --queue redis://queue:6379',
+        'graft worker --queue redis://:secret@queue:6379 --concurrency 4',
+      ),
+    )
     .action(async ({ queue, name, concurrency, patience }: Flags) => {
       const controller = new AbortController()
       const stop = () => {

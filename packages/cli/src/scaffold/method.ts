@@ -21,16 +21,36 @@ const manifest = (name: string, version: string) => ({
   keywords: ['graft-method'],
   exports: { '.': { types: './dist/index.d.ts', default: './dist/index.js' } },
   files: ['dist'],
-  scripts: { build: 'tsc', test: 'tsc && node --test test/*.test.js', train: 'tsc && graft train train.yaml --overwrite' },
+  scripts: {
+    build: 'tsc',
+    test: 'tsc && node --test test/*.test.js',
+    train: 'tsc && graft train train.yaml --overwrite',
+  },
   peerDependencies: { '@graft/core': `^${version}` },
-  devDependencies: { '@graft/core': `^${version}`, '@graft/method-tester': `^${version}`, graft: `^${version}`, typescript: '^6.0.3' },
+  devDependencies: {
+    '@graft/core': `^${version}`,
+    '@graft/method-tester': `^${version}`,
+    graft: `^${version}`,
+    typescript: '^6.0.3',
+  },
 })
 const tsconfig = {
-  compilerOptions: { target: 'es2022', module: 'nodenext', moduleResolution: 'nodenext', strict: true, declaration: true, skipLibCheck: true, rootDir: 'src', outDir: 'dist' },
+  compilerOptions: {
+    target: 'es2022',
+    module: 'nodenext',
+    moduleResolution: 'nodenext',
+    strict: true,
+    declaration: true,
+    skipLibCheck: true,
+    rootDir: 'src',
+    outDir: 'dist',
+  },
   include: ['src'],
 }
 
-const source = (id: string) => `import { definePeftMethod, kaimingUniform, positive, real, type TargetOptions, targetedSchema, targets, zeros } from '@graft/core'
+const source = (
+  id: string,
+) => `import { definePeftMethod, kaimingUniform, positive, real, type TargetOptions, targetedSchema, targets, zeros } from '@graft/core'
 
 export interface Options extends TargetOptions {
   r: number

@@ -14,9 +14,11 @@ export interface Column {
 }
 
 const share = (v: number): string => (100 * v).toFixed(1)
-const withInterval = (i: Interval | undefined, text: (v: number) => string): string => (i ? `${text(i.mean)}${i.half === null ? '' : ` ± ${text(i.half)}`}` : '')
+const withInterval = (i: Interval | undefined, text: (v: number) => string): string =>
+  i ? `${text(i.mean)}${i.half === null ? '' : ` ± ${text(i.half)}`}` : ''
 const number = (digits: number) => (v: number) => v.toFixed(digits)
-const optional = (v: number | undefined, text: (v: number) => string): string => (v === undefined ? '' : text(v))
+const optional = (v: number | undefined, text: (v: number) => string): string =>
+  v === undefined ? '' : text(v)
 const thousands = (v: number): string => Math.round(v).toLocaleString('en-US')
 const megabytes = (v: number): string => (v / 1e6).toFixed(v < 1e6 ? 2 : v < 1e8 ? 1 : 0)
 
@@ -58,7 +60,14 @@ export function columnsOf({ metric, rows }: Pick<Summary, 'metric' | 'rows'>): C
       value: (r) => r.forgetting?.mean,
       text: (r) => withInterval(r.forgetting, number(3)),
     },
-    { key: 'trainable', title: 'trained parameters', help: 'head included', better: 'lower', value: (r) => r.trainable, text: (r) => optional(r.trainable, thousands) },
+    {
+      key: 'trainable',
+      title: 'trained parameters',
+      help: 'head included',
+      better: 'lower',
+      value: (r) => r.trainable,
+      text: (r) => optional(r.trainable, thousands),
+    },
     {
       key: 'share',
       title: 'of the base %',
@@ -90,7 +99,14 @@ export function columnsOf({ metric, rows }: Pick<Summary, 'metric' | 'rows'>): C
       value: (r) => r.predicted_bytes,
       text: (r) => optional(r.predicted_bytes, megabytes),
     },
-    { key: 'step_s', title: 'step s', help: 'median of the training steps', better: 'lower', value: (r) => r.step_s, text: (r) => optional(r.step_s, number(3)) },
+    {
+      key: 'step_s',
+      title: 'step s',
+      help: 'median of the training steps',
+      better: 'lower',
+      value: (r) => r.step_s,
+      text: (r) => optional(r.step_s, number(3)),
+    },
     {
       key: 'tokens_per_s',
       title: 'tokens/s',
@@ -99,7 +115,14 @@ export function columnsOf({ metric, rows }: Pick<Summary, 'metric' | 'rows'>): C
       value: (r) => r.tokens_per_s || undefined,
       text: (r) => optional(r.tokens_per_s || undefined, thousands),
     },
-    { key: 'train_s', title: 'training s', help: 'all steps, without evaluations', better: 'lower', value: (r) => r.train_s, text: (r) => optional(r.train_s, number(1)) },
+    {
+      key: 'train_s',
+      title: 'training s',
+      help: 'all steps, without evaluations',
+      better: 'lower',
+      value: (r) => r.train_s,
+      text: (r) => optional(r.train_s, number(1)),
+    },
     {
       key: 'compile_s',
       title: 'compiling s',
@@ -126,13 +149,17 @@ export function columnsOf({ metric, rows }: Pick<Summary, 'metric' | 'rows'>): C
   ]
   return all.filter((c): c is Column => c !== false)
 }
-const shareOf = ({ trainable, parameters }: Row): number | undefined => (trainable !== undefined && parameters ? trainable / parameters : undefined)
+const shareOf = ({ trainable, parameters }: Row): number | undefined =>
+  trainable !== undefined && parameters ? trainable / parameters : undefined
 
 /** Whether a row has the best value of a column among those that were trained. */
 export function isBest(column: Column, row: Row, rows: readonly Row[]): boolean {
   const own = column.value(row)
   if (!column.better || own === undefined || !row.trainable) return false
-  const others = rows.filter((r) => r.trainable).map(column.value).filter((v): v is number => v !== undefined) // biome-ignore format: one thing
+  const others = rows
+    .filter((r) => r.trainable)
+    .map(column.value)
+    .filter((v): v is number => v !== undefined)
   return own === (column.better === 'higher' ? Math.max(...others) : Math.min(...others))
 }
 
@@ -146,7 +173,9 @@ export function withinNoise({ rows, seeds }: Pick<Summary, 'rows' | 'seeds'>): s
     if (last === i || last <= reached) return
     reached = last
     const labels = rows.slice(i, last + 1).map((r) => r.label)
-    said.push(`${labels.slice(0, -1).join(', ')} and ${labels.at(-1)} can't be told apart at ${seeds.length} seeds`)
+    said.push(
+      `${labels.slice(0, -1).join(', ')} and ${labels.at(-1)} can't be told apart at ${seeds.length} seeds`,
+    )
   })
   return said
 }

@@ -7,19 +7,31 @@ import { type Column, isBest } from './columns.js'
 
 const escaped = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
 /** A script's text inside a page: what would end it is broken up. */
-const inline = (script: string): string => script.replace(/<\/(script)/gi, '<\\/$1').replace(/<!--/g, '<\\!--')
+const inline = (script: string): string =>
+  script.replace(/<\/(script)/gi, '<\\/$1').replace(/<!--/g, '<\\!--')
 const json = (value: unknown): string => JSON.stringify(value).replace(/</g, '\\u003c')
 
 const find = createRequire(import.meta.url)
 /** Vega as it comes for browsers, from the packages' own folders. */
 function library(name: string): string {
-  const [start] = find.resolve.paths(name)?.map((p) => join(p, name, 'package.json')).filter((p) => existsSync(p)) ?? [] // biome-ignore format: one thing
+  const [start] =
+    find.resolve
+      .paths(name)
+      ?.map((p) => join(p, name, 'package.json'))
+      .filter((p) => existsSync(p)) ?? []
   return readFileSync(join(dirname(start), 'build', `${name}.min.js`), 'utf8')
 }
 
 /** The report as one file that needs nothing else: opens from disk, prints, works by keyboard and without colour. */
-export function page(summary: Summary, charts: readonly Chart[], columns: readonly Column[], noise: readonly string[]): string {
-  const libraries = ['vega', 'vega-lite', 'vega-embed'].map((name) => `<script>${inline(library(name))}</script>`).join('\n')
+export function page(
+  summary: Summary,
+  charts: readonly Chart[],
+  columns: readonly Column[],
+  noise: readonly string[],
+): string {
+  const libraries = ['vega', 'vega-lite', 'vega-embed']
+    .map((name) => `<script>${inline(library(name))}</script>`)
+    .join('\n')
   const title = `${summary.rows.length} methods on ${summary.model}`
   return `<!doctype html>
 <html lang="en">
@@ -54,14 +66,18 @@ const facts = ({ data, seeds, metric }: Summary): string =>
 function table({ rows }: Summary, columns: readonly Column[]): string {
   const head = [
     '<th scope="col" aria-sort="none"><button type="button">method</button></th>',
-    ...columns.map((c) => `<th scope="col" aria-sort="none" title="${escaped(c.help)}"><button type="button">${escaped(c.title)}</button></th>`),
+    ...columns.map(
+      (c) =>
+        `<th scope="col" aria-sort="none" title="${escaped(c.help)}"><button type="button">${escaped(c.title)}</button></th>`,
+    ),
   ]
   const body = rows.map((row) => {
     const cells = columns.map(
       (c) =>
         `<td data-value="${c.value(row) ?? ''}"${isBest(c, row, rows) ? ' class="best"' : ''}>${escaped(c.text(row))}${isBest(c, row, rows) ? ' <abbr title="best">★</abbr>' : ''}</td>`,
     )
-    const why = row.failures.length > 0 ? `<div class="failure">failed: ${escaped(row.failures.join(' '))}</div>` : ''
+    const why =
+      row.failures.length > 0 ? `<div class="failure">failed: ${escaped(row.failures.join(' '))}</div>` : ''
     return `<tr><th scope="row" data-value="${escaped(row.label)}">${escaped(row.label)}${why}</th>${cells.join('')}</tr>`
   })
   return `<p><label>Show methods that contain <input id="filter" type="search"></label> <span id="shown" role="status">${rows.length} of ${rows.length}</span></p>
@@ -71,7 +87,12 @@ function table({ rows }: Summary, columns: readonly Column[]): string {
 /** What each method said to the same examples. */
 function answers({ runs, rows, seeds }: Summary): string {
   const told = rows
-    .map((row) => ({ label: row.label, shown: runs.find((r) => r.label === row.label && r.learning_rate === row.learning_rate && r.seed === seeds[0])?.answers?.shown }))
+    .map((row) => ({
+      label: row.label,
+      shown: runs.find(
+        (r) => r.label === row.label && r.learning_rate === row.learning_rate && r.seed === seeds[0],
+      )?.answers?.shown,
+    }))
     .filter((t) => t.shown)
   if (told.length === 0) return ''
   const first = told[0].shown ?? []

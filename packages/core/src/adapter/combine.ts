@@ -45,36 +45,68 @@ export interface Part {
 }
 
 /** Adds adapters of one base up into a new one of the method that says low-rank updates. Throws OUTPUT_EXISTS, OTHER_BASE, and what opening throws. */
-export async function combine(parts: readonly Part[], output: string, registry: Registry, options: CombineOptions): Promise<LowRankReport> {
+export async function combine(
+  parts: readonly Part[],
+  output: string,
+  registry: Registry,
+  options: CombineOptions,
+): Promise<LowRankReport> {
   refuseExisting(output)
   if (parts.length < 2) throw new GraftError('NOTHING_TO_COMBINE', 'Combining takes two adapters or more.')
-  if (!combineModes.includes(options.mode)) throw new GraftError('UNKNOWN_MODE', `mode: ${suggestion(options.mode, combineModes)}`)
+  if (!combineModes.includes(options.mode))
+    throw new GraftError('UNKNOWN_MODE', `mode: ${suggestion(options.mode, combineModes)}`)
   const opened: OpenedAdapter[] = []
-  for (const { folder } of parts) opened.push(await openAdapter(folder, registry, options.model, { fullPrecision: true }))
+  for (const { folder } of parts)
+    opened.push(await openAdapter(folder, registry, options.model, { fullPrecision: true }))
   requireOneBase(opened)
   const method = lowRankMethod(registry)
   const weights = parts.map((p) => p.weight)
-  const results = options.mode === 'sum' ? summed(await exactUpdates(opened), weights, options.rank) : merged(await Promise.all(opened.map(denseUpdates)), weights, options, opened)
+  const results =
+    options.mode === 'sum'
+      ? summed(await exactUpdates(opened), weights, options.rank)
+      : merged(await Promise.all(opened.map(denseUpdates)), weights, options, opened)
   return write(output, method, results, opened, weights)
 }
 
 /** Turns an adapter of any method that merges into one that says low-rank updates. Throws NOT_MERGEABLE, NOT_LINEAR, OUTPUT_EXISTS. */
-export async function convert(folder: string, output: string, registry: Registry, { to, rank, model }: { to: string; rank?: number; model?: string }): Promise<LowRankReport> {
+export async function convert(
+  folder: string,
+  output: string,
+  registry: Registry,
+  { to, rank, model }: { to: string; rank?: number; model?: string },
+): Promise<LowRankReport> {
   refuseExisting(output)
   const method = registry.get('method', to)
-  if (!method.lowRank) throw new GraftError('NO_LOW_RANK_FORM', `method ${to} doesn't say low-rank updates; ${lowRankMethod(registry).name} does.`)
+  if (!method.lowRank)
+    throw new GraftError(
+      'NO_LOW_RANK_FORM',
+      `method ${to} doesn't say low-rank updates; ${lowRankMethod(registry).name} does.`,
+    )
   const opened = await openAdapter(folder, registry, model, { fullPrecision: true })
   const exact = exactOf(opened)
-  if (exact && rank === undefined) return write(output, method, exact.map((update) => ({ update, error: 0 })), [opened], [1]) // biome-ignore format: one thing
+  if (exact && rank === undefined)
+    return write(
+      output,
+      method,
+      exact.map((update) => ({ update, error: 0 })),
+      [opened],
+      [1],
+    )
   const r = rank ?? defaultRank
-  const results = exact ? exact.map((u) => truncateProduct(u, r)) : [...(await denseUpdates(opened))].map(([path, dense]) => truncate(path, dense, r))
+  const results = exact
+    ? exact.map((u) => truncateProduct(u, r))
+    : [...(await denseUpdates(opened))].map(([path, dense]) => truncate(path, dense, r))
   return write(output, method, results, [opened], [1])
 }
 const defaultRank = 16
 
 function refuseExisting(output: string): void {
   for (const name of [configFile, weightsFile])
-    if (existsSync(join(output, name))) throw new GraftError('OUTPUT_EXISTS', `${output} already holds an adapter. Choose another output, or remove it.`)
+    if (existsSync(join(output, name)))
+      throw new GraftError(
+        'OUTPUT_EXISTS',
+        `${output} already holds an adapter. Choose another output, or remove it.`,
+      )
 }
 function requireOneBase(opened: readonly OpenedAdapter[]): void {
   const [first, ...rest] = opened
@@ -92,25 +124,39 @@ function lowRankMethod(registry: Registry): PeftMethod {
 }
 
 /** An adapter's updates as its own file says them; undefined where it says more. */
-const exactOf = ({ options }: OpenedAdapter): LowRankUpdate[] | undefined => options.method.lowRank?.read(options.stored ?? new Map(), options.config)
+const exactOf = ({ options }: OpenedAdapter): LowRankUpdate[] | undefined =>
+  options.method.lowRank?.read(options.stored ?? new Map(), options.config)
 
 /** Each adapter's updates: as its file says them, or of full rank where its method has another form. */
 async function exactUpdates(opened: readonly OpenedAdapter[]): Promise<LowRankUpdate[][]> {
   const all: LowRankUpdate[][] = []
   for (const adapter of opened)
-    all.push(exactOf(adapter) ?? [...(await denseUpdates(adapter))].map(([path, dense]) => truncate(path, dense, Math.min(dense.rows, dense.columns)).update))
+    all.push(
+      exactOf(adapter) ??
+        [...(await denseUpdates(adapter))].map(
+          ([path, dense]) => truncate(path, dense, Math.min(dense.rows, dense.columns)).update,
+        ),
+    )
   return all
 }
 
 /** Σ wᵢ·upᵢ·downᵢ = [w₁·up₁ w₂·up₂ …]·[down₁; down₂; …] */
-function summed(parts: readonly (readonly LowRankUpdate[])[], weights: readonly number[], rank: number | undefined): Truncated[] {
+function summed(
+  parts: readonly (readonly LowRankUpdate[])[],
+  weights: readonly number[],
+  rank: number | undefined,
+): Truncated[] {
   const paths = [...new Set(parts.flatMap((p) => p.map((u) => u.path)))]
   return paths.map((path) => {
-    const own = parts.flatMap((p, i) => p.filter((u) => u.path === path).map(({ up, down }) => ({ up: Matrix.mul(up, weights[i]), down })))
+    const own = parts.flatMap((p, i) =>
+      p.filter((u) => u.path === path).map(({ up, down }) => ({ up: Matrix.mul(up, weights[i]), down })),
+    )
     const down = own.flatMap((u) => u.down.to2DArray())
     const up = own.map((u) => u.up).reduce((a, b) => beside(a, b))
     const update = { path, up, down: new Matrix(down) }
-    return rank !== undefined && rank < update.down.rows ? truncateProduct(update, rank) : { update, error: 0 }
+    return rank !== undefined && rank < update.down.rows
+      ? truncateProduct(update, rank)
+      : { update, error: 0 }
   })
 }
 function beside(a: Matrix, b: Matrix): Matrix {
@@ -120,13 +166,21 @@ function beside(a: Matrix, b: Matrix): Matrix {
   return joined
 }
 
-function merged(parts: readonly ReadonlyMap<string, Matrix>[], weights: readonly number[], options: CombineOptions, opened: readonly OpenedAdapter[]): Truncated[] {
-  const rank = options.rank ?? opened.reduce((sum, { options: o }) => sum + Number(o.config.r ?? defaultRank), 0)
+function merged(
+  parts: readonly ReadonlyMap<string, Matrix>[],
+  weights: readonly number[],
+  options: CombineOptions,
+  opened: readonly OpenedAdapter[],
+): Truncated[] {
+  const rank =
+    options.rank ?? opened.reduce((sum, { options: o }) => sum + Number(o.config.r ?? defaultRank), 0)
   const paths = [...new Set(parts.flatMap((p) => [...p.keys()]))]
   return paths.map((path) => {
     const dense = parts.flatMap((p, i) => {
       const update = p.get(path)
-      return update ? [{ values: Float64Array.from(update.to1DArray()), weight: weights[i], stream: `${path}/${i}` }] : []
+      return update
+        ? [{ values: Float64Array.from(update.to1DArray()), weight: weights[i], stream: `${path}/${i}` }]
+        : []
     })
     const [{ rows, columns }] = parts.flatMap((p) => p.get(path) ?? [])
     return truncate(path, Matrix.from1DArray(rows, columns, Array.from(blend(dense, options))), rank)
@@ -138,7 +192,11 @@ interface Dense {
   stream: string
 }
 function blend(parts: readonly Dense[], { mode, density, seed }: CombineOptions): Float64Array {
-  const thinned = parts.map((p) => ({ ...p, values: mode === 'ties' ? trimmed(p.values, density) : dropped(p.values, density, new Random(seed, p.stream)) }))
+  const thinned = parts.map((p) => ({
+    ...p,
+    values:
+      mode === 'ties' ? trimmed(p.values, density) : dropped(p.values, density, new Random(seed, p.stream)),
+  }))
   const weighted = thinned.map(({ values, weight }) => values.map((v) => weight * v))
   const sum = weighted[0].map((_, i) => weighted.reduce((total, v) => total + v[i], 0))
   return mode === 'dare' ? sum : sum.map((total, i) => agreeing(weighted, Math.sign(total), i))
@@ -155,41 +213,94 @@ function trimmed(values: Float64Array, density: number): Float64Array {
   return values.map((v) => (Math.abs(v) >= least ? v : 0))
 }
 /** Entries drawn at random, scaled up so that the expectation stays. */
-const dropped = (values: Float64Array, density: number, random: Random): Float64Array => values.map((v) => (random.unit() < density ? v / density : 0))
+const dropped = (values: Float64Array, density: number, random: Random): Float64Array =>
+  values.map((v) => (random.unit() < density ? v / density : 0))
 
 /** Writes the result with the first part's other settings; modules trained in full are averaged by weight. */
-function write(output: string, method: PeftMethod, results: readonly Truncated[], opened: readonly OpenedAdapter[], weights: readonly number[]): LowRankReport {
+function write(
+  output: string,
+  method: PeftMethod,
+  results: readonly Truncated[],
+  opened: readonly OpenedAdapter[],
+  weights: readonly number[],
+): LowRankReport {
   const form = method.lowRank as NonNullable<PeftMethod['lowRank']>
   const { tensors, options } = form.write(results.map((r) => r.update))
   const [first] = opened
-  const config: AdapterConfig = { ...defaultsOf(method), ...options, ...carried(readAdapterConfig(first.folder)), peft_type: method.peftType, inference_mode: true }
+  const config: AdapterConfig = {
+    ...defaultsOf(method),
+    ...options,
+    ...carried(readAdapterConfig(first.folder)),
+    peft_type: method.peftType,
+    inference_mode: true,
+  }
   saveAdapter(output, new Map([...tensors, ...averaged(opened, weights)]), config)
   if (hasManifest(first.folder))
-    writeManifest(output, { ...readManifest(first.folder), model: first.model.path, method: method.name, options: { ...defaultsOf(method), ...options } })
-  return { folder: output, layers: results.length, rank: Math.max(...results.map((r) => r.update.down.rows)), error: Math.max(...results.map((r) => r.error)) }
+    writeManifest(output, {
+      ...readManifest(first.folder),
+      model: first.model.path,
+      method: method.name,
+      options: { ...defaultsOf(method), ...options },
+    })
+  return {
+    folder: output,
+    layers: results.length,
+    rank: Math.max(...results.map((r) => r.update.down.rows)),
+    error: Math.max(...results.map((r) => r.error)),
+  }
 }
-const carried = ({ base_model_name_or_path, task_type, modules_to_save }: AdapterConfig) => ({ base_model_name_or_path, task_type, modules_to_save })
+const carried = ({ base_model_name_or_path, task_type, modules_to_save }: AdapterConfig) => ({
+  base_model_name_or_path,
+  task_type,
+  modules_to_save,
+})
 const defaultsOf = ({ configSchema }: PeftMethod): Record<string, unknown> =>
-  Object.fromEntries(Object.entries((configSchema as { properties: Record<string, { default?: unknown }> }).properties).map(([key, { default: value }]) => [key, value ?? null]))
+  Object.fromEntries(
+    Object.entries((configSchema as { properties: Record<string, { default?: unknown }> }).properties).map(
+      ([key, { default: value }]) => [key, value ?? null],
+    ),
+  )
 
 function averaged(opened: readonly OpenedAdapter[], weights: readonly number[]): [string, StoredTensor][] {
-  const heads = opened.map(({ options }) => headTensors(options.stored ?? new Map(), options.config.modules_to_save as readonly string[] | null, options.objective.savedModules))
+  const heads = opened.map(({ options }) =>
+    headTensors(
+      options.stored ?? new Map(),
+      options.config.modules_to_save as readonly string[] | null,
+      options.objective.savedModules,
+    ),
+  )
   const keys = [...new Set(heads.flatMap((h) => [...h.keys()]))]
   return keys.map((key) => {
-    const own = heads.flatMap((h, i) => (h.has(key) ? [{ tensor: h.get(key) as StoredTensor, weight: weights[i] }] : []))
+    const own = heads.flatMap((h, i) =>
+      h.has(key) ? [{ tensor: h.get(key) as StoredTensor, weight: weights[i] }] : [],
+    )
     const total = own.reduce((sum, o) => sum + o.weight, 0)
     const { shape } = own[0].tensor
     if (own.some((o) => `${o.tensor.shape}` !== `${shape}`))
-      throw new GraftError('ADAPTER_MISMATCH', `${key} has shapes ${own.map((o) => `[${o.tensor.shape}]`).join(' and ')}; adapters with different labels don't add up.`)
-    const values = own.map((o) => floatsOf(o.tensor, key).map((v) => (v * o.weight) / total)).reduce((a, b) => a.map((v, i) => v + b[i]))
+      throw new GraftError(
+        'ADAPTER_MISMATCH',
+        `${key} has shapes ${own.map((o) => `[${o.tensor.shape}]`).join(' and ')}; adapters with different labels don't add up.`,
+      )
+    const values = own
+      .map((o) => floatsOf(o.tensor, key).map((v) => (v * o.weight) / total))
+      .reduce((a, b) => a.map((v, i) => v + b[i]))
     return [key, storedFloats(values, shape)]
   })
 }
-function headTensors(tensors: ReadonlyMap<string, StoredTensor>, saved: readonly string[] | null, otherwise: readonly string[]): Map<string, StoredTensor> {
+function headTensors(
+  tensors: ReadonlyMap<string, StoredTensor>,
+  saved: readonly string[] | null,
+  otherwise: readonly string[],
+): Map<string, StoredTensor> {
   const names = saved ?? otherwise
   return new Map(
     [...tensors].filter(([key]) =>
-      names.some((n) => new RegExp(`(^|\\.)${n}(\\.[\\w.]+)?\\.(weight|bias)$`).test(key) && !/lora_/.test(key) && key.startsWith(fileKey({ name: '' }))),
+      names.some(
+        (n) =>
+          new RegExp(`(^|\\.)${n}(\\.[\\w.]+)?\\.(weight|bias)$`).test(key) &&
+          !/lora_/.test(key) &&
+          key.startsWith(fileKey({ name: '' })),
+      ),
     ),
   )
 }

@@ -13,7 +13,13 @@ import { type OpenedAdapter, parametersOf } from './open.js'
 export async function denseUpdates(opened: OpenedAdapter): Promise<Map<string, Matrix>> {
   const { model, options, folder } = opened
   const adapted = adapt(model, { ...options, training: false })
-  const { weights } = await fold(adapted, folder, (a) => a.model.logits, parametersOf(opened, adapted), randomFeeds(model))
+  const { weights } = await fold(
+    adapted,
+    folder,
+    (a) => a.model.logits,
+    parametersOf(opened, adapted),
+    randomFeeds(model),
+  )
   const updates = new Map<string, Matrix>()
   for (const { path, weight, bias, outFeatures, inFeatures } of model.linears) {
     const merged = weights.get(weight.key)
@@ -36,7 +42,10 @@ export async function denseUpdates(opened: OpenedAdapter): Promise<Map<string, M
   return updates
 }
 const notLinear = (folder: string, what: string) =>
-  new GraftError('NOT_LINEAR', `${folder}: the adapter changes ${what}, which low-rank updates of linear layers can't say. It can be merged, not converted.`)
+  new GraftError(
+    'NOT_LINEAR',
+    `${folder}: the adapter changes ${what}, which low-rank updates of linear layers can't say. It can be merged, not converted.`,
+  )
 
 export function isTrainedInFull({ options }: OpenedAdapter, path: string): boolean {
   const saved = (options.config.modules_to_save as readonly string[] | null) ?? options.objective.savedModules
@@ -62,7 +71,12 @@ export function truncateProduct({ path, up, down }: LowRankUpdate, r: number): T
   const { U, s, V } = principal(core, rank)
   return kept(path, { U: left.q.mmul(U), s, V: right.q.mmul(V) }, rank, core.norm())
 }
-function kept(path: string, { U, s, V }: { U: Matrix; s: readonly number[]; V: Matrix }, rank: number, norm: number): Truncated {
+function kept(
+  path: string,
+  { U, s, V }: { U: Matrix; s: readonly number[]; V: Matrix },
+  rank: number,
+  norm: number,
+): Truncated {
   const up = Matrix.zeros(U.rows, rank)
   const down = Matrix.zeros(rank, V.rows)
   let held = 0
@@ -72,7 +86,10 @@ function kept(path: string, { U, s, V }: { U: Matrix; s: readonly number[]; V: M
     for (let i = 0; i < U.rows; i++) up.set(i, k, root * U.get(i, k))
     for (let j = 0; j < V.rows; j++) down.set(k, j, root * V.get(j, k))
   }
-  return { update: { path, up, down }, error: norm === 0 ? 0 : Math.sqrt(Math.max(0, norm ** 2 - held)) / norm }
+  return {
+    update: { path, up, down },
+    error: norm === 0 ? 0 : Math.sqrt(Math.max(0, norm ** 2 - held)) / norm,
+  }
 }
 /** Gram–Schmidt, twice for accuracy: m = q·r with orthonormal columns of q; columns that depend on others are zero in q. */
 function orthogonal(m: Matrix): { q: Matrix; r: Matrix } {

@@ -22,18 +22,24 @@ export function saveAdapter(folder: string, tensors: Map<string, StoredTensor>, 
   writeSafetensors(join(folder, weightsFile), { tensors, metadata: { format: 'pt' } })
   writeAtomically(join(folder, configFile), `${JSON.stringify(sorted(config), null, 2)}\n`)
 }
-const sorted = (config: AdapterConfig): Record<string, unknown> => Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)))
+const sorted = (config: AdapterConfig): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)))
 
 export function readAdapterConfig(folder: string): AdapterConfig {
   const path = join(folder, configFile)
-  if (!existsSync(path)) throw new GraftError('NO_ADAPTER', `${folder}: no ${configFile} there, so no adapter. Give the folder that training wrote.`)
+  if (!existsSync(path))
+    throw new GraftError(
+      'NO_ADAPTER',
+      `${folder}: no ${configFile} there, so no adapter. Give the folder that training wrote.`,
+    )
   let config: unknown
   try {
     config = JSON.parse(readFileSync(path, 'utf8'))
   } catch (cause) {
     throw new GraftError('BAD_ADAPTER', `${path}: not JSON (${(cause as Error).message}).`, { cause })
   }
-  if (typeof (config as AdapterConfig | null)?.peft_type !== 'string') throw new GraftError('BAD_ADAPTER', `${path}: key peft_type is missing.`)
+  if (typeof (config as AdapterConfig | null)?.peft_type !== 'string')
+    throw new GraftError('BAD_ADAPTER', `${path}: key peft_type is missing.`)
   return config as AdapterConfig
 }
 
@@ -41,14 +47,19 @@ export function readAdapterConfig(folder: string): AdapterConfig {
  * A file's tensors without those that say nothing new. HF PEFT writes a tensor that modules share once per module, the frozen
  * table beside an adapted embedding, and a head's original beside the trained one.
  */
-export function withoutCopies(tensors: ReadonlyMap<string, StoredTensor>, names: ReadonlySet<string>): Map<string, StoredTensor> {
+export function withoutCopies(
+  tensors: ReadonlyMap<string, StoredTensor>,
+  names: ReadonlySet<string>,
+): Map<string, StoredTensor> {
   const known = [...tensors].filter(([key]) => names.has(key)).map(([, t]) => t)
-  const isCopy = (t: StoredTensor) => known.some((k) => `${k.shape}` === `${t.shape}` && Buffer.compare(k.data, t.data) === 0)
+  const isCopy = (t: StoredTensor) =>
+    known.some((k) => `${k.shape}` === `${t.shape}` && Buffer.compare(k.data, t.data) === 0)
   const frozen = /\.base_layer\.weight$|\.original_module\./
   return new Map([...tensors].filter(([key, t]) => names.has(key) || !(frozen.test(key) || isCopy(t))))
 }
 
-export const readTensors = (folder: string): Map<string, StoredTensor> => readSafetensors(join(folder, weightsFile)).tensors
+export const readTensors = (folder: string): Map<string, StoredTensor> =>
+  readSafetensors(join(folder, weightsFile)).tensors
 
 /** Puts a file's tensors into a flat vector. Every variable and buffer must be there, with the right shape, and nothing besides.
  *  Throws ADAPTER_MISMATCH naming each missing, surplus or mis-shaped tensor. */
@@ -66,10 +77,13 @@ export function fillVariables(
     const [key, { shape, offset }] = [fileKey(variable), variable]
     const stored = tensors.get(key)
     if (!stored) wrong.push(`${key} is missing`)
-    else if (`${stored.shape}` !== `${shape}`) wrong.push(`${key} is [${stored.shape.join(', ')}], expected [${shape.join(', ')}]`)
+    else if (`${stored.shape}` !== `${shape}`)
+      wrong.push(`${key} is [${stored.shape.join(', ')}], expected [${shape.join(', ')}]`)
     else flat.set(floatsOf(stored, key), offset)
   }
-  for (const key of withoutCopies(tensors, names).keys()) if (!names.has(key)) wrong.push(`${key} belongs to no module of this model. ${suggestion(key, [...names].slice(0, 8))}`)
+  for (const key of withoutCopies(tensors, names).keys())
+    if (!names.has(key))
+      wrong.push(`${key} belongs to no module of this model. ${suggestion(key, [...names].slice(0, 8))}`)
   if (wrong.length > 0)
     throw new GraftError(
       'ADAPTER_MISMATCH',

@@ -25,15 +25,25 @@ const manifestFile = 'graft.json'
 
 export const hasManifest = (folder: string): boolean => existsSync(join(folder, manifestFile))
 
-export const writeManifest = (folder: string, manifest: Manifest): void => writeAtomically(join(folder, manifestFile), `${JSON.stringify(manifest, null, 2)}\n`)
+export const writeManifest = (folder: string, manifest: Manifest): void =>
+  writeAtomically(join(folder, manifestFile), `${JSON.stringify(manifest, null, 2)}\n`)
 
 /** A hash over the first bytes of embeddings and convolutions: cheap even for a model of gigabytes, the same from every exporter. */
 export function baseFingerprint(model: Model): string {
   const hash = createHash('sha256')
-  for (const { path, weight } of [...model.embeddings, ...model.convolutions].sort((a, b) => (a.path < b.path ? -1 : 1))) {
+  for (const { path, weight } of [...model.embeddings, ...model.convolutions].sort((a, b) =>
+    a.path < b.path ? -1 : 1,
+  )) {
     const { data, shape } = weight.constant ?? { shape: [] }
     hash.update(`${path} ${shape}\n`)
-    if (data) hash.update(readBytes('file' in data ? { ...data, length: Math.min(data.length, sampled) } : { bytes: data.bytes.subarray(0, sampled) }))
+    if (data)
+      hash.update(
+        readBytes(
+          'file' in data
+            ? { ...data, length: Math.min(data.length, sampled) }
+            : { bytes: data.bytes.subarray(0, sampled) },
+        ),
+      )
   }
   return hash.digest('hex').slice(0, 32)
 }
@@ -42,7 +52,11 @@ const sampled = 256
 /** Throws NO_MANIFEST or BAD_MANIFEST. */
 export function readManifest(folder: string): Manifest {
   const path = join(folder, manifestFile)
-  if (!existsSync(path)) throw new GraftError('NO_MANIFEST', `${folder}: ${manifestFile} is missing. Give an adapter folder that graft train wrote.`)
+  if (!existsSync(path))
+    throw new GraftError(
+      'NO_MANIFEST',
+      `${folder}: ${manifestFile} is missing. Give an adapter folder that graft train wrote.`,
+    )
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as Manifest
   } catch (cause) {

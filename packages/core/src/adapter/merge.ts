@@ -34,23 +34,53 @@ export interface MergeReport {
  * ONNX has a key-value cache, in the layout that transformers.js loads. The result is read back and compared.
  * Throws NOT_MERGEABLE for a method without a weight form, OUTPUT_EXISTS, and what opening throws.
  */
-export async function merge(opened: OpenedAdapter, output: string, registry: Registry, wanted?: MergeFormat): Promise<MergeReport> {
+export async function merge(
+  opened: OpenedAdapter,
+  output: string,
+  registry: Registry,
+  wanted?: MergeFormat,
+): Promise<MergeReport> {
   const { model: base, options } = opened
   refuseQuantised(base)
   const format = wanted ?? (base.task ? 'safetensors' : 'onnx')
   if (format === 'safetensors' && !base.task)
-    throw new GraftError('NO_CHECKPOINT_BASE', `${base.file} is an ONNX file, which can be merged to ONNX only. For safetensors give the Hugging Face folder with --model.`)
-  const file = join(output, format === 'safetensors' ? 'model.safetensors' : base.task ? 'onnx/model.onnx' : 'model.onnx')
-  if (existsSync(file)) throw new GraftError('OUTPUT_EXISTS', `${file} exists already. Choose another output, or remove it.`)
+    throw new GraftError(
+      'NO_CHECKPOINT_BASE',
+      `${base.file} is an ONNX file, which can be merged to ONNX only. For safetensors give the Hugging Face folder with --model.`,
+    )
+  const file = join(
+    output,
+    format === 'safetensors' ? 'model.safetensors' : base.task ? 'onnx/model.onnx' : 'model.onnx',
+  )
+  if (existsSync(file))
+    throw new GraftError('OUTPUT_EXISTS', `${file} exists already. Choose another output, or remove it.`)
   const adapted = adapt(base, { ...options, training: false })
   const parameters = parametersOf(opened, adapted)
   const feeds = randomFeeds(base)
-  const { weights, logits } = await fold(adapted, opened.folder, (a) => deployedLogits(a.model, opened, a.variables.param), parameters, feeds)
-  const open: OpenOptions = { architectures: registry.all('architecture'), task: base.task, labels: outputs(options.objective, opened.labels) }
+  const { weights, logits } = await fold(
+    adapted,
+    opened.folder,
+    (a) => deployedLogits(a.model, opened, a.variables.param),
+    parameters,
+    feeds,
+  )
+  const open: OpenOptions = {
+    architectures: registry.all('architecture'),
+    task: base.task,
+    labels: outputs(options.objective, opened.labels),
+  }
   if (format === 'safetensors') writeCheckpoint(base, weights, output, opened.labels)
   else writeGraph(opened, weights, file, output, open, asConstants(adapted.variables, parameters))
-  const found = await runOnce(Model.open(format === 'safetensors' ? output : file, open).graph, withEmptyCache(Model.open(format === 'safetensors' ? output : file, open), feeds))
-  return { file, format, weights: weights.size, difference: greatestDifference((found.logits ?? found.hidden).data as Float32Array, logits) }
+  const found = await runOnce(
+    Model.open(format === 'safetensors' ? output : file, open).graph,
+    withEmptyCache(Model.open(format === 'safetensors' ? output : file, open), feeds),
+  )
+  return {
+    file,
+    format,
+    weights: weights.size,
+    difference: greatestDifference((found.logits ?? found.hidden).data as Float32Array, logits),
+  }
 }
 
 /** Weights of a few bits can't take an update without being rounded anew: merging goes through the original. */
@@ -65,12 +95,22 @@ function refuseQuantised(base: Model): void {
 type Constants = (model: Model) => AttachContext['param']
 
 /** Writes the merged graph with its config and tokenizer; a language model built here is built again with a cache. */
-function writeGraph(opened: OpenedAdapter, weights: ReadonlyMap<string, Float32Array>, file: string, output: string, open: OpenOptions, constants: Constants): void {
+function writeGraph(
+  opened: OpenedAdapter,
+  weights: ReadonlyMap<string, Float32Array>,
+  file: string,
+  output: string,
+  open: OpenOptions,
+  constants: Constants,
+): void {
   const { model: base, labels } = opened
   const cached = base.task === 'causal-lm'
   const merged = withWeights(cached ? Model.open(base.folder, { ...open, cache: true }) : base, weights)
   if (!cached) countPositions(merged)
-  if (!cached) finish(merged.g, { [base.task === 'features' ? 'hidden' : 'logits']: deployedLogits(merged, opened, constants(merged)) })
+  if (!cached)
+    finish(merged.g, {
+      [base.task === 'features' ? 'hidden' : 'logits']: deployedLogits(merged, opened, constants(merged)),
+    })
   mkdirSync(join(file, '..'), { recursive: true })
   copyBesides(base.folder, output)
   writeConfig(base, output, labels)
@@ -79,15 +119,27 @@ function writeGraph(opened: OpenedAdapter, weights: ReadonlyMap<string, Float32A
 
 /** Pipelines that feed a classifier give it no positions: it counts them itself. */
 function countPositions({ g, graph }: Model): void {
-  const [ids, positions] = ['input_ids', 'position_ids'].map((name) => graph.inputs.find((v) => v.name === name))
+  const [ids, positions] = ['input_ids', 'position_ids'].map((name) =>
+    graph.inputs.find((v) => v.name === name),
+  )
   if (!ids || !positions) return
   const length = g.op('Shape', [ids], { start: 1, end: 2 })
   graph.replaceUses(positions, g.expand(g.unsqueeze(g.range(g.squeeze(length, [0])), [0]), shapeOf(ids)))
   graph.inputs.splice(graph.inputs.indexOf(positions), 1)
 }
 
-const deployedLogits = (model: Model, { options, labels }: OpenedAdapter, param: AttachContext['param']): Value =>
-  options.objective.deploy?.({ model, g: model.g, param, labels: outputs(options.objective, labels), rows: 1 }) ?? model.logits
+const deployedLogits = (
+  model: Model,
+  { options, labels }: OpenedAdapter,
+  param: AttachContext['param'],
+): Value =>
+  options.objective.deploy?.({
+    model,
+    g: model.g,
+    param,
+    labels: outputs(options.objective, labels),
+    rows: 1,
+  }) ?? model.logits
 
 /** Declared variables as constants with the values they were trained to. */
 const asConstants =
@@ -97,14 +149,20 @@ const asConstants =
     const variable = variables.list.find((v) => v.name === name)
     if (!variable) throw new GraftError('VARIABLE_MISSING', `Variable ${name} is not among the adapter's.`)
     const values = flat.slice(variable.offset, variable.offset + variable.size)
-    return graph.addConstant(name, { dtype: 'float32', shape, data: { bytes: new Uint8Array(values.buffer) } })
+    return graph.addConstant(name, {
+      dtype: 'float32',
+      shape,
+      data: { bytes: new Uint8Array(values.buffer) },
+    })
   }
 
 /** Two inputs of unequal length, or two images. */
 export function randomFeeds(model: Model): Tensors {
   const random = new Random(0, 'merge')
   const rows = model.embeddings[0]?.rows ?? 1
-  const pixels = model.graph.inputs.find((v) => v.name === 'pixel_values')?.shape?.slice(1) as number[] | undefined
+  const pixels = model.graph.inputs.find((v) => v.name === 'pixel_values')?.shape?.slice(1) as
+    | number[]
+    | undefined
   const size = pixels?.reduce((a, b) => a * b, 1) ?? 0
   const examples = [11, 7].map((length) => ({
     ids: Array.from({ length }, () => random.below(rows)),
@@ -118,11 +176,22 @@ export function randomFeeds(model: Model): Tensors {
 export function withEmptyCache({ graph }: Model, feeds: Tensors): Tensors {
   const batch = Object.values(feeds)[0].shape[0]
   const past = graph.inputs.filter((v) => v.name.startsWith('past_key_values.'))
-  const empty = past.map(({ name, shape }) => [name, { dtype: 'float32' as const, shape: [batch, Number(shape?.[1]), 0, Number(shape?.[3])], data: new Float32Array(0) }])
+  const empty = past.map(({ name, shape }) => [
+    name,
+    {
+      dtype: 'float32' as const,
+      shape: [batch, Number(shape?.[1]), 0, Number(shape?.[3])],
+      data: new Float32Array(0),
+    },
+  ])
   return { ...feeds, ...Object.fromEntries(empty) }
 }
 
 export function greatestDifference(a: Float32Array, b: Float32Array): number {
   if (a.length !== b.length) return Number.POSITIVE_INFINITY
-  return a.reduce((greatest, v, i) => Math.max(greatest, Number.isNaN(v - b[i]) ? Number.POSITIVE_INFINITY : Math.abs(v - b[i])), 0)
+  return a.reduce(
+    (greatest, v, i) =>
+      Math.max(greatest, Number.isNaN(v - b[i]) ? Number.POSITIVE_INFINITY : Math.abs(v - b[i])),
+    0,
+  )
 }

@@ -44,11 +44,18 @@ export async function openAdapter(
   const manifest = hasManifest(folder) ? readManifest(folder) : undefined
   const method = methodFor(folder, config, registry)
   const path = model ? await resolveModel(model) : await baseOf(folder, config, manifest)
-  const trained = manifest ? registry.get('objective', manifest.objective) : objectiveFor(folder, config, registry, ownTask(path, registry))
+  const trained = manifest
+    ? registry.get('objective', manifest.objective)
+    : objectiveFor(folder, config, registry, ownTask(path, registry))
   const objective = as ? registry.get('objective', as) : trained
   const stored = as ? withoutModules(readTensors(folder), trained.savedModules) : readTensors(folder)
   const classes = as ? undefined : manifest ? outputs(objective, manifest.labels) : headOutputs(stored)
-  const base = Model.open(path, { architectures: registry.all('architecture'), task: objective.task, labels: classes, quantize: fullPrecision ? null : manifest?.quantize })
+  const base = Model.open(path, {
+    architectures: registry.all('architecture'),
+    task: objective.task,
+    labels: classes,
+    quantize: fullPrecision ? null : manifest?.quantize,
+  })
   if (manifest?.base && manifest.base !== baseFingerprint(base))
     throw new GraftError(
       'OTHER_BASE',
@@ -56,28 +63,50 @@ export async function openAdapter(
     )
   const labels = manifest?.labels ?? (objective.classifies ? labelsOf(stored, base) : [])
   const saved = config.modules_to_save as readonly string[] | null | undefined
-  const options = { ...supportedOptions(method, config), modules_to_save: (as ? saved?.filter((name) => !trained.savedModules.includes(name)) : saved) ?? null }
+  const options = {
+    ...supportedOptions(method, config),
+    modules_to_save: (as ? saved?.filter((name) => !trained.savedModules.includes(name)) : saved) ?? null,
+  }
   return {
     folder,
     model: base,
-    options: { method, config: options, objective, labels: outputs(objective, labels), rows: 1, totalSteps: 1, stored, inference: true },
+    options: {
+      method,
+      config: options,
+      objective,
+      labels: outputs(objective, labels),
+      rows: 1,
+      totalSteps: 1,
+      stored,
+      inference: true,
+    },
     labels,
     max_length: manifest?.max_length ?? null,
     columns: manifest?.columns ?? {},
   }
 }
-const withoutModules = (tensors: ReadonlyMap<string, StoredTensor>, names: readonly string[]): Map<string, StoredTensor> =>
+const withoutModules = (
+  tensors: ReadonlyMap<string, StoredTensor>,
+  names: readonly string[],
+): Map<string, StoredTensor> =>
   new Map([...tensors].filter(([key]) => !key.split('.').some((part) => names.includes(part))))
 /** How many classes the head that a file holds tells apart. */
 function headOutputs(tensors: ReadonlyMap<string, StoredTensor>): number | undefined {
-  const heads = ['score', 'classifier', 'classifier.out_proj'].map((name) => tensors.get(moduleKey(`${name}.weight`)))
+  const heads = ['score', 'classifier', 'classifier.out_proj'].map((name) =>
+    tensors.get(moduleKey(`${name}.weight`)),
+  )
   return heads.findLast((t) => t !== undefined)?.shape[0]
 }
 /** An opened adapter's parameters, in the order its variables were declared. */
-export const parametersOf = ({ folder, options }: OpenedAdapter, adapted: Adapted): Float32Array => fillVariables(join(folder, weightsFile), options.stored ?? new Map(), adapted)
+export const parametersOf = ({ folder, options }: OpenedAdapter, adapted: Adapted): Float32Array =>
+  fillVariables(join(folder, weightsFile), options.stored ?? new Map(), adapted)
 
 /** The base model that an adapter records: where it lay when it was trained, else a folder or a repository. */
-async function baseOf(folder: string, { base_model_name_or_path: base }: AdapterConfig, manifest: Manifest | undefined): Promise<string> {
+async function baseOf(
+  folder: string,
+  { base_model_name_or_path: base }: AdapterConfig,
+  manifest: Manifest | undefined,
+): Promise<string> {
   if (manifest && existsSync(manifest.model)) return manifest.model
   if (base && (existsSync(base) || parseRepository(base))) return resolveModel(base)
   throw new GraftError(
@@ -102,9 +131,16 @@ export function methodFor(folder: string, { peft_type }: AdapterConfig, registry
   )
 }
 /** The objective of an adapter by its task_type; one without is for what its base model is for. */
-export function objectiveFor(folder: string, { task_type = null }: AdapterConfig, registry: Registry, baseTask?: Task): Objective {
+export function objectiveFor(
+  folder: string,
+  { task_type = null }: AdapterConfig,
+  registry: Registry,
+  baseTask?: Task,
+): Objective {
   const all = registry.all('objective')
-  const objective = (task_type === null && baseTask && all.find((o) => o.task === baseTask)) || all.find((o) => o.taskType === task_type)
+  const objective =
+    (task_type === null && baseTask && all.find((o) => o.task === baseTask)) ||
+    all.find((o) => o.taskType === task_type)
   if (objective) return objective
   throw new GraftError('UNSUPPORTED_ADAPTER', `${folder}: no installed objective has task_type ${task_type}.`)
 }
@@ -113,11 +149,18 @@ export function objectiveFor(folder: string, { task_type = null }: AdapterConfig
 export function supportedOptions(method: PeftMethod, stored: AdapterConfig): Record<string, unknown> {
   const known = Object.keys((method.configSchema as { properties: object }).properties)
   const given = Object.entries(stored).filter(([key]) => known.includes(key))
-  const on = Object.entries(stored).filter(([key, v]) => !known.includes(key) && !bookkeeping.has(key) && isOn(v))
-  if (on.length > 0) throw new GraftError('UNSUPPORTED_ADAPTER', `method ${method.name} has no option ${on.map(([key]) => key).join(', ')}`)
+  const on = Object.entries(stored).filter(
+    ([key, v]) => !known.includes(key) && !bookkeeping.has(key) && isOn(v),
+  )
+  if (on.length > 0)
+    throw new GraftError(
+      'UNSUPPORTED_ADAPTER',
+      `method ${method.name} has no option ${on.map(([key]) => key).join(', ')}`,
+    )
   return methodOptions(method, Object.fromEntries(given))
 }
-const isOn = (v: unknown): boolean => v !== null && v !== false && !(typeof v === 'object' && Object.keys(v).length === 0)
+const isOn = (v: unknown): boolean =>
+  v !== null && v !== false && !(typeof v === 'object' && Object.keys(v).length === 0)
 /** Fields about the file rather than the method, and sizes of variants that their own switch turns on. */
 const bookkeeping = new Set([
   'peft_type',

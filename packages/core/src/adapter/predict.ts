@@ -14,7 +14,11 @@ export interface Classified {
   score: number
 }
 /** What a model says of a record: a class, a class per token, a number, or an embedding, as its objective has it. */
-export type Prediction = { prediction: string; score: number } | { prediction: number } | { prediction: string[]; scores: number[] } | { embedding: number[] }
+export type Prediction =
+  | { prediction: string; score: number }
+  | { prediction: number }
+  | { prediction: string[]; scores: number[] }
+  | { embedding: number[] }
 
 const batchSize = 32
 /** How many records are looked at together, so that batches are of like length. */
@@ -27,33 +31,53 @@ export async function* predict(
   session: SessionOptions = {},
 ): AsyncGenerator<{ record: DataRecord; prediction: Prediction }> {
   const { model, options, folder } = opened
-  if (!options.objective.input) throw new GraftError('NOT_A_CLASSIFIER', `${folder}: its objective is ${options.objective.name}, which writes texts; use graft generate.`)
-  const coder = new Coder(model, opened.labels, { columns: opened.columns, max_length: opened.max_length ?? defaultMaxLength(model), train_on_prompt: false })
+  if (!options.objective.input)
+    throw new GraftError(
+      'NOT_A_CLASSIFIER',
+      `${folder}: its objective is ${options.objective.name}, which writes texts; use graft generate.`,
+    )
+  const coder = new Coder(model, opened.labels, {
+    columns: opened.columns,
+    max_length: opened.max_length ?? defaultMaxLength(model),
+    train_on_prompt: false,
+  })
   const parameters = parametersOf(opened, adapt(model, { ...options, training: false }))
   const evaluator = await Evaluator.open(model, options, { ...session, pad: coder.pad, batchSize })
   try {
-    for await (const group of windows(records)) yield* predictGroup(opened, coder, evaluator, parameters, group)
+    for await (const group of windows(records))
+      yield* predictGroup(opened, coder, evaluator, parameters, group)
   } finally {
     await evaluator.close()
   }
 }
 
-async function* predictGroup(opened: OpenedAdapter, coder: Coder, evaluator: Evaluator, parameters: Float32Array, group: readonly DataRecord[]) {
+async function* predictGroup(
+  opened: OpenedAdapter,
+  coder: Coder,
+  evaluator: Evaluator,
+  parameters: Float32Array,
+  group: readonly DataRecord[],
+) {
   const { objective } = opened.options
   const examples = await Promise.all(group.map((r) => coder.load(objective.input?.(r, coder) as Example)))
   if (objective.task === 'features') {
     const found = await evaluator.embeddings(inMemory(examples), parameters)
-    for (const [i, record] of group.entries()) yield { record, prediction: { embedding: Array.from(found[i]) } }
+    for (const [i, record] of group.entries())
+      yield { record, prediction: { embedding: Array.from(found[i]) } }
     return
   }
   const logits = await evaluator.logits(inMemory(examples), parameters)
   for (const [i, record] of group.entries()) yield { record, prediction: describe(logits[i], opened) }
 }
 
-function describe(rows: readonly Float32Array[], { labels, options: { objective } }: OpenedAdapter): Prediction {
+function describe(
+  rows: readonly Float32Array[],
+  { labels, options: { objective } }: OpenedAdapter,
+): Prediction {
   if (!objective.classifies) return { prediction: rows[0][0] }
   const classes = rows.map((row) => mostLikely(row.subarray(0, labels.length), labels))
-  if (objective.task === 'token-classification') return { prediction: classes.map((c) => c.label), scores: classes.map((c) => rounded(c.score)) }
+  if (objective.task === 'token-classification')
+    return { prediction: classes.map((c) => c.label), scores: classes.map((c) => rounded(c.score)) }
   return { prediction: classes[0].label, score: rounded(classes[0].score) }
 }
 const rounded = (score: number): number => Number(score.toFixed(6))

@@ -32,7 +32,12 @@ export function readSafetensors(path: string): SafetensorsFile {
   const { tensors: located, metadata } = locateTensors(path)
   const fd = openSync(path, 'r')
   try {
-    const tensors = new Map([...located].map(([name, { dtype, shape, offset, length }]) => [name, { dtype, shape, data: take(fd, offset, length) }]))
+    const tensors = new Map(
+      [...located].map(([name, { dtype, shape, offset, length }]) => [
+        name,
+        { dtype, shape, data: take(fd, offset, length) },
+      ]),
+    )
     return { tensors, metadata }
   } finally {
     closeSync(fd)
@@ -40,17 +45,26 @@ export function readSafetensors(path: string): SafetensorsFile {
 }
 
 /** Reads the header alone: where every tensor lies. Sizes are checked before anything is allocated. Throws FILE_NOT_FOUND or BAD_SAFETENSORS. */
-export function locateTensors(path: string): { tensors: Map<string, LocatedTensor>; metadata: Record<string, string> } {
+export function locateTensors(path: string): {
+  tensors: Map<string, LocatedTensor>
+  metadata: Record<string, string>
+} {
   if (!existsSync(path)) throw new GraftError('FILE_NOT_FOUND', `${path}: no such file.`)
   const fd = openSync(path, 'r')
   try {
     const size = fstatSync(fd).size
     if (size < 8) throw bad(path, `only ${size} bytes long`)
     const headerLength = Buffer.from(take(fd, 0, 8)).readBigUInt64LE()
-    if (headerLength > greatestHeader || 8n + headerLength > size) throw bad(path, `its header claims ${headerLength} bytes, the file has ${size}`)
+    if (headerLength > greatestHeader || 8n + headerLength > size)
+      throw bad(path, `its header claims ${headerLength} bytes, the file has ${size}`)
     const start = 8 + Number(headerLength)
-    const { __metadata__: metadata = {}, ...entries } = parseHeader(path, Buffer.from(take(fd, 8, start - 8)).toString())
-    const tensors = new Map(Object.entries(entries).map(([name, entry]) => [name, locate(path, name, entry, start, size)]))
+    const { __metadata__: metadata = {}, ...entries } = parseHeader(
+      path,
+      Buffer.from(take(fd, 8, start - 8)).toString(),
+    )
+    const tensors = new Map(
+      Object.entries(entries).map(([name, entry]) => [name, locate(path, name, entry, start, size)]),
+    )
     requireApart(path, tensors)
     return { tensors, metadata: metadata as Record<string, string> }
   } finally {
@@ -67,12 +81,14 @@ function take(fd: number, at: number, length: number): Uint8Array {
   }
   return bytes
 }
-const bad = (path: string, why: string) => new GraftError('BAD_SAFETENSORS', `${path}: not a whole safetensors file: ${why}. Fetch or write it again.`)
+const bad = (path: string, why: string) =>
+  new GraftError('BAD_SAFETENSORS', `${path}: not a whole safetensors file: ${why}. Fetch or write it again.`)
 
 function parseHeader(path: string, text: string): Record<string, unknown> {
   try {
     const header: unknown = JSON.parse(text)
-    if (typeof header === 'object' && header !== null && !Array.isArray(header)) return header as Record<string, unknown>
+    if (typeof header === 'object' && header !== null && !Array.isArray(header))
+      return header as Record<string, unknown>
   } catch {
     // falls through to the one error below
   }
@@ -82,14 +98,29 @@ function parseHeader(path: string, text: string): Record<string, unknown> {
 const isSize = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0
 
 function locate(path: string, name: string, entry: unknown, start: number, size: number): LocatedTensor {
-  const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as { dtype?: StoredTensor['dtype']; shape?: unknown[]; data_offsets?: unknown[] }
-  if (!dtype || !bytesOf[dtype]) throw bad(path, `tensor ${name} has type ${dtype ?? '(none)'}; known are ${Object.keys(bytesOf).join(', ')}`)
-  if (!Array.isArray(shape) || !shape.every(isSize)) throw bad(path, `tensor ${name} has no shape of whole numbers`)
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) throw bad(path, `tensor ${name} has no data_offsets of two whole numbers`)
+  const {
+    dtype,
+    shape,
+    data_offsets: offsets,
+  } = (entry ?? {}) as { dtype?: StoredTensor['dtype']; shape?: unknown[]; data_offsets?: unknown[] }
+  if (!dtype || !bytesOf[dtype])
+    throw bad(
+      path,
+      `tensor ${name} has type ${dtype ?? '(none)'}; known are ${Object.keys(bytesOf).join(', ')}`,
+    )
+  if (!Array.isArray(shape) || !shape.every(isSize))
+    throw bad(path, `tensor ${name} has no shape of whole numbers`)
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
+    throw bad(path, `tensor ${name} has no data_offsets of two whole numbers`)
   const [from, to] = offsets as number[]
   const expected = shape.reduce((a, b) => a * b, 1) * bytesOf[dtype]
-  if (to < from || start + to > size) throw bad(path, `tensor ${name} lies at bytes ${from}–${to} of ${size - start}`)
-  if (to - from !== expected) throw bad(path, `tensor ${name} is ${dtype}[${shape.join(', ')}], ${expected} bytes, but takes ${to - from}`)
+  if (to < from || start + to > size)
+    throw bad(path, `tensor ${name} lies at bytes ${from}–${to} of ${size - start}`)
+  if (to - from !== expected)
+    throw bad(
+      path,
+      `tensor ${name} is ${dtype}[${shape.join(', ')}], ${expected} bytes, but takes ${to - from}`,
+    )
   return { dtype, shape, file: path, offset: start + from, length: to - from }
 }
 
@@ -97,7 +128,8 @@ function requireApart(path: string, tensors: ReadonlyMap<string, LocatedTensor>)
   const order = [...tensors].filter(([, t]) => t.length > 0).sort(([, a], [, b]) => a.offset - b.offset)
   order.forEach(([name, { offset }], i) => {
     const [before, previous] = order[i - 1] ?? []
-    if (previous && previous.offset + previous.length > offset) throw bad(path, `tensors ${before} and ${name} overlap`)
+    if (previous && previous.offset + previous.length > offset)
+      throw bad(path, `tensors ${before} and ${name} overlap`)
   })
 }
 
@@ -112,7 +144,12 @@ export function writeSafetensors(path: string, { tensors, metadata }: Safetensor
 
 /** What stands before the tensors' bytes, which follow in this order; padded to 8 bytes as HF's writer does. */
 export function safetensorsHeader(
-  tensors: readonly { name: string; dtype: StoredTensor['dtype']; shape: readonly number[]; length: number }[],
+  tensors: readonly {
+    name: string
+    dtype: StoredTensor['dtype']
+    shape: readonly number[]
+    length: number
+  }[],
   metadata: Record<string, string>,
 ): Uint8Array {
   let offset = 0
@@ -135,7 +172,11 @@ export const storedFloats = (data: Float32Array, shape: readonly number[]): Stor
 })
 
 /** Numbers in the type a file wants them. */
-export function storedNumbers(data: Float32Array, shape: readonly number[], dtype: 'F32' | 'I32' | 'I64'): StoredTensor {
+export function storedNumbers(
+  data: Float32Array,
+  shape: readonly number[],
+  dtype: 'F32' | 'I32' | 'I64',
+): StoredTensor {
   if (dtype === 'F32') return storedFloats(data, shape)
   const view = dtype === 'I32' ? Int32Array.from(data) : BigInt64Array.from(data, BigInt)
   return { dtype, shape, data: new Uint8Array(view.buffer) }

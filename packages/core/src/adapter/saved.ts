@@ -18,21 +18,34 @@ export interface Saved {
 export async function savedForm(adapted: Adapted, parameters: Float32Array): Promise<Saved> {
   const { variables, own, buffers, adapter } = adapted
   const form = adapter.save?.()
-  const stored = (list: readonly Variable[]) => new Map(list.map((v) => [fileKey(v), storedFloats(parameters.slice(v.offset, v.offset + v.size), v.shape)]))
+  const stored = (list: readonly Variable[]) =>
+    new Map(
+      list.map((v) => [fileKey(v), storedFloats(parameters.slice(v.offset, v.offset + v.size), v.shape)]),
+    )
   const computed = form?.tensors ? await compute(adapted, form.tensors, parameters) : []
   const made = new Map([...stored(variables.list.slice(0, own)), ...computed])
   const options = form?.finish?.(made) ?? {}
-  const frozen = buffers.flatMap((b) => (b.stored ? [[fileKey(b), storedNumbers(b.data, b.shape, b.stored)] as const] : []))
+  const frozen = buffers.flatMap((b) =>
+    b.stored ? [[fileKey(b), storedNumbers(b.data, b.shape, b.stored)] as const] : [],
+  )
   return { tensors: new Map([...made, ...stored(variables.list.slice(own)), ...frozen]), options }
 }
 
-async function compute({ model }: Adapted, tensors: Record<string, Value>, parameters: Float32Array): Promise<Map<string, StoredTensor>> {
+async function compute(
+  { model }: Adapted,
+  tensors: Record<string, Value>,
+  parameters: Float32Array,
+): Promise<Map<string, StoredTensor>> {
   const keys = Object.keys(tensors)
-  const outputs = await runOnce(finish(model.g, Object.fromEntries(keys.map((key, i) => [`saved_${i}`, tensors[key]]))), { parameters: float32(parameters) })
+  const outputs = await runOnce(
+    finish(model.g, Object.fromEntries(keys.map((key, i) => [`saved_${i}`, tensors[key]]))),
+    { parameters: float32(parameters) },
+  )
   return new Map(
     keys.map((key, i) => {
       const { data, shape } = outputs[`saved_${i}`]
-      if (!(data instanceof Float32Array)) throw new GraftError('BAD_SAVED_FORM', `The method's saved tensor ${key} is not float32.`)
+      if (!(data instanceof Float32Array))
+        throw new GraftError('BAD_SAVED_FORM', `The method's saved tensor ${key} is not float32.`)
       return [key, storedFloats(data, shape)]
     }),
   )

@@ -28,15 +28,23 @@ export interface UnmergeReport {
 export async function unmerge(opened: OpenedAdapter, output: string): Promise<UnmergeReport> {
   const { model: merged, options, folder } = opened
   const file = join(output, merged.task ? 'model.safetensors' : 'model.onnx')
-  if (existsSync(file)) throw new GraftError('OUTPUT_EXISTS', `${file} exists already. Choose another output, or remove it.`)
+  if (existsSync(file))
+    throw new GraftError('OUTPUT_EXISTS', `${file} exists already. Choose another output, or remove it.`)
   const changes = async (base: Model) => {
     const adapted = adapt(base, { ...options, training: false })
-    return (await fold(adapted, folder, (a) => a.model.logits, parametersOf(opened, adapted), randomFeeds(base))).weights
+    return (
+      await fold(adapted, folder, (a) => a.model.logits, parametersOf(opened, adapted), randomFeeds(base))
+    ).weights
   }
   const onMerged = await changes(merged)
   const slots = new Map(parametersIn(merged).map((p) => [p.slot.key, p]))
   const before = (key: string): Float32Array => stored(slots.get(key) as NamedSlot)
-  const onZero = await changes(withWeights(merged, new Map([...onMerged.keys()].map((key) => [key, new Float32Array(before(key).length)]))))
+  const onZero = await changes(
+    withWeights(
+      merged,
+      new Map([...onMerged.keys()].map((key) => [key, new Float32Array(before(key).length)])),
+    ),
+  )
   const restored = new Map<string, Float32Array>()
   let greatest = 0
   for (const [key, values] of onMerged) {
@@ -45,13 +53,23 @@ export async function unmerge(opened: OpenedAdapter, output: string): Promise<Un
     const own = before(key)
     const added = onZero.get(key) as Float32Array
     for (let i = 0; i < own.length; i++) {
-      if (Math.abs(values[i] - own[i] - added[i]) > 1e-5 * Math.max(1e-3, Math.abs(values[i]))) throw notExact(folder, slots.get(key)?.name ?? key, options.method.name)
+      if (Math.abs(values[i] - own[i] - added[i]) > 1e-5 * Math.max(1e-3, Math.abs(values[i])))
+        throw notExact(folder, slots.get(key)?.name ?? key, options.method.name)
       greatest = Math.max(greatest, Math.abs(added[i]))
     }
-    restored.set(key, own.map((v, i) => v - added[i])) // biome-ignore format: one thing
+    restored.set(
+      key,
+      own.map((v, i) => v - added[i]),
+    )
   }
   write(merged, restored, file, output)
-  const kept = [...new Set([...onMerged.keys()].filter((key) => !restored.has(key)).map((key) => (slots.get(key) as NamedSlot).site.path))]
+  const kept = [
+    ...new Set(
+      [...onMerged.keys()]
+        .filter((key) => !restored.has(key))
+        .map((key) => (slots.get(key) as NamedSlot).site.path),
+    ),
+  ]
   return { file, weights: restored.size, kept, greatest }
 }
 
@@ -60,9 +78,17 @@ function stored({ slot }: NamedSlot): Float32Array {
   return slot.transposed ? transpose(own, slot.shape[0], slot.shape[1]) : own
 }
 const notExact = (folder: string, name: string, method: string) =>
-  new GraftError('NOT_EXACT', `${folder}: ${method} does more to ${name} than add to it, so the base can't be had back by subtraction. Keep the base model beside the adapter.`)
+  new GraftError(
+    'NOT_EXACT',
+    `${folder}: ${method} does more to ${name} than add to it, so the base can't be had back by subtraction. Keep the base model beside the adapter.`,
+  )
 
-function write(merged: Model, restored: ReadonlyMap<string, Float32Array>, file: string, output: string): void {
+function write(
+  merged: Model,
+  restored: ReadonlyMap<string, Float32Array>,
+  file: string,
+  output: string,
+): void {
   if (merged.task) return void writeCheckpoint(merged, restored, output, [])
   mkdirSync(output, { recursive: true })
   copyBesides(merged.folder, output)

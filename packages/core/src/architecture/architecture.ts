@@ -3,7 +3,14 @@ import type { Settings } from './settings.js'
 import type { Weights } from './weights.js'
 
 /** What a model is to be built for. */
-export type Task = 'causal-lm' | 'masked-lm' | 'sequence-to-sequence' | 'sequence-classification' | 'token-classification' | 'image-classification' | 'features'
+export type Task =
+  | 'causal-lm'
+  | 'masked-lm'
+  | 'sequence-to-sequence'
+  | 'sequence-classification'
+  | 'token-classification'
+  | 'image-classification'
+  | 'features'
 
 export interface ArchitectureContext {
   g: Builder
@@ -35,4 +42,6 @@ export interface Architecture {
 }
 
 /** Gives an architecture its types and its kind; a package default-exports the result. */
-export const defineArchitecture = (architecture: Omit<Architecture, 'kind' | 'apiVersion'>): Architecture => ({ kind: 'architecture', apiVersion: 1, ...architecture })
+export const defineArchitecture = (
+  architecture: Omit<Architecture, 'kind' | 'apiVersion'>,
+): Architecture => ({ kind: 'architecture', apiVersion: 1, ...architecture })

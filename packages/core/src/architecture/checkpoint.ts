@@ -7,7 +7,8 @@ const single = 'model.safetensors'
 const index = 'model.safetensors.index.json'
 
 /** Whether a folder holds weights as Hugging Face's transformers saves them, whole or in shards. */
-export const hasCheckpoint = (folder: string): boolean => [single, index].some((name) => existsSync(join(folder, name)))
+export const hasCheckpoint = (folder: string): boolean =>
+  [single, index].some((name) => existsSync(join(folder, name)))
 
 /** Where a model's tensors are found. */
 export interface TensorSource {
@@ -63,14 +64,23 @@ function shards(folder: string, path: string): Map<string, LocatedTensor> {
   const opened = new Map<string, Map<string, LocatedTensor>>()
   for (const name of new Set(Object.values(map))) {
     const file = resolve(folder, name)
-    if (!file.startsWith(resolve(folder) + sep)) throw new GraftError('ESCAPING_PATH', `${path}: shard ${name} points outside the model's folder. Refused.`)
-    if (!existsSync(file)) throw new GraftError('BAD_SHARDS', `${path}: shard ${name} is missing. Fetch the model again.`)
+    if (!file.startsWith(resolve(folder) + sep))
+      throw new GraftError(
+        'ESCAPING_PATH',
+        `${path}: shard ${name} points outside the model's folder. Refused.`,
+      )
+    if (!existsSync(file))
+      throw new GraftError('BAD_SHARDS', `${path}: shard ${name} is missing. Fetch the model again.`)
     opened.set(name, locateTensors(file).tensors)
   }
   return new Map(
     Object.entries(map).map(([tensor, name]) => {
       const found = opened.get(name)?.get(tensor)
-      if (!found) throw new GraftError('BAD_SHARDS', `${path}: tensor ${tensor} should lie in ${name}, which does not hold it. Fetch the model again.`)
+      if (!found)
+        throw new GraftError(
+          'BAD_SHARDS',
+          `${path}: tensor ${tensor} should lie in ${name}, which does not hold it. Fetch the model again.`,
+        )
       return [tensor, found]
     }),
   )
@@ -84,6 +94,9 @@ function weightMap(path: string): Record<string, string> {
     throw new GraftError('BAD_SHARDS', `${path}: not JSON (${(cause as Error).message}).`, { cause })
   }
   if (typeof map !== 'object' || map === null || !Object.values(map).every((v) => typeof v === 'string'))
-    throw new GraftError('BAD_SHARDS', `${path}: key weight_map, from tensor names to shard files, is missing.`)
+    throw new GraftError(
+      'BAD_SHARDS',
+      `${path}: key weight_map, from tensor names to shard files, is missing.`,
+    )
   return map as Record<string, string>
 }

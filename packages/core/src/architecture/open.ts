@@ -37,10 +37,15 @@ const tasksBySuffix: readonly [RegExp, Task][] = [
 
 export function readModelConfig(folder: string): Record<string, unknown> {
   const path = join(folder, 'config.json')
-  if (!existsSync(path)) throw new GraftError('BAD_MODEL_CONFIG', `${folder}: config.json is missing. Give a folder as Hugging Face's save_pretrained writes it.`)
+  if (!existsSync(path))
+    throw new GraftError(
+      'BAD_MODEL_CONFIG',
+      `${folder}: config.json is missing. Give a folder as Hugging Face's save_pretrained writes it.`,
+    )
   try {
     const config: unknown = JSON.parse(readFileSync(path, 'utf8'))
-    if (typeof config === 'object' && config !== null && !Array.isArray(config)) return config as Record<string, unknown>
+    if (typeof config === 'object' && config !== null && !Array.isArray(config))
+      return config as Record<string, unknown>
   } catch (cause) {
     throw new GraftError('BAD_MODEL_CONFIG', `${path}: not JSON (${(cause as Error).message}).`, { cause })
   }
@@ -48,7 +53,11 @@ export function readModelConfig(folder: string): Record<string, unknown> {
 }
 
 /** The architecture that reads a config.json. Throws UNKNOWN_ARCHITECTURE naming the nearest and how to add one. */
-export function architectureOf(folder: string, config: Record<string, unknown>, known: readonly Architecture[]): Architecture {
+export function architectureOf(
+  folder: string,
+  config: Record<string, unknown>,
+  known: readonly Architecture[],
+): Architecture {
   const type = config.model_type
   const found = known.find((a) => a.modelTypes.includes(String(type)))
   if (found) return found
@@ -69,10 +78,16 @@ export function taskOf(config: Record<string, unknown>, { tasks }: Architecture)
 }
 
 /** Builds the forward graph of a Hugging Face folder. Throws NO_TASK, and what reading config, weights and building throw. */
-export function buildModel(folder: string, architectures: readonly Architecture[], { task, labels, cache = false, seed = 0, weightless = false }: BuildOptions = {}): BuiltModel {
+export function buildModel(
+  folder: string,
+  architectures: readonly Architecture[],
+  { task, labels, cache = false, seed = 0, weightless = false }: BuildOptions = {},
+): BuiltModel {
   const config = readModelConfig(folder)
   const architecture = architectureOf(folder, config, architectures)
-  const source = weightless ? new Imagined(join(folder, 'config.json'), storedType(config)) : Checkpoint.open(folder)
+  const source = weightless
+    ? new Imagined(join(folder, 'config.json'), storedType(config))
+    : Checkpoint.open(folder)
   const wanted = task ?? taskOf(config, architecture)
   if (!architecture.tasks.includes(wanted))
     throw new GraftError(
@@ -82,7 +97,14 @@ export function buildModel(folder: string, architectures: readonly Architecture[
   const g = new Builder(new Graph())
   const weights = new Weights(g, source, namesOf(architecture), seed)
   const settings = new Settings(config, join(folder, 'config.json'))
-  const outputs = architecture.build({ g, config: settings, weights, task: wanted, labels: labels ?? labelCount(config), cache })
+  const outputs = architecture.build({
+    g,
+    config: settings,
+    weights,
+    task: wanted,
+    labels: labels ?? labelCount(config),
+    cache,
+  })
   g.graph.scope = ''
   for (const [name, value] of Object.entries(outputs)) {
     g.graph.rename(value, name)
@@ -94,12 +116,20 @@ export function buildModel(folder: string, architectures: readonly Architecture[
 
 /** A parameter may lie under its path in the model, under names that the architecture knows, and each with or without the bare model's prefix. */
 function namesOf({ prefix, names }: Architecture): Names {
-  const either = (name: string) => (prefix === '' ? [name] : name.startsWith(`${prefix}.`) ? [name, name.slice(prefix.length + 1)] : [name, `${prefix}.${name}`])
+  const either = (name: string) =>
+    prefix === ''
+      ? [name]
+      : name.startsWith(`${prefix}.`)
+        ? [name, name.slice(prefix.length + 1)]
+        : [name, `${prefix}.${name}`]
   return (parameter) => [parameter, ...(names?.(parameter) ?? [])].flatMap(either)
 }
 
 /** How config.json says that weights are stored. */
-const storedType = ({ dtype, torch_dtype }: Record<string, unknown>) => (({ float16: 'F16', bfloat16: 'BF16' }) as const)[String(dtype ?? torch_dtype)] ?? 'F32'
+const storedType = ({ dtype, torch_dtype }: Record<string, unknown>) =>
+  (({ float16: 'F16', bfloat16: 'BF16' }) as const)[String(dtype ?? torch_dtype)] ?? 'F32'
 
 const labelCount = (config: Record<string, unknown>): number =>
-  typeof config.id2label === 'object' && config.id2label !== null ? Object.keys(config.id2label).length : Number(config.num_labels ?? 2)
+  typeof config.id2label === 'object' && config.id2label !== null
+    ? Object.keys(config.id2label).length
+    : Number(config.num_labels ?? 2)

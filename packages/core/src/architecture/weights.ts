@@ -6,7 +6,11 @@ import { Random } from '../method/random.js'
 import type { TensorSource } from './checkpoint.js'
 
 /** How float types of a checkpoint are called in a graph. */
-const dtypes: Partial<Record<LocatedTensor['dtype'], DType>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
+const dtypes: Partial<Record<LocatedTensor['dtype'], DType>> = {
+  F32: 'float32',
+  F16: 'float16',
+  BF16: 'bfloat16',
+}
 
 /** A parameter's names in a checkpoint, most likely first. */
 export type Names = (parameter: string) => readonly string[]
@@ -51,7 +55,11 @@ export class Weights {
         `${file}: ${parameter} is [${found.shape.join(', ')}]; config.json makes it [${shape.join(', ')}]. Config and weights belong to different models.`,
       )
     const type = dtypes[dtype]
-    if (!type) throw new GraftError('UNSUPPORTED_TYPE', `${file}: ${parameter} is ${dtype}; weights can be ${Object.keys(dtypes).join(', ')}.`)
+    if (!type)
+      throw new GraftError(
+        'UNSUPPORTED_TYPE',
+        `${file}: ${parameter} is ${dtype}; weights can be ${Object.keys(dtypes).join(', ')}.`,
+      )
     return this.g.graph.addConstant(parameter, { dtype: type, shape, data: { file, offset, length } })
   }
 
@@ -64,7 +72,11 @@ export class Weights {
       )
     }
     const values = (parameter.endsWith('.bias') ? zeros : init)(shape, new Random(this.seed, parameter))
-    return this.g.graph.addConstant(parameter, { dtype: 'float32', shape, data: { bytes: new Uint8Array(values.buffer) } })
+    return this.g.graph.addConstant(parameter, {
+      dtype: 'float32',
+      shape,
+      data: { bytes: new Uint8Array(values.buffer) },
+    })
   }
 
   private cast(stored: Value): Value {

@@ -2,7 +2,13 @@ import { computeInHalf, type Precision, type Value } from '@graft/onnx'
 import { fileKey } from '../adapter/keys.js'
 import { floatsOf, type StoredTensor } from '../adapter/safetensors.js'
 import { GraftError } from '../errors.js'
-import { type Adapter, type AttachContext, noVirtualTokens, type PeftMethod, type VirtualTokens } from '../method/method.js'
+import {
+  type Adapter,
+  type AttachContext,
+  noVirtualTokens,
+  type PeftMethod,
+  type VirtualTokens,
+} from '../method/method.js'
 import { Random } from '../method/random.js'
 import { trainModules, trainNamedModules } from '../method/train-fully.js'
 import { type BufferOptions, type FrozenTensor, Variables } from '../method/variables.js'
@@ -76,26 +82,54 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
     },
   }
   // What is trained in full is not adapted as well, whatever the method's own targets say.
-  const modules_to_save = (options.config.modules_to_save as readonly string[] | null | undefined) ?? options.objective.savedModules
-  const adapter = guarded(options.method, () => options.method.attach(context, { ...options.config, modules_to_save }))
+  const modules_to_save =
+    (options.config.modules_to_save as readonly string[] | null | undefined) ?? options.objective.savedModules
+  const adapter = guarded(options.method, () =>
+    options.method.attach(context, { ...options.config, modules_to_save }),
+  )
   const own = variables.list.length
   const virtualTokens = options.method.virtualTokens?.(options.config) ?? noVirtualTokens
   refuseForDecoders(model, options.method, virtualTokens)
-  const param: AttachContext['param'] = virtualTokens.count > 0 ? (name, wanted) => variables.param(name, { key: `${promptPrefix}${name}`, ...wanted }) : variables.param
+  const param: AttachContext['param'] =
+    virtualTokens.count > 0
+      ? (name, wanted) => variables.param(name, { key: `${promptPrefix}${name}`, ...wanted })
+      : variables.param
   trainBeside(options, { model, param })
   const objective = options.objective.build({ model, g, param, labels: options.labels, rows: options.rows })
-  if (options.training && variables.total === 0) throw new GraftError('NOTHING_TO_TRAIN', 'The method declared no trainable parameters: check target_modules and the rank.')
+  if (options.training && variables.total === 0)
+    throw new GraftError(
+      'NOTHING_TO_TRAIN',
+      'The method declared no trainable parameters: check target_modules and the rank.',
+    )
   const { precision = 'float32' } = options
-  if (precision !== 'float32') computeInHalf(model.graph, precision, new Set([...variables.list, ...(state?.list ?? [])].map((v) => v.value)))
+  if (precision !== 'float32')
+    computeInHalf(
+      model.graph,
+      precision,
+      new Set([...variables.list, ...(state?.list ?? [])].map((v) => v.value)),
+    )
   variables.close()
   state?.close()
-  return { model, variables, own, state, buffers, objective, adapter, dropoutSeed: dropout?.seed, virtualTokens }
+  return {
+    model,
+    variables,
+    own,
+    state,
+    buffers,
+    objective,
+    adapter,
+    dropoutSeed: dropout?.seed,
+    virtualTokens,
+  }
 }
 
 /** HF PEFT gives encoder and decoder prompts of their own, which isn't built here. */
 function refuseForDecoders({ graph, file }: Model, { name }: PeftMethod, { count }: VirtualTokens): void {
   if (count > 0 && graph.inputs.some((v) => v.name === 'decoder_input_ids'))
-    throw new GraftError('UNSUPPORTED_ADAPTER', `${file}: ${name} is not built for models with an encoder and a decoder. Choose a method that adapts weights, such as lora.`)
+    throw new GraftError(
+      'UNSUPPORTED_ADAPTER',
+      `${file}: ${name} is not built for models with an encoder and a decoder. Choose a method that adapts weights, such as lora.`,
+    )
 }
 
 /** HF PEFT doesn't wrap the layers of a model that only gets prompts, so its modules have shorter keys. */
@@ -113,10 +147,20 @@ export function pluginFailed({ name }: PeftMethod, cause: unknown): unknown {
   if (cause instanceof GraftError) return cause
   const error = cause instanceof Error ? cause : new Error(String(cause))
   const at = error.stack?.split('\n')[1]?.trim()
-  return new GraftError('PLUGIN_FAILED', `Method ${name} threw: ${error.message}${at ? ` (${at})` : ''}. This is a fault of the method's package; report it there.`, { cause })
+  return new GraftError(
+    'PLUGIN_FAILED',
+    `Method ${name} threw: ${error.message}${at ? ` (${at})` : ''}. This is a fault of the method's package; report it there.`,
+    { cause },
+  )
 }
 
-function buffer(model: Model, buffers: FrozenTensor[], name: string, wanted: BufferOptions, { stored, seed = 0 }: AdaptOptions): Value {
+function buffer(
+  model: Model,
+  buffers: FrozenTensor[],
+  name: string,
+  wanted: BufferOptions,
+  { stored, seed = 0 }: AdaptOptions,
+): Value {
   const known = buffers.find((b) => b.name === name)
   if (known) return known.value
   const key = fileKey({ name, ...wanted })
@@ -128,14 +172,23 @@ function buffer(model: Model, buffers: FrozenTensor[], name: string, wanted: Buf
     )
   const data = found ? floatsOf(found, key) : wanted.init(wanted.shape, new Random(seed, name))
   const integer = wanted.stored === 'I32' || wanted.stored === 'I64'
-  const bytes = integer ? new Uint8Array(BigInt64Array.from(data, BigInt).buffer) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-  const value = model.graph.addConstant(name, { dtype: integer ? 'int64' : 'float32', shape: wanted.shape, data: { bytes } })
+  const bytes = integer
+    ? new Uint8Array(BigInt64Array.from(data, BigInt).buffer)
+    : new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  const value = model.graph.addConstant(name, {
+    dtype: integer ? 'int64' : 'float32',
+    shape: wanted.shape,
+    data: { bytes },
+  })
   buffers.push({ ...wanted, name, data, value })
   return value
 }
 
 /** Modules trained in full beside the method: those the config names, and the objective's head. */
-function trainBeside({ config, objective }: AdaptOptions, { model, param }: Pick<AttachContext, 'model' | 'param'>): void {
+function trainBeside(
+  { config, objective }: AdaptOptions,
+  { model, param }: Pick<AttachContext, 'model' | 'param'>,
+): void {
   const saved = config.modules_to_save as readonly string[] | null | undefined
   const optional = (name: string) => objective.savedModules.includes(name)
   if (saved)

@@ -1,4 +1,14 @@
-import { type Bindings, bytesOf, elements, evaluate, fileOrder, flopsOf, type Graph, planMemory, type Value } from '@graft/onnx'
+import {
+  type Bindings,
+  bytesOf,
+  elements,
+  evaluate,
+  fileOrder,
+  flopsOf,
+  type Graph,
+  planMemory,
+  type Value,
+} from '@graft/onnx'
 import type { Adapted } from './adapt.js'
 
 /** What a step will take, in bytes, and how much work it is. */
@@ -32,18 +42,37 @@ export interface PredictionOptions {
 }
 
 /** Predicts memory and work of a compiled step from its graph alone, for batches of these sizes. */
-export function predict(graph: Graph, sizes: Bindings, { variables, state: own }: Adapted, { stateVectors, prepack = false }: PredictionOptions): Prediction {
-  const weights = graph.constants().reduce((sum, v) => sum + residentBytes(v, sizes) * (prepack && isMatrix(v) ? 2 : 1), 0)
+export function predict(
+  graph: Graph,
+  sizes: Bindings,
+  { variables, state: own }: Adapted,
+  { stateVectors, prepack = false }: PredictionOptions,
+): Prediction {
+  const weights = graph
+    .constants()
+    .reduce((sum, v) => sum + residentBytes(v, sizes) * (prepack && isMatrix(v) ? 2 : 1), 0)
   const { arena: activations } = planMemory(fileOrder(graph), graph.outputs, sizes)
   const vector = 4 * variables.total
   // Beside the graph the vectors stay where they are and one gradient comes back; in it each vector has a successor, which is copied out
   // of the session while the vector before it waits to be collected.
-  const state = variables.separate ? vector * (2 + stateVectors) : 4 * (vector * (1 + stateVectors) + 4 * (own?.total ?? 0))
+  const state = variables.separate
+    ? vector * (2 + stateVectors)
+    : 4 * (vector * (1 + stateVectors) + 4 * (own?.total ?? 0))
   const runtime = runtimeBytes.base + runtimeBytes.node * graph.nodes.size
   let flops = 0
   for (const node of graph.nodes) flops += flopsOf(node, sizes)
-  const frozen = graph.constants().reduce((sum, v) => sum + (v.data && 'file' in v.data ? elements(v.shape as number[]) : 0), 0)
-  return { weights, frozen, activations, state, runtime, peak: weights + activations + state + runtime, flops }
+  const frozen = graph
+    .constants()
+    .reduce((sum, v) => sum + (v.data && 'file' in v.data ? elements(v.shape as number[]) : 0), 0)
+  return {
+    weights,
+    frozen,
+    activations,
+    state,
+    runtime,
+    peak: weights + activations + state + runtime,
+    flops,
+  }
 }
 
 const isMatrix = (v: Value): boolean => (v.shape?.length ?? 0) >= 2
@@ -52,7 +81,11 @@ const isMatrix = (v: Value): boolean => (v.shape?.length ?? 0) >= 2
 function residentBytes(v: Value, sizes: Bindings): number {
   const bytes = bytesOf(v, sizes)
   const readers = [...v.users]
-  if (bytes < window || readers.length === 0 || !readers.every((n) => n.op === 'Gather' && n.inputs[0] === v)) return bytes
-  const lookups = readers.reduce((sum, n) => sum + (n.inputs[1]?.shape ?? []).reduce<number>((a, d) => a * (evaluate(d, sizes) ?? 1), 1), 0)
+  if (bytes < window || readers.length === 0 || !readers.every((n) => n.op === 'Gather' && n.inputs[0] === v))
+    return bytes
+  const lookups = readers.reduce(
+    (sum, n) => sum + (n.inputs[1]?.shape ?? []).reduce<number>((a, d) => a * (evaluate(d, sizes) ?? 1), 1),
+    0,
+  )
   return Math.min(bytes, lookups * window)
 }

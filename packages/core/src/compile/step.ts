@@ -1,4 +1,14 @@
-import { type Bindings, type Builder, castPerUse, differentiate, type Graph, type MemoryMode, recompute, share, type Value } from '@graft/onnx'
+import {
+  type Bindings,
+  type Builder,
+  castPerUse,
+  differentiate,
+  type Graph,
+  type MemoryMode,
+  recompute,
+  share,
+  type Value,
+} from '@graft/onnx'
 import type { Variable, Variables } from '../method/variables.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
 import { gradientName } from '../runtime/variable-tensors.js'
@@ -30,7 +40,13 @@ export interface StepOptions {
  * order of the layers: ONNX Runtime starts from the last node of the file, so each layer's gradients are finished before the
  * backward pass goes below it, and its activations are freed.
  */
-function gradientsOf<T>(g: Builder, { objective, variables }: Adapted, loss: Value, keeping: Keeping | undefined, end: (gradients: readonly Value[]) => T): T {
+function gradientsOf<T>(
+  g: Builder,
+  { objective, variables }: Adapted,
+  loss: Value,
+  keeping: Keeping | undefined,
+  end: (gradients: readonly Value[]) => T,
+): T {
   const wrt = variables.list.map((v) => v.value)
   let gradients: Value[] = []
   const backward = g.graph.record(() => {
@@ -65,7 +81,8 @@ function output(g: Builder, name: string, value: Value): Value {
     return value
   }
   g.graph.release(name)
-  return g.graph.addNode('Identity', [value], {}, { outputs: [name], name: `output:${name}` }).outputs[0] as Value
+  return g.graph.addNode('Identity', [value], {}, { outputs: [name], name: `output:${name}` })
+    .outputs[0] as Value
 }
 
 /** The gradient alone: outputs `loss` and `gradient`. For verification, and for training across machines. */
@@ -83,7 +100,12 @@ export function compileSeparate(adapted: Adapted, keeping: Keeping): Graph {
   const gradients = gradientsOf(g, adapted, loss, keeping, (all) => all.map((d) => g.op('Identity', [d])))
   const squares = gradients.map((d) => g.op('ReduceSumSquare', [d], { keepdims: 0 }))
   const named = Object.fromEntries(gradients.map((d, i) => [gradientName(i), d]))
-  return finish(g, { gradient_norm: g.sqrt(g.op('Sum', squares)), loss, ...(penalty ? { penalty } : {}), ...named })
+  return finish(g, {
+    gradient_norm: g.sqrt(g.op('Sum', squares)),
+    loss,
+    ...(penalty ? { penalty } : {}),
+    ...named,
+  })
 }
 
 /**
@@ -93,21 +115,38 @@ export function compileSeparate(adapted: Adapted, keeping: Keeping): Graph {
  * Outputs: `loss` (this run's share of the mean, penalty included), `penalty`, `gradient_norm` (0 where a scaled gradient overflowed and nothing was updated),
  * `loss_scale`, and every state vector with the suffix `_next`.
  */
-export function compileStep(adapted: Adapted, { optimizer, clip, accumulate, keeping, scaled }: StepOptions): Graph {
+export function compileStep(
+  adapted: Adapted,
+  { optimizer, clip, accumulate, keeping, scaled }: StepOptions,
+): Graph {
   const { model, variables } = adapted
   const { g } = model
   const { loss, penalty } = losses(g, adapted)
   const vector = (name: string) => g.graph.addInput(name, 'float32', [variables.total])
   const scaling = scaled ? new LossScale(g) : undefined
-  const own = scaling ? scaling.remove(flatGradient(g, adapted, scaling.apply(loss), keeping)) : flatGradient(g, adapted, loss, keeping)
+  const own = scaling
+    ? scaling.remove(flatGradient(g, adapted, scaling.apply(loss), keeping))
+    : flatGradient(g, adapted, loss, keeping)
   const sum = accumulate ? vector('gradient_sum') : undefined
   const gradient = sum ? g.add(sum, own) : own
   const norm = g.sqrt(g.sumAll(g.square(gradient)))
-  const clipped = clip > 0 ? g.mul(gradient, g.op('Min', [g.scalar(1), g.div(g.scalar(clip), g.add(norm, g.scalar(1e-6)))])) : gradient
+  const clipped =
+    clip > 0
+      ? g.mul(gradient, g.op('Min', [g.scalar(1), g.div(g.scalar(clip), g.add(norm, g.scalar(1e-6)))]))
+      : gradient
   const state = optimizer.state.map(vector)
   const scalars = scalarInputs(g, 'scalars', optimizer.scalars(1, 0).length)
-  const updated = optimizer.update(g, { parameters: variables.flat, gradient: clipped, state, scalars, rateScale: rateScale(g, variables.list) })
-  const optimised = { parameters: updated.parameters, ...Object.fromEntries(optimizer.state.map((name, i) => [name, updated.state[i]])) }
+  const updated = optimizer.update(g, {
+    parameters: variables.flat,
+    gradient: clipped,
+    state,
+    scalars,
+    rateScale: rateScale(g, variables.list),
+  })
+  const optimised = {
+    parameters: updated.parameters,
+    ...Object.fromEntries(optimizer.state.map((name, i) => [name, updated.state[i]])),
+  }
   const named = { ...optimised, ...afterStep(g, adapted, clipped, updated.parameters) }
   const held = {
     parameters: variables.flat,
@@ -117,7 +156,13 @@ export function compileStep(adapted: Adapted, { optimizer, clip, accumulate, kee
   const safe = scaling ? unlessOverflown(g, named, held, scaling, norm) : { updated: named, held, norm }
   const outputs = sum ? onlyWhenApplied(g, safe.updated, safe.held, gradient) : safe.updated
   const nexts = Object.fromEntries(Object.entries(outputs).map(([name, v]) => [next(name), v]))
-  return finish(g, { loss, ...(penalty ? { penalty } : {}), gradient_norm: safe.norm, ...(scaling ? { loss_scale: scaling.scale } : {}), ...nexts })
+  return finish(g, {
+    loss,
+    ...(penalty ? { penalty } : {}),
+    gradient_norm: safe.norm,
+    ...(scaling ? { loss_scale: scaling.scale } : {}),
+    ...nexts,
+  })
 }
 
 interface Updating {
@@ -126,27 +171,51 @@ interface Updating {
   norm: Value
 }
 /** Where a scaled gradient overflowed everything stays as it is but the scale. */
-function unlessOverflown(g: Builder, updated: Record<string, Value>, held: Record<string, Value>, scaling: LossScale, norm: Value): Updating {
+function unlessOverflown(
+  g: Builder,
+  updated: Record<string, Value>,
+  held: Record<string, Value>,
+  scaling: LossScale,
+  norm: Value,
+): Updating {
   const finite = scaling.isFinite(norm)
-  const kept = Object.fromEntries(Object.keys(updated).map((name) => [name, g.where(finite, updated[name], held[name])]))
-  return { updated: { ...kept, [scalingName]: scaling.next(finite) }, held: { ...held, [scalingName]: scaling.held }, norm: g.where(finite, norm, g.scalar(0)) }
+  const kept = Object.fromEntries(
+    Object.keys(updated).map((name) => [name, g.where(finite, updated[name], held[name])]),
+  )
+  return {
+    updated: { ...kept, [scalingName]: scaling.next(finite) },
+    held: { ...held, [scalingName]: scaling.held },
+    norm: g.where(finite, norm, g.scalar(0)),
+  }
 }
 
 /** What a method makes of the parameters and of its own state once the optimiser is done. */
-function afterStep(g: Builder, { adapter, variables, state }: Adapted, gradient: Value, parameters: Value): Record<string, Value> {
+function afterStep(
+  g: Builder,
+  { adapter, variables, state }: Adapted,
+  gradient: Value,
+  parameters: Value,
+): Record<string, Value> {
   if (!adapter.afterStep) return {}
   const part = (flat: Value, of: Variables, v: Value) => {
     const { offset, size, shape } = of.find(v)
     return g.reshape(g.slice(flat, offset, offset + size, 0), shape)
   }
   const scalars = scalarInputs(g, 'method_scalars', adapter.afterStep.scalars(1, 1).length)
-  const changed = adapter.afterStep.update({ scalars, gradient: (p) => part(gradient, variables, p), updated: (p) => part(parameters, variables, p) })
+  const changed = adapter.afterStep.update({
+    scalars,
+    gradient: (p) => part(gradient, variables, p),
+    updated: (p) => part(parameters, variables, p),
+  })
   const joined = (of: Variables, flat: Value) =>
     g.concat(
       of.list.map((v) => g.reshape(changed.get(v.value) ?? part(flat, of, v.value), [-1])),
       0,
     )
-  return { parameters: joined(variables, parameters), ...(state ? { method_state: joined(state, state.flat) } : {}) }
+  return {
+    parameters: joined(variables, parameters),
+    ...(state ? { method_state: joined(state, state.flat) } : {}),
+  }
 }
 
 function scalarInputs(g: Builder, name: string, count: number): Value[] {
@@ -155,9 +224,16 @@ function scalarInputs(g: Builder, name: string, count: number): Value[] {
 }
 
 /** Between updates of an accumulated batch everything stays as it is and only the gradient grows. */
-function onlyWhenApplied(g: Builder, updated: Record<string, Value>, held: Record<string, Value>, gradient: Value): Record<string, Value> {
+function onlyWhenApplied(
+  g: Builder,
+  updated: Record<string, Value>,
+  held: Record<string, Value>,
+  gradient: Value,
+): Record<string, Value> {
   const apply = g.graph.addInput('apply', 'bool', [])
-  const chosen = Object.fromEntries(Object.keys(updated).map((name) => [name, g.where(apply, updated[name], held[name])]))
+  const chosen = Object.fromEntries(
+    Object.keys(updated).map((name) => [name, g.where(apply, updated[name], held[name])]),
+  )
   return { ...chosen, gradient_sum: g.where(apply, g.scalar(0), gradient) }
 }
 
@@ -174,12 +250,21 @@ function rateScale(g: Builder, variables: readonly Variable[]): Value | undefine
 export function compileEvaluation({ model, objective }: Adapted): Graph {
   const { g } = model
   const { lossSum, predictions, logits, embeddings } = objective
-  return finish(g, { loss_sum: lossSum, predictions, ...(logits ? { row_logits: logits } : {}), ...(embeddings ? { embeddings } : {}) })
+  return finish(g, {
+    loss_sum: lossSum,
+    predictions,
+    ...(logits ? { row_logits: logits } : {}),
+    ...(embeddings ? { embeddings } : {}),
+  })
 }
 
 /** Makes these values the graph's only outputs and drops all that they don't need. */
 export function finish(g: Builder, outputs: Record<string, Value>): Graph {
-  g.graph.outputs.splice(0, g.graph.outputs.length, ...Object.entries(outputs).map(([name, v]) => output(g, name, v)))
+  g.graph.outputs.splice(
+    0,
+    g.graph.outputs.length,
+    ...Object.entries(outputs).map(([name, v]) => output(g, name, v)),
+  )
   g.graph.prune()
   // A classifier on hidden states needs no vocabulary.
   g.graph.dropUnusedInputs()

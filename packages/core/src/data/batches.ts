@@ -38,7 +38,10 @@ export class EpochBatches {
   private fill(index: number): number[][] {
     const first = index * this.size * bucket
     const count = Math.min(this.size * bucket, this.data.length - first)
-    const group = Array.from({ length: count }, (_, i) => this.order.at(first + i)).map((i) => ({ i, size: this.data.size(i) }))
+    const group = Array.from({ length: count }, (_, i) => this.order.at(first + i)).map((i) => ({
+      i,
+      size: this.data.size(i),
+    }))
     group.sort((a, b) => a.size - b.size || a.i - b.i)
     const batches: number[][] = []
     for (let i = 0; i < count; i += this.size) batches.push(group.slice(i, i + this.size).map((e) => e.i))
@@ -50,25 +53,45 @@ export class EpochBatches {
 export function* sortedBatches(data: Dataset, size: number): Generator<number[]> {
   for (let first = 0; first < data.length; first += size * bucket) {
     const count = Math.min(size * bucket, data.length - first)
-    const order = Array.from({ length: count }, (_, i) => ({ i: first + i, size: data.size(first + i) })).sort((a, b) => a.size - b.size)
+    const order = Array.from({ length: count }, (_, i) => ({
+      i: first + i,
+      size: data.size(first + i),
+    })).sort((a, b) => a.size - b.size)
     for (let i = 0; i < count; i += size) yield order.slice(i, i + size).map((e) => e.i)
   }
 }
 
 /** Pads on the right; at least two tokens long, since exporters treat a length of one as a case of its own. */
-export function batchOf(examples: readonly Example[], virtual: VirtualTokens = noVirtualTokens, pad = 0): Batch {
+export function batchOf(
+  examples: readonly Example[],
+  virtual: VirtualTokens = noVirtualTokens,
+  pad = 0,
+): Batch {
   const led = virtual.count === 0 ? examples : examples.map((e) => afterVirtual(e, virtual, pad))
-  return { examples: led, length: Math.max(2, ...led.map((e) => e.ids.length)), decoderLength: Math.max(2, ...led.map((e) => e.decoderIds?.length ?? 0)) }
+  return {
+    examples: led,
+    length: Math.max(2, ...led.map((e) => e.ids.length)),
+    decoderLength: Math.max(2, ...led.map((e) => e.decoderIds?.length ?? 0)),
+  }
 }
 
 /**
  * Dummy tokens in front of every text, for methods that replace what the model makes of them: masks, positions and shapes come
  * out right in any graph. They differ from padding, since some models read the mask off the ids.
  */
-function afterVirtual({ ids, tokenLabels, types, ...rest }: Example, { count, predictive }: VirtualTokens, pad: number): Example {
+function afterVirtual(
+  { ids, tokenLabels, types, ...rest }: Example,
+  { count, predictive }: VirtualTokens,
+  pad: number,
+): Example {
   const fill = (value: number) => new Array<number>(count).fill(value)
   const labels = predictive ? tokenLabels : tokenLabels?.map((l, i) => (i === 0 ? -100 : l))
-  return { ...rest, ids: [...fill(pad === 0 ? 1 : 0), ...ids], ...(labels ? { tokenLabels: [...fill(-100), ...labels] } : {}), ...(types ? { types: [...fill(0), ...types] } : {}) }
+  return {
+    ...rest,
+    ids: [...fill(pad === 0 ? 1 : 0), ...ids],
+    ...(labels ? { tokenLabels: [...fill(-100), ...labels] } : {}),
+    ...(types ? { types: [...fill(0), ...types] } : {}),
+  }
 }
 
 type Filler = (batch: Batch, pad: number, shape: readonly (number | string)[]) => Tensors[string]
@@ -79,7 +102,8 @@ const fillers: Record<string, Filler> = {
   attention_mask: (b) => padded(b, ({ ids, starts }, s) => (s < ids.length ? segment(starts, s) + 1 : 0)),
   position_ids: (b) => padded(b, ({ starts }, s) => (starts ? s - starts[segment(starts, s)] : s)),
   token_type_ids: (b) => padded(b, ({ types }, s) => types?.[s] ?? 0),
-  decoder_input_ids: (b, pad) => padded({ ...b, length: b.decoderLength }, ({ decoderIds }, s) => decoderIds?.[s] ?? pad),
+  decoder_input_ids: (b, pad) =>
+    padded({ ...b, length: b.decoderLength }, ({ decoderIds }, s) => decoderIds?.[s] ?? pad),
   pixel_values: ({ examples }, _, shape) => {
     const each = (shape.slice(1) as number[]).reduce((a, n) => a * n, 1)
     const data = new Float32Array(examples.length * each)
@@ -95,7 +119,10 @@ function segment(starts: readonly number[] | undefined, s: number): number {
   return k
 }
 
-function padded({ examples, length }: Pick<Batch, 'examples' | 'length'>, at: (example: Example, s: number) => number): Tensors[string] {
+function padded(
+  { examples, length }: Pick<Batch, 'examples' | 'length'>,
+  at: (example: Example, s: number) => number,
+): Tensors[string] {
   const values = new Array<number>(examples.length * length)
   examples.forEach((example, b) => {
     for (let s = 0; s < length; s++) values[b * length + s] = at(example, s)
@@ -124,6 +151,12 @@ export const checkInputs = (inputs: readonly Value[]): void => {
 /** Tells batches apart in the log: methods that are compared must see the same. */
 export const digestOf = (batches: readonly (readonly Example[])[]): string =>
   createHash('sha256')
-    .update(JSON.stringify(batches.map((batch) => batch.map(({ ids, label, tokenLabels, image }) => [ids, label, tokenLabels, image?.file]))))
+    .update(
+      JSON.stringify(
+        batches.map((batch) =>
+          batch.map(({ ids, label, tokenLabels, image }) => [ids, label, tokenLabels, image?.file]),
+        ),
+      ),
+    )
     .digest('hex')
     .slice(0, 12)

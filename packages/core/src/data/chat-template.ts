@@ -37,7 +37,11 @@ export class ChatTemplate {
       this.plain = new Template(source)
       if (/{%-?\s*generation\b/.test(source)) this.marked = new Template(withMarks(source))
     } catch (cause) {
-      throw new GraftError('BAD_CHAT_TEMPLATE', `${where}: the chat template can't be read (${(cause as Error).message}).`, { cause })
+      throw new GraftError(
+        'BAD_CHAT_TEMPLATE',
+        `${where}: the chat template can't be read (${(cause as Error).message}).`,
+        { cause },
+      )
     }
   }
 
@@ -45,11 +49,19 @@ export class ChatTemplate {
   static open(folder: string, settings: Record<string, unknown>): ChatTemplate | undefined {
     const file = join(folder, 'chat_template.jinja')
     const named = settings.chat_template
-    const listed = Array.isArray(named) ? (named.find((t) => t?.name === 'default') ?? named[0])?.template : named
+    const listed = Array.isArray(named)
+      ? (named.find((t) => t?.name === 'default') ?? named[0])?.template
+      : named
     const source = existsSync(file) ? readFileSync(file, 'utf8') : listed
     if (typeof source !== 'string') return undefined
-    const tokens = Object.entries(settings).flatMap(([key, v]) => (key.endsWith('_token') && contentOf(v) !== undefined ? [[key, contentOf(v) as string] as const] : []))
-    return new ChatTemplate(source, existsSync(file) ? file : join(folder, 'tokenizer_config.json'), Object.fromEntries(tokens))
+    const tokens = Object.entries(settings).flatMap(([key, v]) =>
+      key.endsWith('_token') && contentOf(v) !== undefined ? [[key, contentOf(v) as string] as const] : [],
+    )
+    return new ChatTemplate(
+      source,
+      existsSync(file) ? file : join(folder, 'tokenizer_config.json'),
+      Object.fromEntries(tokens),
+    )
   }
 
   /** A conversation as text; with `prompt` it ends where the model's answer begins. */
@@ -60,7 +72,11 @@ export class ChatTemplate {
     try {
       return template.render({ ...this.tokens, messages: [...messages], add_generation_prompt: prompt })
     } catch (cause) {
-      throw new GraftError('BAD_CHAT_TEMPLATE', `${this.where}: the chat template can't write this conversation (${(cause as Error).message}).`, { cause })
+      throw new GraftError(
+        'BAD_CHAT_TEMPLATE',
+        `${this.where}: the chat template can't write this conversation (${(cause as Error).message}).`,
+        { cause },
+      )
     }
   }
 
@@ -75,9 +91,14 @@ export class ChatTemplate {
     const text = this.render(messages)
     const spans = messages.flatMap(({ role }, i) => {
       if (role !== 'assistant') return []
-      const [before, through] = [this.render(messages.slice(0, i), true), this.render(messages.slice(0, i + 1))]
+      const [before, through] = [
+        this.render(messages.slice(0, i), true),
+        this.render(messages.slice(0, i + 1)),
+      ]
       // A template that rewrites earlier turns (drops their reasoning, say) shows what it makes of a turn only while that is the last.
-      return text.startsWith(through) && through.startsWith(before) ? [[before.length, through.length] as const] : []
+      return text.startsWith(through) && through.startsWith(before)
+        ? [[before.length, through.length] as const]
+        : []
     })
     return { text, spans }
   }
@@ -85,8 +106,14 @@ export class ChatTemplate {
 
 function withMarks(source: string): string {
   return source
-    .replace(/{%(-?)\s*generation\s*(-?)%}/g, (_, left, right) => `{%${left} generation ${right}%}{{- '${opening}' -}}`)
-    .replace(/{%(-?)\s*endgeneration\s*(-?)%}/g, (_, left, right) => `{{- '${closing}' -}}{%${left} endgeneration ${right}%}`)
+    .replace(
+      /{%(-?)\s*generation\s*(-?)%}/g,
+      (_, left, right) => `{%${left} generation ${right}%}{{- '${opening}' -}}`,
+    )
+    .replace(
+      /{%(-?)\s*endgeneration\s*(-?)%}/g,
+      (_, left, right) => `{{- '${closing}' -}}{%${left} endgeneration ${right}%}`,
+    )
 }
 function fromMarks(marked: string): MarkedText {
   const spans: (readonly [number, number])[] = []

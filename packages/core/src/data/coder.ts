@@ -3,7 +3,15 @@ import { GraftError, suggestion } from '../errors.js'
 import type { Model } from '../model/model.js'
 import type { Example } from '../objective/objective.js'
 import { readPixels } from './images.js'
-import { type Columns, type DataRecord, fieldOf, hasField, listField, missingField, textField } from './records.js'
+import {
+  type Columns,
+  type DataRecord,
+  fieldOf,
+  hasField,
+  listField,
+  missingField,
+  textField,
+} from './records.js'
 import { promptAndCompletion, textForm } from './texts.js'
 import { Tokenizer } from './tokenizer.js'
 
@@ -47,12 +55,17 @@ export class Coder {
   /** Throws UNKNOWN_LABEL. */
   labelIndex(name: string, where: string): number {
     const index = this.labels.indexOf(name)
-    if (index < 0) throw new GraftError('UNKNOWN_LABEL', `${where}: label ${name} does not occur in the training data. ${suggestion(name, this.labels)}`)
+    if (index < 0)
+      throw new GraftError(
+        'UNKNOWN_LABEL',
+        `${where}: label ${name} does not occur in the training data. ${suggestion(name, this.labels)}`,
+      )
     return index
   }
   number(record: DataRecord, name: string): number {
     const value = Number(this.field(record, name))
-    if (!this.has(record, name) || !Number.isFinite(value)) throw missingField(record, this.options.columns, name, 'a number')
+    if (!this.has(record, name) || !Number.isFinite(value))
+      throw missingField(record, this.options.columns, name, 'a number')
     return value
   }
   cut<T>(list: readonly T[]): readonly T[] {
@@ -64,48 +77,76 @@ export class Coder {
   /** What a classifier sees of a record: a text, two texts, or an image. */
   input(record: DataRecord): Example {
     if (imageSize(this.model) !== undefined) return this.image(record)
-    if (!this.has(record, 'text_pair')) return { ids: this.cut(this.tokenizer.encode(this.text(record, 'text').trim())) }
-    const { ids, types } = this.tokenizer.encodePair(this.text(record, 'text').trim(), this.text(record, 'text_pair').trim())
+    if (!this.has(record, 'text_pair'))
+      return { ids: this.cut(this.tokenizer.encode(this.text(record, 'text').trim())) }
+    const { ids, types } = this.tokenizer.encodePair(
+      this.text(record, 'text').trim(),
+      this.text(record, 'text_pair').trim(),
+    )
     return { ids: this.cut(ids), types: types.slice(0, this.options.max_length) }
   }
 
   private image(record: DataRecord): Example {
-    if (this.has(record, 'image')) return { ids: [], image: { file: this.text(record, 'image'), where: record.where } }
+    if (this.has(record, 'image'))
+      return { ids: [], image: { file: this.text(record, 'image'), where: record.where } }
     const size = imageSize(this.model) as number
     const pixels = Float32Array.from([this.field(record, 'pixel_values')].flat(4) as number[])
     if (pixels.length !== size || pixels.some(Number.isNaN))
-      throw new GraftError('BAD_IMAGE', `${record.where}: pixel_values holds ${pixels.length} numbers, the model takes ${size}. Or name an image file in field image.`)
+      throw new GraftError(
+        'BAD_IMAGE',
+        `${record.where}: pixel_values holds ${pixels.length} numbers, the model takes ${size}. Or name an image file in field image.`,
+      )
     return { ids: [], pixels }
   }
 
   /** A text to continue, its supervised tokens marked: those of completions, or all. The end of what the model writes is supervised too. */
   language(record: DataRecord): Example {
     const form = textForm(record, this.options.columns)
-    const { text, spans } = form.read(record, this.options.columns, form.templated ? this.tokenizer.template : undefined)
+    const { text, spans } = form.read(
+      record,
+      this.options.columns,
+      form.templated ? this.tokenizer.template : undefined,
+    )
     const special = !form.templated
     const ids = this.tokenizer.encode(text, special)
     const marks = this.mask(text, spans, ids, special)
     const all = this.withEnd(ids, marks)
     const supervised = all.marks.map((m) => m || this.options.train_on_prompt)
-    return { ids: this.cut(all.ids), tokenLabels: all.ids.slice(0, this.options.max_length).map((id, i) => (supervised[i] ? id : -100)) }
+    return {
+      ids: this.cut(all.ids),
+      tokenLabels: all.ids.slice(0, this.options.max_length).map((id, i) => (supervised[i] ? id : -100)),
+    }
   }
   /**
    * Which tokens lie in a range of the text. A range begins with the first token that differs from those of the text before it: a token
    * that straddles the border belongs to the range, as it would when the model continues the text.
    */
-  private mask(text: string, spans: readonly (readonly [number, number])[], ids: readonly number[], special: boolean): boolean[] {
+  private mask(
+    text: string,
+    spans: readonly (readonly [number, number])[],
+    ids: readonly number[],
+    special: boolean,
+  ): boolean[] {
     const marks = new Array<boolean>(ids.length).fill(false)
     const { after } = special ? this.tokenizer.around : { after: [] }
-    const tokensBefore = (end: number) => (end === text.length ? ids.length - endsWith(ids, after) : common(ids, this.tokenizer.encode(text.slice(0, end), special)))
-    for (const [start, end] of spans) marks.fill(true, start === 0 ? 0 : tokensBefore(start), tokensBefore(end))
+    const tokensBefore = (end: number) =>
+      end === text.length
+        ? ids.length - endsWith(ids, after)
+        : common(ids, this.tokenizer.encode(text.slice(0, end), special))
+    for (const [start, end] of spans)
+      marks.fill(true, start === 0 ? 0 : tokensBefore(start), tokensBefore(end))
     return marks
   }
   /** What the model writes last ends in a token that says so; it is supervised, and added where the text has none. */
-  private withEnd(ids: readonly number[], marks: readonly boolean[]): { ids: readonly number[]; marks: readonly boolean[] } {
+  private withEnd(
+    ids: readonly number[],
+    marks: readonly boolean[],
+  ): { ids: readonly number[]; marks: readonly boolean[] } {
     const { end, ends } = this.tokenizer
     const last = marks.lastIndexOf(true)
     const first = marks.lastIndexOf(false, last) + 1
-    if (last < 0 || end === undefined || ids.slice(first, last + 1).some((id) => ends.has(id))) return { ids, marks }
+    if (last < 0 || end === undefined || ids.slice(first, last + 1).some((id) => ends.has(id)))
+      return { ids, marks }
     if (ends.has(ids[last + 1])) return { ids, marks: marks.map((m, i) => m || i === last + 1) }
     return last === ids.length - 1 ? { ids: [...ids, end], marks: [...marks, true] } : { ids, marks }
   }
@@ -115,14 +156,22 @@ export class Coder {
     const { prompt, completion } = promptAndCompletion(record, this.options.columns, this.tokenizer.template)
     const written = this.cut(this.tokenizer.encode(completion))
     const start = Number(this.model.config.decoder_start_token_id ?? this.model.config.pad_token_id ?? 0)
-    return { ids: this.cut(this.tokenizer.encode(prompt)), decoderIds: [start, ...written.slice(0, -1)], tokenLabels: written }
+    return {
+      ids: this.cut(this.tokenizer.encode(prompt)),
+      decoderIds: [start, ...written.slice(0, -1)],
+      tokenLabels: written,
+    }
   }
 
   /** Words with a label each; the first token of a word carries its label. */
   words(record: DataRecord): Example {
     const words = listField(record, this.options.columns, 'tokens')
     const labels = listField(record, this.options.columns, 'labels')
-    if (words.length !== labels.length) throw new GraftError('BAD_DATA_LINE', `${record.where}: ${words.length} tokens but ${labels.length} labels; each token needs one.`)
+    if (words.length !== labels.length)
+      throw new GraftError(
+        'BAD_DATA_LINE',
+        `${record.where}: ${words.length} tokens but ${labels.length} labels; each token needs one.`,
+      )
     const { before, after } = this.tokenizer.around
     const [ids, tokenLabels]: [number[], number[]] = [[...before], before.map(() => -100)]
     words.forEach((word, i) => {
@@ -132,13 +181,19 @@ export class Coder {
     })
     const room = this.options.max_length - after.length
     if (ids.length > room) this.truncated++
-    return { ids: [...ids.slice(0, room), ...after], tokenLabels: [...tokenLabels.slice(0, room), ...after.map(() => -100)] }
+    return {
+      ids: [...ids.slice(0, room), ...after],
+      tokenLabels: [...tokenLabels.slice(0, room), ...after.map(() => -100)],
+    }
   }
 
   /** A text and those that belong with it (positive), and where there is one, one that doesn't (negative). */
   related(record: DataRecord): Example {
     const encode = (name: string) => this.cut(this.tokenizer.encode(this.text(record, name).trim()))
-    return { ids: encode('anchor'), others: [encode('positive'), ...(this.has(record, 'negative') ? [encode('negative')] : [])] }
+    return {
+      ids: encode('anchor'),
+      others: [encode('positive'), ...(this.has(record, 'negative') ? [encode('negative')] : [])],
+    }
   }
 
   /** An example with its image read, where it has one. */
@@ -160,7 +215,8 @@ function common(a: readonly number[], b: readonly number[]): number {
 }
 
 /** Tokens a model has positions for. */
-export const positions = ({ config }: Model): number => Number(config.max_position_embeddings ?? config.n_positions ?? Number.POSITIVE_INFINITY)
+export const positions = ({ config }: Model): number =>
+  Number(config.max_position_embeddings ?? config.n_positions ?? Number.POSITIVE_INFINITY)
 export const defaultMaxLength = (model: Model): number => Math.min(512, positions(model))
 /** Numbers in one image the model takes; undefined for a model of texts. */
 export function imageSize({ graph }: Model): number | undefined {

@@ -36,7 +36,11 @@ export class Spool implements Dataset {
   }
 
   /** Writes examples to a file in `folder`; `load` completes each as it is read back. */
-  static async fill(folder: string, examples: AsyncIterable<Example>, load: (example: Example) => Promise<Example>): Promise<Spool> {
+  static async fill(
+    folder: string,
+    examples: AsyncIterable<Example>,
+    load: (example: Example) => Promise<Example>,
+  ): Promise<Spool> {
     const spool = new Spool(folder, load)
     try {
       for await (const example of examples) spool.add(example)
@@ -93,7 +97,8 @@ export class Appended {
   }
   private flush(): void {
     const all = Buffer.concat(this.pending)
-    for (let done = 0; done < all.length; ) done += writeSync(this.fd, all, done, all.length - done, this.written + done)
+    for (let done = 0; done < all.length; )
+      done += writeSync(this.fd, all, done, all.length - done, this.written + done)
     this.written += all.length
     this.pending = []
     this.held = 0
@@ -110,7 +115,11 @@ export class Appended {
 }
 
 /** Examples in memory. */
-export const inMemory = (examples: readonly Example[]): Dataset => ({ length: examples.length, size: (i) => examples[i].ids.length, get: async (i) => examples[i] })
+export const inMemory = (examples: readonly Example[]): Dataset => ({
+  length: examples.length,
+  size: (i) => examples[i].ids.length,
+  get: async (i) => examples[i],
+})
 /** How many examples are looked at for a large one. */
 const surveyed = 10_000
 /** A batch of the largest example. */
@@ -119,4 +128,5 @@ export async function largest(data: Dataset, count: number): Promise<Example[]> 
   for (let i = 1; i < Math.min(data.length, surveyed); i++) if (data.size(i) > data.size(most)) most = i
   return new Array<Example>(Math.min(count, data.length)).fill(await data.get(most))
 }
-export const take = (data: Dataset, indices: readonly number[]): Promise<Example[]> => Promise.all(indices.map((i) => data.get(i)))
+export const take = (data: Dataset, indices: readonly number[]): Promise<Example[]> =>
+  Promise.all(indices.map((i) => data.get(i)))

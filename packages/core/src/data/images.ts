@@ -19,25 +19,38 @@ function preprocessing(folder: string, channels: number): Preprocessing {
   if (found) return found
   const path = join(folder, 'preprocessor_config.json')
   const config = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
-  const list = (v: unknown) => (Array.isArray(v) && v.length >= channels ? (v as number[]) : new Array<number>(channels).fill(0.5))
+  const list = (v: unknown) =>
+    Array.isArray(v) && v.length >= channels ? (v as number[]) : new Array<number>(channels).fill(0.5)
   const made = { mean: list(config.image_mean), deviation: list(config.image_std) }
   known.set(folder, made)
   return made
 }
 
 /** Reads an image file as [channels, height, width] the way the model was trained on. Throws BAD_IMAGE naming the record. */
-export async function readPixels({ file, where }: ImageReference, [channels, height, width]: readonly number[], folder: string): Promise<Float32Array> {
+export async function readPixels(
+  { file, where }: ImageReference,
+  [channels, height, width]: readonly number[],
+  folder: string,
+): Promise<Float32Array> {
   const path = isAbsolute(file) ? file : resolve(where.replace(/:[^:/]*$/, ''), '..', file)
   if (!existsSync(path)) throw new GraftError('BAD_IMAGE', `${where}: image ${path} is not there.`)
   const { default: sharp } = await import('sharp')
   const { mean, deviation } = preprocessing(folder, channels)
   try {
     const image = sharp(path).resize(width, height, { fit: 'fill', kernel: 'cubic' })
-    const raw = await (channels === 1 ? image.grayscale() : image.toColourspace('srgb').removeAlpha()).raw().toBuffer()
+    const raw = await (channels === 1 ? image.grayscale() : image.toColourspace('srgb').removeAlpha())
+      .raw()
+      .toBuffer()
     const pixels = new Float32Array(channels * height * width)
-    for (let i = 0; i < height * width; i++) for (let c = 0; c < channels; c++) pixels[c * height * width + i] = (raw[i * channels + c] / 255 - mean[c]) / deviation[c]
+    for (let i = 0; i < height * width; i++)
+      for (let c = 0; c < channels; c++)
+        pixels[c * height * width + i] = (raw[i * channels + c] / 255 - mean[c]) / deviation[c]
     return pixels
   } catch (cause) {
-    throw new GraftError('BAD_IMAGE', `${where}: ${path} can't be read as an image (${(cause as Error).message}).`, { cause })
+    throw new GraftError(
+      'BAD_IMAGE',
+      `${where}: ${path} can't be read as an image (${(cause as Error).message}).`,
+      { cause },
+    )
   }
 }

@@ -12,7 +12,8 @@ export interface JsonItem {
  */
 export async function* jsonItems(path: string): AsyncGenerator<JsonItem> {
   const splitter = new Splitter()
-  for await (const chunk of createReadStream(path, { encoding: 'utf8', highWaterMark: 2 ** 18 })) yield* splitter.feed(chunk as string)
+  for await (const chunk of createReadStream(path, { encoding: 'utf8', highWaterMark: 2 ** 18 }))
+    yield* splitter.feed(chunk as string)
   yield* splitter.end()
 }
 

@@ -20,18 +20,27 @@ export class Tokenizer {
   /** Reads tokenizer.json and tokenizer_config.json from a model's folder. Throws NO_TOKENIZER or BAD_TOKENIZER. */
   static open(folder: string, config: Record<string, unknown>): Tokenizer {
     const path = join(folder, 'tokenizer.json')
-    if (!existsSync(path)) throw new GraftError('NO_TOKENIZER', `${folder}: tokenizer.json is missing. Copy it from the model's repository.`)
+    if (!existsSync(path))
+      throw new GraftError(
+        'NO_TOKENIZER',
+        `${folder}: tokenizer.json is missing. Copy it from the model's repository.`,
+      )
     const settings = optional(join(folder, 'tokenizer_config.json'))
     const generation = optional(join(folder, 'generation_config.json'))
     try {
       const hf = new HfTokenizer(json(path), settings)
-      const id = (token: unknown) => (contentOf(token) === undefined ? undefined : hf.token_to_id(contentOf(token) as string))
-      const ends = [config.eos_token_id, generation.eos_token_id, id(settings.eos_token)].flat().filter((e) => typeof e === 'number')
+      const id = (token: unknown) =>
+        contentOf(token) === undefined ? undefined : hf.token_to_id(contentOf(token) as string)
+      const ends = [config.eos_token_id, generation.eos_token_id, id(settings.eos_token)]
+        .flat()
+        .filter((e) => typeof e === 'number')
       const pad = config.pad_token_id ?? id(settings.pad_token) ?? ends[0] ?? 0
       return new Tokenizer(hf, folder, Number(pad), ends[0], new Set(ends), settings)
     } catch (cause) {
       if (cause instanceof GraftError) throw cause
-      throw new GraftError('BAD_TOKENIZER', `${path}: can't be used (${(cause as Error).message}).`, { cause })
+      throw new GraftError('BAD_TOKENIZER', `${path}: can't be used (${(cause as Error).message}).`, {
+        cause,
+      })
     }
   }
 
@@ -41,14 +50,19 @@ export class Tokenizer {
   }
   /** Two texts as one input, and for each token whether it is of the first (0) or second (1). */
   encodePair(first: string, second: string): { ids: number[]; types: number[] } {
-    const { ids, token_type_ids: types } = this.hf.encode(first, { text_pair: second, return_token_type_ids: true })
+    const { ids, token_type_ids: types } = this.hf.encode(first, {
+      text_pair: second,
+      return_token_type_ids: true,
+    })
     return { ids, types: types ?? ids.map(() => 0) }
   }
   /** The special tokens that go before and after a text. */
   get around(): { before: number[]; after: number[] } {
     const [whole, bare] = [this.encode('a'), this.encode('a', false)]
     const start = whole.findIndex((_, i) => bare.every((id, j) => whole[i + j] === id))
-    return start < 0 ? { before: [], after: [] } : { before: whole.slice(0, start), after: whole.slice(start + bare.length) }
+    return start < 0
+      ? { before: [], after: [] }
+      : { before: whole.slice(0, start), after: whole.slice(start + bare.length) }
   }
   decode(ids: readonly number[], skipSpecial = true): string {
     return this.hf.decode([...ids], { skip_special_tokens: skipSpecial, clean_up_tokenization_spaces: false })
@@ -72,6 +86,7 @@ function json(path: string): Record<string, unknown> {
   } catch (cause) {
     throw new GraftError('BAD_TOKENIZER', `${path}: not JSON (${(cause as Error).message}).`, { cause })
   }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  if (typeof value === 'object' && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>
   throw new GraftError('BAD_TOKENIZER', `${path}: not a JSON object.`)
 }

@@ -22,22 +22,36 @@ export interface ExportReport {
  */
 export function exportAdapter(opened: OpenedAdapter, output: string): ExportReport {
   const [model, file] = ['model.onnx', 'adapter.onnx_adapter'].map((name) => join(output, name))
-  if (existsSync(model)) throw new GraftError('OUTPUT_EXISTS', `${model} exists already. Choose another output, or remove it.`)
+  if (existsSync(model))
+    throw new GraftError('OUTPUT_EXISTS', `${model} exists already. Choose another output, or remove it.`)
   const adapted = adapt(opened.model, { ...opened.options, training: false })
   const { variables } = adapted
   const { graph, g } = adapted.model
   const values = parametersOf(opened, adapted)
   const { method, config, objective } = opened.options
   const neutral = method.startsAsIdentity(config) ? variables.initial(0) : values
-  const context = { model: adapted.model, g, param: variables.param, labels: outputs(objective, opened.labels), rows: 1 }
+  const context = {
+    model: adapted.model,
+    g,
+    param: variables.param,
+    labels: outputs(objective, opened.labels),
+    rows: 1,
+  }
   const logits = objective.deploy?.(context) ?? adapted.model.logits
   const parameters = variables.list.map((variable) => {
     const { offset, size, shape } = variable
     const name = fileKey(variable).replace(moduleKey(''), '')
     const bytes = neutral.slice(offset, offset + size)
-    const constant = graph.addConstant(name, { dtype: 'float32', shape, data: { bytes: new Uint8Array(bytes.buffer) } })
+    const constant = graph.addConstant(name, {
+      dtype: 'float32',
+      shape,
+      data: { bytes: new Uint8Array(bytes.buffer) },
+    })
     graph.replaceUses(variable.value, constant)
-    return { constant, parameter: { name: constant.name, shape, values: values.slice(offset, offset + size) } }
+    return {
+      constant,
+      parameter: { name: constant.name, shape, values: values.slice(offset, offset + size) },
+    }
   })
   finish(g, { logits })
   // Constants that are inputs too can be given from outside.

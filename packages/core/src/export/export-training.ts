@@ -25,9 +25,22 @@ export interface TrainingExport {
  * (the vectors that each step takes and returns), batches.safetensors (feeds of the first steps), step.json (what feeds what), and an
  * example each for Python and the browser. The step is spelt for the config's device. Throws OUTPUT_EXISTS, and what preparing throws.
  */
-export async function exportTraining(config: TrainConfig, registry: Registry, folder: string, batches = 8): Promise<TrainingExport> {
-  if (existsSync(join(folder, 'step.onnx'))) throw new GraftError('OUTPUT_EXISTS', `${folder} already holds a training step. Choose another output, or remove it.`)
-  if (config.training.gradient_accumulation > 1) throw new GraftError('NO_ACCUMULATION', 'An exported step takes one batch: set training.gradient_accumulation=1.')
+export async function exportTraining(
+  config: TrainConfig,
+  registry: Registry,
+  folder: string,
+  batches = 8,
+): Promise<TrainingExport> {
+  if (existsSync(join(folder, 'step.onnx')))
+    throw new GraftError(
+      'OUTPUT_EXISTS',
+      `${folder} already holds a training step. Choose another output, or remove it.`,
+    )
+  if (config.training.gradient_accumulation > 1)
+    throw new GraftError(
+      'NO_ACCUMULATION',
+      'An exported step takes one batch: set training.gradient_accumulation=1.',
+    )
   mkdirSync(folder, { recursive: true })
   const prepared = await prepare({ ...config, output: folder }, registry)
   try {
@@ -38,11 +51,18 @@ export async function exportTraining(config: TrainConfig, registry: Registry, fo
     const count = Math.min(batches, epoch.count, prepared.totalSteps)
     const tensors = new Map<string, StoredTensor>()
     for (let t = 1; t <= count; t++) {
-      const feeds = feedsOf(t, learningRate(config.training, t, prepared.totalSteps), await take(prepared.train, epoch.batch(t - 1)))
+      const feeds = feedsOf(
+        t,
+        learningRate(config.training, t, prepared.totalSteps),
+        await take(prepared.train, epoch.batch(t - 1)),
+      )
       for (const [name, tensor] of stored(feedsFor(inputs, feeds))) tensors.set(`${t}/${name}`, tensor)
     }
     writeOnnx(graph, join(folder, 'step.onnx'))
-    writeSafetensors(join(folder, 'state.safetensors'), { tensors: new Map(Object.entries(state).map(([name, v]) => [name, storedFloats(v, [v.length])])), metadata: {} })
+    writeSafetensors(join(folder, 'state.safetensors'), {
+      tensors: new Map(Object.entries(state).map(([name, v]) => [name, storedFloats(v, [v.length])])),
+      metadata: {},
+    })
     writeSafetensors(join(folder, 'batches.safetensors'), { tensors, metadata: {} })
     const described = {
       device: config.device === 'auto' ? 'cpu' : config.device,
@@ -52,14 +72,26 @@ export async function exportTraining(config: TrainConfig, registry: Registry, fo
       outputs: graph.outputs.map(describe),
     }
     writeAtomically(join(folder, 'step.json'), `${JSON.stringify(described, null, 2)}\n`)
-    for (const name of ['run.py', 'browser.html']) writeAtomically(join(folder, name), readFileSync(new URL(`../../templates/${name}`, import.meta.url)))
+    for (const name of ['run.py', 'browser.html'])
+      writeAtomically(join(folder, name), readFileSync(new URL(`../../templates/${name}`, import.meta.url)))
     return { folder, parameters: state.parameters.length, steps: count }
   } finally {
     prepared.close()
   }
 }
 
-const describe = ({ name, dtype, shape }: { name: string; dtype: string; shape: readonly (number | string)[] | null }) => ({ name, dtype, shape })
+const describe = ({
+  name,
+  dtype,
+  shape,
+}: {
+  name: string
+  dtype: string
+  shape: readonly (number | string)[] | null
+}) => ({ name, dtype, shape })
 const types = { float32: 'F32', int64: 'I64', int32: 'I32', bool: 'BOOL', float64: 'F64' } as const
 const stored = (feeds: Tensors): [string, StoredTensor][] =>
-  Object.entries(feeds).map(([name, { dtype, shape, data }]) => [name, { dtype: types[dtype], shape, data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) }])
+  Object.entries(feeds).map(([name, { dtype, shape, data }]) => [
+    name,
+    { dtype: types[dtype], shape, data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) },
+  ])

@@ -24,7 +24,11 @@ export class Decoder {
   ) {}
 
   /** Opens a model that was built or exported with a cache; one without reads the whole text again for each token. Throws what attaching throws. */
-  static async open(model: Model, adapter: OpenedAdapter | undefined, { pad, ...options }: SessionOptions & { pad: number }): Promise<Decoder> {
+  static async open(
+    model: Model,
+    adapter: OpenedAdapter | undefined,
+    { pad, ...options }: SessionOptions & { pad: number },
+  ): Promise<Decoder> {
     const shape = cacheShape(model)
     const bare = () => Session.open(withLastLogits(model.fork()), options)
     if (!adapter) {
@@ -36,12 +40,27 @@ export class Decoder {
     const prompt = await Session.open(withLastLogits(adapted.model), options)
     const { count } = adapter.options.method.virtualTokens?.(adapter.options.config) ?? noVirtualTokens
     // Prompts and prefixes are part of the past once the first tokens are read; what follows is the bare model's work.
-    return new Decoder(prompt, count > 0 && shape.past.length > 0 ? await bare() : prompt, shape, count, pad, parameters)
+    return new Decoder(
+      prompt,
+      count > 0 && shape.past.length > 0 ? await bare() : prompt,
+      shape,
+      count,
+      pad,
+      parameters,
+    )
   }
 
   /** Starts a text, under the adapter that the decoder was opened with or another of the same kind. */
   begin(parameters = this.parameters): Sequence {
-    return new Sequence(this.prompt, this.step, this.shape, this.virtual, this.pad, parameters, `${++this.serial}`)
+    return new Sequence(
+      this.prompt,
+      this.step,
+      this.shape,
+      this.virtual,
+      this.pad,
+      parameters,
+      `${++this.serial}`,
+    )
   }
 
   async close(): Promise<void> {
@@ -70,7 +89,10 @@ export class Sequence {
   /** Reads tokens and gives the logits of the one after them. */
   async read(ids: readonly number[]): Promise<Float32Array> {
     const first = this.length === 0
-    const all = first && this.virtual > 0 ? [...new Array<number>(this.virtual).fill(this.pad === 0 ? 1 : 0), ...ids] : ids
+    const all =
+      first && this.virtual > 0
+        ? [...new Array<number>(this.virtual).fill(this.pad === 0 ? 1 : 0), ...ids]
+        : ids
     if (this.shape.past.length === 0) return this.readAgain(all)
     const total = this.length + all.length
     const feeds: Tensors = {
@@ -82,7 +104,9 @@ export class Sequence {
     } // biome-ignore format: a table
     this.length = total
     if (first && this.step !== this.prompt) return this.handOver(feeds)
-    const { logits } = await (first ? this.prompt : this.step).run(feeds, { carry: { key: this.key, inputs: this.shape.carried } })
+    const { logits } = await (first ? this.prompt : this.step).run(feeds, {
+      carry: { key: this.key, inputs: this.shape.carried },
+    })
     return logits.data as Float32Array
   }
   private async readAgain(ids: readonly number[]): Promise<Float32Array> {
@@ -90,13 +114,18 @@ export class Sequence {
     this.length = this.ids.length
     const shape = [1, this.length]
     const feeds = { input_ids: int64(this.ids, shape), attention_mask: int64(this.ids.map(() => 1), shape), position_ids: int64([...this.ids.keys()], shape), token_type_ids: int64(this.ids.map(() => 0), shape) } // biome-ignore format: a table
-    const { logits } = await this.prompt.run({ ...feeds, ...(this.parameters ? { parameters: float32(this.parameters) } : {}) })
+    const { logits } = await this.prompt.run({
+      ...feeds,
+      ...(this.parameters ? { parameters: float32(this.parameters) } : {}),
+    })
     return logits.data as Float32Array
   }
   /** The cache that one session made goes to another. */
   private async handOver(feeds: Tensors): Promise<Float32Array> {
     const outputs = await this.prompt.run(feeds)
-    const past = Object.fromEntries(Object.entries(this.shape.carried).map(([output, input]) => [input, outputs[output]]))
+    const past = Object.fromEntries(
+      Object.entries(this.shape.carried).map(([output, input]) => [input, outputs[output]]),
+    )
     await this.step.seed(this.key, past)
     return outputs.logits.data as Float32Array
   }
@@ -113,10 +142,18 @@ interface CacheShape {
 }
 function cacheShape({ graph }: Model): CacheShape {
   const past = graph.inputs.filter((v) => v.name.startsWith('past_key_values.'))
-  const carried = Object.fromEntries(past.map(({ name }) => [name.replace('past_key_values.', 'present.'), name]))
-  return { carried, past: past.map((v) => ({ name: v.name, heads: Number(shapeOf(v)[1]), width: Number(shapeOf(v)[3]) })) }
+  const carried = Object.fromEntries(
+    past.map(({ name }) => [name.replace('past_key_values.', 'present.'), name]),
+  )
+  return {
+    carried,
+    past: past.map((v) => ({ name: v.name, heads: Number(shapeOf(v)[1]), width: Number(shapeOf(v)[3]) })),
+  }
 }
-const emptyCache = ({ past }: CacheShape): Tensors => Object.fromEntries(past.map(({ name, heads, width }) => [name, float32(new Float32Array(0), [1, heads, 0, width])]))
+const emptyCache = ({ past }: CacheShape): Tensors =>
+  Object.fromEntries(
+    past.map(({ name, heads, width }) => [name, float32(new Float32Array(0), [1, heads, 0, width])]),
+  )
 
 /** The graph with logits of the last position alone: [vocabulary]. */
 function withLastLogits(model: Model): Graph {

@@ -27,7 +27,9 @@ export class Sampler {
     const { temperature, topK, topP } = this.options
     if (temperature === 0) return greatest(logits)
     const count = topK === 0 ? logits.length : Math.min(topK, logits.length)
-    const order = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a]).slice(0, count) // biome-ignore format: one thing
+    const order = Array.from(logits.keys())
+      .sort((a, b) => logits[b] - logits[a])
+      .slice(0, count)
     const weights = order.map((i) => Math.exp((logits[i] - logits[order[0]]) / temperature))
     const total = weights.reduce((a, b) => a + b, 0)
     let kept = 0
@@ -40,7 +42,8 @@ export class Sampler {
     return order[kept - 1]
   }
 }
-const bad = (name: string, expected: string, got: number) => new GraftError('BAD_SAMPLING', `${name} should be ${expected}, got ${got}.`)
+const bad = (name: string, expected: string, got: number) =>
+  new GraftError('BAD_SAMPLING', `${name} should be ${expected}, got ${got}.`)
 
 function greatest(logits: Float32Array): number {
   let best = 0

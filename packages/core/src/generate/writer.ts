@@ -56,13 +56,23 @@ export class Writer {
     const { method, config } = adapter.options
     const shared = !method.virtualTokens && ownsNoBuffers(this.model, adapter)
     const key = shared ? JSON.stringify([method.name, config]) : name
-    const decoder = this.decoders.get(key) ?? (await Decoder.open(this.model, adapter, { ...this.session, pad: this.tokenizer.pad }))
+    const decoder =
+      this.decoders.get(key) ??
+      (await Decoder.open(this.model, adapter, { ...this.session, pad: this.tokenizer.pad }))
     this.decoders.set(key, decoder)
-    this.adapters.set(name, { decoder, parameters: shared ? parametersOf(adapter, adapt(this.model, { ...adapter.options, training: false })) : undefined })
+    this.adapters.set(name, {
+      decoder,
+      parameters: shared
+        ? parametersOf(adapter, adapt(this.model, { ...adapter.options, training: false }))
+        : undefined,
+    })
   }
 
   /** Continues token ids; yields pieces of text as they come and returns the whole. Throws UNKNOWN_ADAPTER, TOO_LONG. */
-  async *write(prompt: readonly number[], { adapter, maxTokens, stop, signal, ...sampling }: WritingOptions): AsyncGenerator<string, Written> {
+  async *write(
+    prompt: readonly number[],
+    { adapter, maxTokens, stop, signal, ...sampling }: WritingOptions,
+  ): AsyncGenerator<string, Written> {
     const sampler = new Sampler(sampling)
     const { decoder, parameters } = await this.decoder(adapter)
     const sequence = decoder.begin(parameters)
@@ -92,7 +102,13 @@ export class Writer {
       await close(sequence)
     }
     const seconds = { prompt: (first - started) / 1000, writing: (performance.now() - first) / 1000 }
-    return { text: text.whole, tokens: count + Number(ended === 'length' && limit > 0), prompt: prompt.length, ended, seconds }
+    return {
+      text: text.whole,
+      tokens: count + Number(ended === 'length' && limit > 0),
+      prompt: prompt.length,
+      ended,
+      seconds,
+    }
   }
 
   /** A conversation as the model's template writes it, ending where the model is to answer. Throws NO_CHAT_TEMPLATE. */
@@ -112,17 +128,27 @@ export class Writer {
 
   private async decoder(name: string | undefined): Promise<Loaded> {
     if (name === undefined) {
-      const bare = this.decoders.get('') ?? (await Decoder.open(this.model, undefined, { ...this.session, pad: this.tokenizer.pad }))
+      const bare =
+        this.decoders.get('') ??
+        (await Decoder.open(this.model, undefined, { ...this.session, pad: this.tokenizer.pad }))
       this.decoders.set('', bare)
       return { decoder: bare }
     }
     const found = this.adapters.get(name)
-    if (!found) throw new GraftError('UNKNOWN_ADAPTER', `No adapter named ${name} is loaded. ${suggestion(name, this.names)}`)
+    if (!found)
+      throw new GraftError(
+        'UNKNOWN_ADAPTER',
+        `No adapter named ${name} is loaded. ${suggestion(name, this.names)}`,
+      )
     return found
   }
   private room(prompt: number): number {
     const room = positions(this.model) - prompt
-    if (room <= 0) throw new GraftError('TOO_LONG', `The prompt has ${prompt} tokens, the model positions for ${positions(this.model)}. Shorten it.`)
+    if (room <= 0)
+      throw new GraftError(
+        'TOO_LONG',
+        `The prompt has ${prompt} tokens, the model positions for ${positions(this.model)}. Shorten it.`,
+      )
     return room
   }
 }

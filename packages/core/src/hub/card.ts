@@ -6,13 +6,17 @@ interface Evaluated extends Record<string, unknown> {
   part?: string
   phase?: string
 }
-const json = (path: string): Record<string, unknown> | undefined => (existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined)
+const json = (path: string): Record<string, unknown> | undefined =>
+  existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined
 
 /** The last evaluation of a run, from its log beside the adapter's folder. */
 function results(folder: string): Evaluated[] {
   const log = join(folder, '..', 'log.jsonl')
   if (!existsSync(log)) return []
-  const entries = readFileSync(log, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line) as Evaluated) // biome-ignore format: one thing
+  const entries = readFileSync(log, 'utf8')
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Evaluated)
   return entries.filter((e) => e.phase === 'after')
 }
 /** A base model is named on the card where the Hub knows it: by a name of its own, or by the cache folder it lies in. */
@@ -28,8 +32,17 @@ export function modelCard(folder: string, name: string): string {
   const adapter = json(join(folder, 'adapter_config.json'))
   const manifest = json(join(folder, 'graft.json'))
   const base = hubName(adapter?.base_model_name_or_path)
-  const rows = results(folder).map(({ step: _step, phase: _phase, part, ...numbers }) => `| ${part} | ${Object.entries(numbers).map(([k, v]) => `${k} ${Number(v).toFixed(4)}`).join(', ')} |`) // biome-ignore format: one thing
-  const options = manifest ? Object.entries(manifest.options as object).filter(([, v]) => v !== null && v !== false && !(typeof v === 'object' && Object.keys(v).length === 0)) : []
+  const rows = results(folder).map(
+    ({ step: _step, phase: _phase, part, ...numbers }) =>
+      `| ${part} | ${Object.entries(numbers)
+        .map(([k, v]) => `${k} ${Number(v).toFixed(4)}`)
+        .join(', ')} |`,
+  )
+  const options = manifest
+    ? Object.entries(manifest.options as object).filter(
+        ([, v]) => v !== null && v !== false && !(typeof v === 'object' && Object.keys(v).length === 0),
+      )
+    : []
   return [
     '---',
     ...(base ? [`base_model: ${base}`] : []),
@@ -41,8 +54,17 @@ export function modelCard(folder: string, name: string): string {
     '',
     `# ${basename(name)}`,
     '',
-    adapter ? `An adapter${manifest ? ` trained with Graft by ${manifest.method} for ${manifest.objective}` : ''}${base ? ` on ${base}` : ''}.` : 'A model merged with Graft.',
-    ...(options.length > 0 ? ['', '| option | value |', '| --- | --- |', ...options.map(([k, v]) => `| ${k} | ${JSON.stringify(v)} |`)] : []),
+    adapter
+      ? `An adapter${manifest ? ` trained with Graft by ${manifest.method} for ${manifest.objective}` : ''}${base ? ` on ${base}` : ''}.`
+      : 'A model merged with Graft.',
+    ...(options.length > 0
+      ? [
+          '',
+          '| option | value |',
+          '| --- | --- |',
+          ...options.map(([k, v]) => `| ${k} | ${JSON.stringify(v)} |`),
+        ]
+      : []),
     ...(rows.length > 0 ? ['', '| data | results |', '| --- | --- |', ...rows] : []),
     ...(adapter
       ? [

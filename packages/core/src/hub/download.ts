@@ -1,5 +1,16 @@
 import { createHash, type Hash } from 'node:crypto'
-import { closeSync, createReadStream, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  createReadStream,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { GraftError } from '../errors.js'
 import { StatusError } from './errors.js'
@@ -41,7 +52,10 @@ export async function download(file: RemoteFile, target: string, options: Downlo
   }
   if ((await digest(file, partial)) !== file.checksum.value) {
     rmSync(partial, { force: true })
-    throw new GraftError('CHECKSUM', `${file.path}: the bytes received are not those that the repository lists (${file.checksum.kind} differs). They were thrown away; try again.`)
+    throw new GraftError(
+      'CHECKSUM',
+      `${file.path}: the bytes received are not those that the repository lists (${file.checksum.kind} differs). They were thrown away; try again.`,
+    )
   }
   renameSync(partial, target)
 }
@@ -61,21 +75,35 @@ class RetryLater extends StatusError {
   }
 }
 
-async function receive({ path, url, size }: RemoteFile, partial: string, { token, signal, onBytes }: DownloadOptions): Promise<void> {
+async function receive(
+  { path, url, size }: RemoteFile,
+  partial: string,
+  { token, signal, onBytes }: DownloadOptions,
+): Promise<void> {
   const have = existsSync(partial) ? statSync(partial).size : 0
   if (have === size) return
   const start = have < size ? have : 0
-  const headers = { ...(token ? { authorization: `Bearer ${token}` } : {}), ...(start > 0 ? { range: `bytes=${start}-` } : {}) }
+  const headers = {
+    ...(token ? { authorization: `Bearer ${token}` } : {}),
+    ...(start > 0 ? { range: `bytes=${start}-` } : {}),
+  }
   const response = await fetch(url, { headers, signal })
   if (response.status === 416) rmSync(partial, { force: true })
-  if (!response.ok) throw response.status === 429 ? new RetryLater(429, Number(response.headers.get('retry-after') ?? 1)) : new StatusError(response.status)
+  if (!response.ok)
+    throw response.status === 429
+      ? new RetryLater(429, Number(response.headers.get('retry-after') ?? 1))
+      : new StatusError(response.status)
   const fd = openSync(partial, response.status === 206 ? 'a' : 'w')
   let written = response.status === 206 ? start : 0
   onBytes?.(written)
   try {
     for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
       written += chunk.length
-      if (written > size) throw new GraftError('CHECKSUM', `${path}: the server sends more than the ${size} bytes that the repository lists. Stopped.`)
+      if (written > size)
+        throw new GraftError(
+          'CHECKSUM',
+          `${path}: the server sends more than the ${size} bytes that the repository lists. Stopped.`,
+        )
       for (let done = 0; done < chunk.length; ) done += writeSync(fd, chunk, done)
       onBytes?.(chunk.length)
     }
@@ -88,7 +116,8 @@ async function receive({ path, url, size }: RemoteFile, partial: string, { token
 
 /** Large files are listed by the SHA-256 of their bytes, small ones as git names them: SHA-1 of a header and the bytes. */
 async function digest({ size, checksum }: RemoteFile, path: string): Promise<string> {
-  const hash: Hash = checksum.kind === 'sha256' ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
+  const hash: Hash =
+    checksum.kind === 'sha256' ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer)
   return hash.digest('hex')
 }

@@ -17,7 +17,10 @@ export function hubError(what: string, cause: unknown, settings: HubSettings): G
     const [code, message] = known(what, settings)
     return new GraftError(code, message, { cause })
   }
-  if (status !== undefined) return new GraftError('HUB_FAILED', `${what}: the Hub answers with status ${status}. Try again later.`, { cause })
+  if (status !== undefined)
+    return new GraftError('HUB_FAILED', `${what}: the Hub answers with status ${status}. Try again later.`, {
+      cause,
+    })
   return new GraftError(
     'NO_NETWORK',
     `${what}: ${settings.endpoint} can't be reached (${reason(cause)}). Check the network; with everything in the cache, HF_HUB_OFFLINE=1 works without it.`,

@@ -31,7 +31,11 @@ export interface Pulled {
  */
 export async function pull(name: string, options: PullOptions = {}): Promise<Pulled> {
   const repository = parseRepository(name)
-  if (!repository) throw new GraftError('BAD_REPOSITORY', `${name} is not a repository's name; expected owner/name, or owner/name@revision.`)
+  if (!repository)
+    throw new GraftError(
+      'BAD_REPOSITORY',
+      `${name} is not a repository's name; expected owner/name, or owner/name@revision.`,
+    )
   const settings = options.settings ?? hubSettings()
   const store = join(settings.cache, `models--${repository.name.replace('/', '--')}`)
   if (settings.offline) return cached(store, repository, 'HF_HUB_OFFLINE is set')
@@ -53,7 +57,10 @@ function cached(store: string, { name, revision }: Repository, why: string): Pul
   const commit = existsSync(ref) ? readFileSync(ref, 'utf8').trim() : revision
   const folder = join(store, 'snapshots', commit)
   if (!/^[\w.-]+$/.test(commit) || !existsSync(folder))
-    throw new GraftError('NOT_IN_CACHE', `${name}@${revision}: not in the cache (${dirname(store)}), and ${why}. Pull it once with a network.`)
+    throw new GraftError(
+      'NOT_IN_CACHE',
+      `${name}@${revision}: not in the cache (${dirname(store)}), and ${why}. Pull it once with a network.`,
+    )
   return { folder, commit, files: 0, fetched: 0 }
 }
 const refPath = (store: string, { revision }: Repository): string => join(store, 'refs', revision)
@@ -71,42 +78,91 @@ interface Listed {
 async function list({ name, revision }: Repository, { endpoint, token }: HubSettings): Promise<Listing> {
   const access = { hubUrl: endpoint, ...(token ? { accessToken: token } : {}) }
   const { listFiles, modelInfo } = await import('@huggingface/hub')
-  const { sha } = (await modelInfo({ name, revision, additionalFields: ['sha'], ...access })) as { sha: string }
+  const { sha } = (await modelInfo({ name, revision, additionalFields: ['sha'], ...access })) as {
+    sha: string
+  }
   const files: Listed[] = []
-  for await (const { type, path, size, oid = '', lfs } of listFiles({ repo: { type: 'model', name }, revision: sha, recursive: true, ...access }))
+  for await (const { type, path, size, oid = '', lfs } of listFiles({
+    repo: { type: 'model', name },
+    revision: sha,
+    recursive: true,
+    ...access,
+  }))
     if (type === 'file') files.push({ path: safe(path), size: lfs?.size ?? size, oid, sha256: lfs?.oid })
-  if (!/^[0-9a-f]{40,64}$/.test(sha)) throw new GraftError('HUB_FAILED', `${name}: the Hub names the commit ${sha}, which is none.`)
-  for (const { path, oid, sha256 } of files) if (!/^[0-9a-f]{40,64}$/.test(sha256 ?? oid)) throw new GraftError('HUB_FAILED', `${name}: the Hub lists ${path} without a checksum.`)
+  if (!/^[0-9a-f]{40,64}$/.test(sha))
+    throw new GraftError('HUB_FAILED', `${name}: the Hub names the commit ${sha}, which is none.`)
+  for (const { path, oid, sha256 } of files)
+    if (!/^[0-9a-f]{40,64}$/.test(sha256 ?? oid))
+      throw new GraftError('HUB_FAILED', `${name}: the Hub lists ${path} without a checksum.`)
   return { commit: sha, files }
 }
 
 /** A repository's file names come from outside: none may lead out of its folder, by the rules of any system. Throws ESCAPING_PATH. */
 function safe(path: string): string {
   const parts = path.split(/[/\\]/)
-  if (path === '' || path.includes('\\') || path.includes('\0') || /^[A-Za-z]:/.test(path) || parts.some((p) => p === '' || p === '.' || p === '..'))
-    throw new GraftError('ESCAPING_PATH', `The repository has a file named ${JSON.stringify(path)}, which leads out of its folder. Refused.`)
+  if (
+    path === '' ||
+    path.includes('\\') ||
+    path.includes('\0') ||
+    /^[A-Za-z]:/.test(path) ||
+    parts.some((p) => p === '' || p === '.' || p === '..')
+  )
+    throw new GraftError(
+      'ESCAPING_PATH',
+      `The repository has a file named ${JSON.stringify(path)}, which leads out of its folder. Refused.`,
+    )
   return path
 }
 
 /** What Graft reads of a model or an adapter; other frameworks' weights are left where they are. */
-const useful = ['*.json', '*.safetensors', '*.txt', '*.model', '*.jinja', '*.md', 'LICENSE*', '*.onnx_adapter']
+const useful = [
+  '*.json',
+  '*.safetensors',
+  '*.txt',
+  '*.model',
+  '*.jinja',
+  '*.md',
+  'LICENSE*',
+  '*.onnx_adapter',
+]
 const graphs = ['*.onnx', '*.onnx_data*', '*.onnx.data', 'onnx/model.onnx*', 'onnx/*.json']
 
 /** Whether a glob (* stays within a folder's name unless the pattern has no slash) names a path. */
 export function matches(pattern: string, path: string): boolean {
-  const expression = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*\*\/?/g, '\u0000').replace(/\*/g, '[^/]*').replace(/\?/g, '[^/]').replaceAll('\u0000', '.*') // biome-ignore format: one thing
+  const expression = pattern
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replace(/\*\*\/?/g, '\u0000')
+    .replace(/\*/g, '[^/]*')
+    .replace(/\?/g, '[^/]')
+    .replaceAll('\u0000', '.*')
   return new RegExp(`^${expression}$`).test(path)
 }
 function wanted(files: readonly Listed[], include: readonly string[] | undefined): Listed[] {
-  const any = (patterns: readonly string[]) => files.filter(({ path }) => patterns.some((p) => matches(p, path)))
+  const any = (patterns: readonly string[]) =>
+    files.filter(({ path }) => patterns.some((p) => matches(p, path)))
   if (include) return any(include)
   const plain = any(useful)
-  return plain.some(({ path }) => path.endsWith('.safetensors')) ? plain : [...new Set([...plain, ...any(graphs)])]
+  return plain.some(({ path }) => path.endsWith('.safetensors'))
+    ? plain
+    : [...new Set([...plain, ...any(graphs)])]
 }
 
-async function fetchAll(store: string, repository: Repository, { commit, files }: Listing, settings: HubSettings, options: PullOptions): Promise<Pulled> {
+async function fetchAll(
+  store: string,
+  repository: Repository,
+  { commit, files }: Listing,
+  settings: HubSettings,
+  options: PullOptions,
+): Promise<Pulled> {
   const chosen = wanted(files, options.include)
-  if (chosen.length === 0) throw new GraftError('NOTHING_TO_PULL', `${repository.name}: none of its ${files.length} files is one that Graft reads${options.include ? ` and ${options.include.join(', ')} names` : ''}. It has ${files.slice(0, 8).map((f) => f.path).join(', ')}.`) // biome-ignore format: one thing
+  if (chosen.length === 0)
+    throw new GraftError(
+      'NOTHING_TO_PULL',
+      `${repository.name}: none of its ${files.length} files is one that Graft reads${options.include ? ` and ${options.include.join(', ')} names` : ''}. It has ${files
+        .slice(0, 8)
+        .map((f) => f.path)
+        .join(', ')}.`,
+    )
   const folder = join(store, 'snapshots', commit)
   const missing = chosen.filter(({ path }) => !existsSync(join(folder, path)))
   const total = missing.reduce((sum, f) => sum + f.size, 0)
@@ -120,14 +176,16 @@ async function fetchAll(store: string, repository: Repository, { commit, files }
       url: `${settings.endpoint}/${repository.name}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`,
       size: file.size,
       checksum: file.sha256 ? { kind: 'sha256', value: file.sha256 } : { kind: 'git', value: file.oid },
-    } // biome-ignore format: one thing
+    }
     const onBytes = (count: number) => {
       done += count
       options.onProgress?.({ file: file.path, done, total })
     }
-    const onWait = (seconds: number, why: string) => options.onNotice?.(`${why}; trying again in ${seconds} s`)
+    const onWait = (seconds: number, why: string) =>
+      options.onNotice?.(`${why}; trying again in ${seconds} s`)
     try {
-      if (!existsSync(blob)) await download(remote, blob, { token: settings.token, signal: options.signal, onBytes, onWait })
+      if (!existsSync(blob))
+        await download(remote, blob, { token: settings.token, signal: options.signal, onBytes, onWait })
     } catch (cause) {
       throw hubError(`${repository.name}/${file.path}`, cause, settings)
     }
@@ -168,7 +226,13 @@ export async function resolveModel(path: string, options: PullOptions = {}): Pro
   try {
     return (await pull(path, options)).folder
   } catch (cause) {
-    throw cause instanceof GraftError ? new GraftError(cause.code, `${path} is no folder here, so it is taken for a repository's name. ${cause.message}`, { cause }) : cause
+    throw cause instanceof GraftError
+      ? new GraftError(
+          cause.code,
+          `${path} is no folder here, so it is taken for a repository's name. ${cause.message}`,
+          { cause },
+        )
+      : cause
   }
 }
 const isFile = /\.(onnx|safetensors|json|ya?ml)$/

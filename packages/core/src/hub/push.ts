@@ -25,15 +25,31 @@ export interface Pushed {
 export async function push(folder: string, name: string, options: PushOptions = {}): Promise<Pushed> {
   const settings = options.settings ?? hubSettings()
   const repository = parseRepository(name)
-  if (!repository) throw new GraftError('BAD_REPOSITORY', `${name} is not a repository's name; expected owner/name, or owner/name@branch.`)
+  if (!repository)
+    throw new GraftError(
+      'BAD_REPOSITORY',
+      `${name} is not a repository's name; expected owner/name, or owner/name@branch.`,
+    )
   if (!existsSync(join(folder, 'adapter_config.json')) && !existsSync(join(folder, 'config.json')))
-    throw new GraftError('NO_ADAPTER', `${folder}: neither adapter_config.json nor config.json is there, so it is no adapter and no model.`)
-  if (!settings.token) throw new GraftError('NO_TOKEN', 'Pushing needs a token with the right to write: set HF_TOKEN, or run "hf auth login".')
+    throw new GraftError(
+      'NO_ADAPTER',
+      `${folder}: neither adapter_config.json nor config.json is there, so it is no adapter and no model.`,
+    )
+  if (!settings.token)
+    throw new GraftError(
+      'NO_TOKEN',
+      'Pushing needs a token with the right to write: set HF_TOKEN, or run "hf auth login".',
+    )
   const access = { hubUrl: settings.endpoint, accessToken: settings.token }
   const repo = { type: 'model' as const, name: repository.name }
   const paths = filesIn(folder)
-  const files = paths.map((path) => ({ path, content: manifests.has(path) ? withoutPaths(folder, path) : pathToFileURL(join(folder, path)) }))
-  const card = paths.includes('README.md') ? [] : [{ path: 'README.md', content: new Blob([modelCard(folder, repository.name)]) }]
+  const files = paths.map((path) => ({
+    path,
+    content: manifests.has(path) ? withoutPaths(folder, path) : pathToFileURL(join(folder, path)),
+  }))
+  const card = paths.includes('README.md')
+    ? []
+    : [{ path: 'README.md', content: new Blob([modelCard(folder, repository.name)]) }]
   try {
     const { createRepo, HubApiError, uploadFiles } = await import('@huggingface/hub')
     await createRepo({ repo, private: options.private, ...access }).catch((error) => {
@@ -57,7 +73,8 @@ export async function push(folder: string, name: string, options: PushOptions = 
 const manifests = new Set(['graft.json', 'adapter_config.json'])
 function withoutPaths(folder: string, name: string): Blob {
   const content = JSON.parse(readFileSync(join(folder, name), 'utf8'))
-  for (const key of ['model', 'base_model_name_or_path']) if (typeof content[key] === 'string') content[key] = hubName(content[key]) ?? basename(content[key])
+  for (const key of ['model', 'base_model_name_or_path'])
+    if (typeof content[key] === 'string') content[key] = hubName(content[key]) ?? basename(content[key])
   return new Blob([`${JSON.stringify(content, null, 2)}\n`])
 }
 

@@ -43,4 +43,5 @@ export interface Launcher<Options = Record<string, unknown>> {
 }
 
 /** Gives a launcher its types and its kind; a package default-exports the result. */
-export const defineLauncher = <Options>(launcher: Omit<Launcher<Options>, 'kind' | 'apiVersion'>): Launcher => ({ kind: 'launcher', apiVersion: 1, ...launcher }) as Launcher
+export const defineLauncher = <Options>(launcher: Omit<Launcher<Options>, 'kind' | 'apiVersion'>): Launcher =>
+  ({ kind: 'launcher', apiVersion: 1, ...launcher }) as Launcher

@@ -103,9 +103,15 @@ export interface LowRankUpdate {
 /** A method whose files say low-rank updates as they are: adapters of others can be turned into it, and its own be added up exactly. */
 export interface LowRankForm {
   /** A file's updates under its options; undefined where it holds more than those (a magnitude, a bias). */
-  read(tensors: ReadonlyMap<string, StoredTensor>, options: Record<string, unknown>): LowRankUpdate[] | undefined
+  read(
+    tensors: ReadonlyMap<string, StoredTensor>,
+    options: Record<string, unknown>,
+  ): LowRankUpdate[] | undefined
   /** The file that says these updates: its tensors, and the options under which they mean that. */
-  write(updates: readonly LowRankUpdate[]): { tensors: Map<string, StoredTensor>; options: Record<string, unknown> }
+  write(updates: readonly LowRankUpdate[]): {
+    tensors: Map<string, StoredTensor>
+    options: Record<string, unknown>
+  }
 }
 
 /** A parameter-efficient fine-tuning method: edits a forward graph and declares variables. All else is the core's. */
@@ -137,4 +143,7 @@ export interface PeftMethod<Config = Record<string, unknown>> {
 }
 
 /** Gives a method its types and its kind; a method package default-exports the result. */
-export const definePeftMethod = <Config>(method: Omit<PeftMethod<Config>, 'kind'>): PeftMethod<Config> => ({ kind: 'method', ...method })
+export const definePeftMethod = <Config>(method: Omit<PeftMethod<Config>, 'kind'>): PeftMethod<Config> => ({
+  kind: 'method',
+  ...method,
+})

@@ -26,16 +26,29 @@ function complaint(error: ErrorObject): Complaint {
     const key = String(error.params.additionalProperty)
     const known = Object.keys((error.parentSchema as { properties?: object } | undefined)?.properties ?? {})
     const close = nearest(key, known)
-    return { path: [...path, key], key: true, message: `unknown key ${key}.${close ? ` Did you mean ${close}?` : ''} Known: ${known.join(', ')}` }
+    return {
+      path: [...path, key],
+      key: true,
+      message: `unknown key ${key}.${close ? ` Did you mean ${close}?` : ''} Known: ${known.join(', ')}`,
+    }
   }
-  if (error.keyword === 'required') return { path, key: true, message: `key ${error.params.missingProperty} is missing` }
+  if (error.keyword === 'required')
+    return { path, key: true, message: `key ${error.params.missingProperty} is missing` }
   const got = error.data === undefined ? '' : `, got ${JSON.stringify(error.data)}`
-  if (error.keyword === 'enum') return { path, key: false, message: `expected one of ${(error.params.allowedValues as unknown[]).join(', ')}${got}` }
+  if (error.keyword === 'enum')
+    return {
+      path,
+      key: false,
+      message: `expected one of ${(error.params.allowedValues as unknown[]).join(', ')}${got}`,
+    }
   return { path, key: false, message: `${error.message}${got}` }
 }
 
 /** Of some options those that a method has: a rank means nothing to prompts. */
-export function knownOptions({ configSchema }: PeftMethod, options: Record<string, unknown>): Record<string, unknown> {
+export function knownOptions(
+  { configSchema }: PeftMethod,
+  options: Record<string, unknown>,
+): Record<string, unknown> {
   const { properties } = configSchema as { properties: object }
   return Object.fromEntries(Object.entries(options).filter(([key]) => key in properties))
 }

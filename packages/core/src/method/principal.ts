@@ -6,7 +6,8 @@ const small = 256
 export const exactRounds = 24
 
 /** The first r singular values and vectors, at least. */
-export const principal = (w: Matrix, r: number, rounds = exactRounds): Svd => (Math.min(w.rows, w.columns) <= small ? exact(w) : dominant(w, r, rounds))
+export const principal = (w: Matrix, r: number, rounds = exactRounds): Svd =>
+  Math.min(w.rows, w.columns) <= small ? exact(w) : dominant(w, r, rounds)
 
 export interface Svd {
   U: Matrix

@@ -29,5 +29,10 @@ export function dropEncoder(tensors: Map<string, unknown>): void {
 export function promptRecord(model: Model): Record<string, number> {
   const { config, attentions } = model
   const heads = config.num_attention_heads ?? config.n_head ?? attentions[0]?.heads ?? 1
-  return { token_dim: embeddingWidth(model), num_attention_heads: Number(heads), num_layers: attentions.length, num_transformer_submodules: 1 }
+  return {
+    token_dim: embeddingWidth(model),
+    num_attention_heads: Number(heads),
+    num_layers: attentions.length,
+    num_transformer_submodules: 1,
+  }
 }

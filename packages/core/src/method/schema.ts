@@ -2,18 +2,31 @@ import { targetSchema } from './targets.js'
 
 /** Pieces of a method's JSON Schema, named for what they hold. */
 export const positive = (value: number) => ({ type: 'integer', minimum: 1, default: value }) as const
-export const whole = (value: number | null) => ({ type: value === null ? ['integer', 'null'] : 'integer', minimum: 0, default: value }) as const
+export const whole = (value: number | null) =>
+  ({ type: value === null ? ['integer', 'null'] : 'integer', minimum: 0, default: value }) as const
 export const real = (value: number) => ({ type: 'number', default: value }) as const
-export const share = (value: number) => ({ type: 'number', minimum: 0, exclusiveMaximum: 1, default: value }) as const
+export const share = (value: number) =>
+  ({ type: 'number', minimum: 0, exclusiveMaximum: 1, default: value }) as const
 export const flag = (value: boolean) => ({ type: 'boolean', default: value }) as const
 export const oneOf = <T>(values: readonly T[], value: T) => ({ enum: values, default: value }) as const
-const nameList = { anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'null' }], default: null } as const
+const nameList = {
+  anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'null' }],
+  default: null,
+} as const
 /** HF PEFT's option `bias`; `only` trains the biases of adapted layers. */
 export const biasOption = (only: string) => oneOf(['none', 'all', only], 'none')
 /** Overrides by module: path ends or regular expressions to numbers. */
-export const pattern = { type: 'object', additionalProperties: { type: 'number', exclusiveMinimum: 0 }, default: {} } as const
+export const pattern = {
+  type: 'object',
+  additionalProperties: { type: 'number', exclusiveMinimum: 0 },
+  default: {},
+} as const
 
 /** A method's options: these and no others. */
-export const optionSchema = (properties: object) => ({ type: 'object', additionalProperties: false, properties: { ...properties, modules_to_save: nameList } })
+export const optionSchema = (properties: object) => ({
+  type: 'object',
+  additionalProperties: false,
+  properties: { ...properties, modules_to_save: nameList },
+})
 /** The same for a method that adapts chosen modules. */
 export const targetedSchema = (properties: object) => optionSchema({ ...properties, ...targetSchema })

@@ -15,10 +15,22 @@ export interface TargetOptions {
 }
 /** The part of a method's JSON Schema that goes with TargetOptions. */
 export const targetSchema = {
-  target_modules: { anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'string' }, { type: 'null' }], default: null },
-  exclude_modules: { anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'string' }, { type: 'null' }], default: null },
-  layers_to_transform: { anyOf: [{ type: 'array', items: { type: 'integer' } }, { type: 'integer' }, { type: 'null' }], default: null },
-  layers_pattern: { anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'string' }, { type: 'null' }], default: null },
+  target_modules: {
+    anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'string' }, { type: 'null' }],
+    default: null,
+  },
+  exclude_modules: {
+    anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'string' }, { type: 'null' }],
+    default: null,
+  },
+  layers_to_transform: {
+    anyOf: [{ type: 'array', items: { type: 'integer' } }, { type: 'integer' }, { type: 'null' }],
+    default: null,
+  },
+  layers_pattern: {
+    anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'string' }, { type: 'null' }],
+    default: null,
+  },
 } as const
 
 const allLinear = 'all-linear'
@@ -33,11 +45,20 @@ export interface TargetKinds<S extends Site> {
 
 /** The modules a config chooses, in the model's order. Throws TARGET_NOT_FOUND with near misses when there are none;
  *  names that match nothing beside others that do are left as a notice on the model, as HF PEFT lets them pass. */
-export function targets<S extends Site = LinearSite>(model: Model, options: TargetOptions, kinds: TargetKinds<S> = { among: model.linears as unknown as S[] }): S[] {
+export function targets<S extends Site = LinearSite>(
+  model: Model,
+  options: TargetOptions,
+  kinds: TargetKinds<S> = { among: model.linears as unknown as S[] },
+): S[] {
   const { among, defaults = defaultTargets } = kinds
   const wanted = options.target_modules ?? architectureDefault(model, among, defaults)
-  const found = among.filter((s) => selects(model, wanted, s) && !excluded(options, s.path) && inLayers(options, s.path))
-  const unmatched = Array.isArray(options.target_modules) && Array.isArray(wanted) ? wanted.filter((name) => !among.some((s) => endsWith(s.path, name))) : []
+  const found = among.filter(
+    (s) => selects(model, wanted, s) && !excluded(options, s.path) && inLayers(options, s.path),
+  )
+  const unmatched =
+    Array.isArray(options.target_modules) && Array.isArray(wanted)
+      ? wanted.filter((name) => !among.some((s) => endsWith(s.path, name)))
+      : []
   if (found.length === 0) throw notFound(model, among, [wanted].flat())
   if (unmatched.length > 0) model.notices.push(notFound(model, among, unmatched).message)
   return found
@@ -58,7 +79,8 @@ function excluded({ exclude_modules, modules_to_save }: TargetOptions, path: str
 function inLayers({ layers_to_transform, layers_pattern }: TargetOptions, path: string): boolean {
   if (layers_to_transform === null || layers_to_transform === undefined) return true
   const patterns = [layers_pattern ?? []].flat()
-  const expressions = patterns.length > 0 ? patterns.map((p) => `\\.${p}\\.(\\d+)\\.`) : ['\\.[^.]*\\.(\\d+)\\.']
+  const expressions =
+    patterns.length > 0 ? patterns.map((p) => `\\.${p}\\.(\\d+)\\.`) : ['\\.[^.]*\\.(\\d+)\\.']
   const index = expressions.map((e) => `.${path}`.match(new RegExp(e))?.[1]).find((i) => i !== undefined)
   return index !== undefined && [layers_to_transform].flat().includes(Number(index))
 }
@@ -68,11 +90,19 @@ export function fullMatch(pattern: string, path: string): boolean {
   try {
     return new RegExp(`^(?:${pattern})$`).test(path)
   } catch (cause) {
-    throw new GraftError('BAD_PATTERN', `"${pattern}" is not a regular expression: ${(cause as Error).message}. A list of module names may be what you want.`, { cause })
+    throw new GraftError(
+      'BAD_PATTERN',
+      `"${pattern}" is not a regular expression: ${(cause as Error).message}. A list of module names may be what you want.`,
+      { cause },
+    )
   }
 }
 
-function architectureDefault(model: Model, among: readonly Site[], defaults: Readonly<Record<string, readonly string[]>>): readonly string[] {
+function architectureDefault(
+  model: Model,
+  among: readonly Site[],
+  defaults: Readonly<Record<string, readonly string[]>>,
+): readonly string[] {
   const type = String(model.config.model_type ?? '')
   const known = defaults[type]
   if (!known)
@@ -83,7 +113,9 @@ function architectureDefault(model: Model, among: readonly Site[], defaults: Rea
   return known
 }
 
-const suffixes = (among: readonly Site[]): string[] => [...new Set(among.map((s) => s.path.split('.').at(-1) as string))]
+const suffixes = (among: readonly Site[]): string[] => [
+  ...new Set(among.map((s) => s.path.split('.').at(-1) as string)),
+]
 
 function notFound(model: Model, among: readonly Site[], wanted: readonly string[]): GraftError {
   const known = suffixes(among)

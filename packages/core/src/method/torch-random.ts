@@ -18,7 +18,10 @@ export class TorchRandom {
   }
   /** tensor.uniform_(−bound, bound) */
   uniform(size: number, bound: number): Float32Array {
-    return Float32Array.from({ length: size }, () => Math.fround(this.unit() * Math.fround(2 * bound)) - Math.fround(bound))
+    return Float32Array.from(
+      { length: size },
+      () => Math.fround(this.unit() * Math.fround(2 * bound)) - Math.fround(bound),
+    )
   }
   /** The first `count` of torch.randperm(n). */
   permutation(n: number, count: number): Float64Array {

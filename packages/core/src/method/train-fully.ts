@@ -31,7 +31,11 @@ export interface BiasOption {
   bias: string
 }
 /** Trains biases as the option says. HF PEFT moves an adapted layer's own under base_layer. */
-export function trainBiases({ model, param }: Pick<AttachContext, 'model' | 'param'>, sites: readonly Site[], bias: string): void {
+export function trainBiases(
+  { model, param }: Pick<AttachContext, 'model' | 'param'>,
+  sites: readonly Site[],
+  bias: string,
+): void {
   if (bias === 'none') return
   const adapted = new Set(sites.map((s) => s.path))
   for (const site of bias === 'all' ? model.sites : sites) {
@@ -39,13 +43,17 @@ export function trainBiases({ model, param }: Pick<AttachContext, 'model' | 'par
     if (slot) trainParameter(param, slot, `${site.path}${adapted.has(site.path) ? '.base_layer' : ''}.bias`)
   }
 }
-export const biasOf = (site: Site): WeightSlot | undefined => (site.kind === 'embedding' ? undefined : site.bias)
+export const biasOf = (site: Site): WeightSlot | undefined =>
+  site.kind === 'embedding' ? undefined : site.bias
 
 /** Like trainModules, but a name that matches nothing is an error: MODULE_NOT_FOUND with near misses. */
 export function trainNamedModules(model: Model, param: Param, names: readonly string[]): void {
   for (const name of names)
     if (trainModules(model, param, [name]).length === 0) {
       const known = [...new Set(model.sites.map((s) => s.path.split('.').at(-1) as string))]
-      throw new GraftError('MODULE_NOT_FOUND', `modules_to_save: ${name} matches no module of ${model.file}. ${suggestion(name, known)}`)
+      throw new GraftError(
+        'MODULE_NOT_FOUND',
+        `modules_to_save: ${name} matches no module of ${model.file}. ${suggestion(name, known)}`,
+      )
     }
 }

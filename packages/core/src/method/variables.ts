@@ -8,7 +8,8 @@ import { Random } from './random.js'
 /** Fills a new variable. `shape` as declared; `random` is the variable's own stream, fixed by the run's seed and its name. */
 export type Initialiser = (shape: readonly number[], random: Random) => Float32Array
 
-const filled = (shape: readonly number[], next: () => number): Float32Array => Float32Array.from({ length: elements(shape) }, next)
+const filled = (shape: readonly number[], next: () => number): Float32Array =>
+  Float32Array.from({ length: elements(shape) }, next)
 
 export const zeros: Initialiser = (shape) => new Float32Array(elements(shape))
 export const ones: Initialiser = (shape) => new Float32Array(elements(shape)).fill(1)
@@ -25,7 +26,8 @@ export const uniform =
   (shape, random) =>
     filled(shape, () => random.uniform(-bound, bound))
 /** torch's kaiming_uniform_ with a = √5, what nn.Linear starts from: uniform in ±1/√fan_in. */
-export const kaimingUniform: Initialiser = (shape, random) => uniform(1 / Math.sqrt(elements(shape.slice(1))))(shape, random)
+export const kaimingUniform: Initialiser = (shape, random) =>
+  uniform(1 / Math.sqrt(elements(shape.slice(1))))(shape, random)
 /** The frozen parameter itself, in torch's orientation. */
 export function copyOf(slot: WeightSlot): Initialiser {
   // Asked for now: once the slot is mapped to a variable, what was there is out of its sight.
@@ -33,13 +35,18 @@ export function copyOf(slot: WeightSlot): Initialiser {
   const { constant, name, transposed, shape } = slot
   return () => {
     const stored = read()
-    if (!stored) throw new GraftError('NOT_TRAINABLE', `Parameter ${name} can't be trained: it is ${constant?.dtype ?? 'computed'}, floating-point numbers are needed.`)
+    if (!stored)
+      throw new GraftError(
+        'NOT_TRAINABLE',
+        `Parameter ${name} can't be trained: it is ${constant?.dtype ?? 'computed'}, floating-point numbers are needed.`,
+      )
     return transposed ? transpose(stored, shape[1], shape[0]) : stored
   }
 }
 export function transpose(stored: Float32Array, rows: number, columns: number): Float32Array {
   const result = new Float32Array(stored.length)
-  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) result[c * rows + r] = stored[r * columns + c]
+  for (let r = 0; r < rows; r++)
+    for (let c = 0; c < columns; c++) result[c * rows + r] = stored[r * columns + c]
   return result
 }
 
@@ -89,14 +96,25 @@ export class Variables {
   readonly param = (name: string, options: VariableOptions): Value => {
     const known = this.list.find((v) => v.name === name)
     if (known && `${known.shape}` !== `${options.shape}`)
-      throw new GraftError('VARIABLE_CLASH', `Variable ${name} is declared twice, as [${known.shape}] and as [${options.shape}].`)
+      throw new GraftError(
+        'VARIABLE_CLASH',
+        `Variable ${name} is declared twice, as [${known.shape}] and as [${options.shape}].`,
+      )
     if (known) return known.value
     const size = elements(options.shape)
     const offset = this.total
     this.total += size
     const { g } = this
-    if (size === 0) return this.declare({ ...options, name, offset, size, value: g.constant('float32', [], options.shape) })
-    if (this.separate) return this.declare({ ...options, name, offset, size, value: g.graph.addInput(parameterName(this.list.length), 'float32', options.shape) })
+    if (size === 0)
+      return this.declare({ ...options, name, offset, size, value: g.constant('float32', [], options.shape) })
+    if (this.separate)
+      return this.declare({
+        ...options,
+        name,
+        offset,
+        size,
+        value: g.graph.addInput(parameterName(this.list.length), 'float32', options.shape),
+      })
     const part = g.op('Slice', [this.flat, g.ints([offset]), g.ints([offset + size]), g.ints([0])])
     return this.declare({ ...options, name, offset, size, value: g.reshape(part, options.shape) })
   }
@@ -117,13 +135,15 @@ export class Variables {
 
   initial(seed: number): Float32Array {
     const flat = new Float32Array(this.total)
-    for (const { name, shape, init, offset } of this.list) flat.set(init(shape, new Random(seed, name)), offset)
+    for (const { name, shape, init, offset } of this.list)
+      flat.set(init(shape, new Random(seed, name)), offset)
     return flat
   }
   /** The variable that `param` returned this value for. */
   find(value: Value): Variable {
     const variable = this.list.find((v) => v.value === value)
-    if (!variable) throw new GraftError('VARIABLE_MISSING', `${value.name} is not a variable of ${this.vector}.`)
+    if (!variable)
+      throw new GraftError('VARIABLE_MISSING', `${value.name} is not a variable of ${this.vector}.`)
     return variable
   }
   /** A variable's part of a flat vector. */

@@ -14,8 +14,18 @@ const rowMean = (f: (prediction: number, target: number) => number) => () => {
   }
 }
 
-const accuracy = defineMetric({ name: 'accuracy', better: 'higher', share: true, start: rowMean((p, t) => Number(p === t)) })
-const meanSquaredError = defineMetric({ name: 'mean-squared-error', better: 'lower', share: false, start: rowMean((p, t) => (p - t) ** 2) })
+const accuracy = defineMetric({
+  name: 'accuracy',
+  better: 'higher',
+  share: true,
+  start: rowMean((p, t) => Number(p === t)),
+})
+const meanSquaredError = defineMetric({
+  name: 'mean-squared-error',
+  better: 'lower',
+  share: false,
+  start: rowMean((p, t) => (p - t) ** 2),
+})
 
 /** e to the mean loss per token. */
 const perplexity = defineMetric({
@@ -50,7 +60,11 @@ const f1 = defineMetric({
           if (t === predictions[i]) of(t).hit++
         })
       },
-      result: () => [...counts.values()].reduce((sum, { hit, predicted, actual }) => sum + (2 * hit) / (predicted + actual), 0) / counts.size,
+      result: () =>
+        [...counts.values()].reduce(
+          (sum, { hit, predicted, actual }) => sum + (2 * hit) / (predicted + actual),
+          0,
+        ) / counts.size,
     }
   },
 })
@@ -60,7 +74,10 @@ function correlation(a: readonly number[], b: readonly number[]): number {
   const mean = (v: readonly number[]) => v.reduce((s, x) => s + x, 0) / v.length
   const [ma, mb] = [mean(a), mean(b)]
   const dot = (f: (i: number) => number) => a.reduce((s, _, i) => s + f(i), 0)
-  return dot((i) => (a[i] - ma) * (b[i] - mb)) / Math.sqrt(dot((i) => (a[i] - ma) ** 2) * dot((i) => (b[i] - mb) ** 2))
+  return (
+    dot((i) => (a[i] - ma) * (b[i] - mb)) /
+    Math.sqrt(dot((i) => (a[i] - ma) ** 2) * dot((i) => (b[i] - mb) ** 2))
+  )
 }
 /** Ranks from 1, equal values sharing their mean rank. */
 function ranks(values: readonly number[]): number[] {
@@ -118,7 +135,8 @@ const entityF1 = defineMetric({
       add({ predictions, targets, labels, lengths = [targets.length] }) {
         let from = 0
         for (const length of lengths) {
-          const named = (list: readonly number[]) => entities(list.slice(from, from + length).map((i) => labels[i]))
+          const named = (list: readonly number[]) =>
+            entities(list.slice(from, from + length).map((i) => labels[i]))
           const [own, right] = [named(predictions), named(targets)]
           hit += [...own].filter((e) => right.has(e)).length
           predicted += own.size
@@ -133,5 +151,11 @@ const entityF1 = defineMetric({
 
 /** Metrics that come with the core. */
 export const metrics: readonly Metric[] = [
-  accuracy, f1, perplexity, meanSquaredError, correlated('pearson', (v) => v), correlated('spearman', ranks), entityF1,
-] // biome-ignore format: a list
+  accuracy,
+  f1,
+  perplexity,
+  meanSquaredError,
+  correlated('pearson', (v) => v),
+  correlated('spearman', ranks),
+  entityF1,
+]

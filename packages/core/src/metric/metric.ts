@@ -28,4 +28,8 @@ export interface Metric {
 }
 
 /** Gives a metric its types and its kind; a package default-exports the result. */
-export const defineMetric = (metric: Omit<Metric, 'kind' | 'apiVersion'>): Metric => ({ kind: 'metric', apiVersion: 1, ...metric })
+export const defineMetric = (metric: Omit<Metric, 'kind' | 'apiVersion'>): Metric => ({
+  kind: 'metric',
+  apiVersion: 1,
+  ...metric,
+})

@@ -1,6 +1,25 @@
-import { type Builder, intAttribute, isFloat, type Node, readBytes, type TensorData, type Value } from '@graft/onnx'
+import {
+  type Builder,
+  intAttribute,
+  isFloat,
+  type Node,
+  readBytes,
+  type TensorData,
+  type Value,
+} from '@graft/onnx'
 import { skippedModule, wrapperPrefix } from './paths.js'
-import { type ConvSite, type EmbeddingSite, InputSlot, type LinearSite, type NormSite, QuantisedSlot, type Site, storedConstant, ValueSlot, WeightSlot } from './site.js'
+import {
+  type ConvSite,
+  type EmbeddingSite,
+  InputSlot,
+  type LinearSite,
+  type NormSite,
+  QuantisedSlot,
+  type Site,
+  storedConstant,
+  ValueSlot,
+  WeightSlot,
+} from './site.js'
 
 /** Finds the modules of a graph: linear layers, embeddings, norms and convolutions, with the paths their exporter left. */
 export function anatomy(g: Builder): Site[] {
@@ -16,20 +35,24 @@ function completeScopes({ graph }: Builder, sites: readonly Site[]): void {
     const skipped = skippedModule(node.scope, weight.storedName.match(parameterName)?.[1])
     if (!skipped) continue
     const { short, full } = skipped
-    for (const n of graph.nodes) if (`${n.scope}.`.startsWith(`${short}.`)) n.scope = full + n.scope.slice(short.length)
+    for (const n of graph.nodes)
+      if (`${n.scope}.`.startsWith(`${short}.`)) n.scope = full + n.scope.slice(short.length)
   }
 }
 
 /** Takes the exporter's wrapper off all paths, so that what is written from here reads like the model itself. */
 function unwrap({ graph }: Builder, prefix: string): void {
   if (prefix === '') return
-  for (const node of graph.nodes) if (`${node.scope}.`.startsWith(prefix)) node.scope = node.scope.slice(prefix.length)
-  for (const v of graph.constants()) if (v.name.startsWith(prefix)) graph.rename(v, v.name.slice(prefix.length))
+  for (const node of graph.nodes)
+    if (`${node.scope}.`.startsWith(prefix)) node.scope = node.scope.slice(prefix.length)
+  for (const v of graph.constants())
+    if (v.name.startsWith(prefix)) graph.rename(v, v.name.slice(prefix.length))
 }
 
 const parameterName = /^([\w.]+)\.(?:weight|bias)$/
 type Finder = (g: Builder, node: Node) => Site | undefined
-const isParameter = (v: Value | null | undefined, rank: number): v is Value => !!v && !!storedConstant(v) && isFloat(v.dtype) && v.shape?.length === rank
+const isParameter = (v: Value | null | undefined, rank: number): v is Value =>
+  !!v && !!storedConstant(v) && isFloat(v.dtype) && v.shape?.length === rank
 
 /** The module a node belongs to: its scope, else the name of its parameter without ".weight" or ".bias". */
 function pathOf(node: Node, ...parameters: (Value | null | undefined)[]): string {
@@ -58,11 +81,16 @@ const linear: Finder = (g, node) => {
   const path = pathOf(node, biasValue, w)
   const output = added && added.node !== node ? (added.node.outputs[0] as Value) : y
   const site: LinearSite = {
-    kind: 'linear', path, inFeatures, outFeatures, node, input: new InputSlot(g.graph, node, 0),
+    kind: 'linear',
+    path,
+    inFeatures,
+    outFeatures,
+    node,
+    input: new InputSlot(g.graph, node, 0),
     weight: new WeightSlot(g, node, 1, 'weight', transposed),
     bias: added && new WeightSlot(g, added.node, added.index, 'bias', false),
     output: new ValueSlot(g.graph, node.scope, output, x),
-  } // biome-ignore format: one thing
+  }
   return site
 }
 
@@ -74,24 +102,34 @@ const quantisedLinear: Finder = (g, node) => {
   const added = isParameter(fused, 1) ? { node, index: 5 } : addedBias(y)
   const output = added && added.node !== node ? (added.node.outputs[0] as Value) : y
   const site: LinearSite = {
-    kind: 'linear', path: pathOf(node, packed), inFeatures: intAttribute(node, 'K', 0), outFeatures: intAttribute(node, 'N', 0), node,
-    input: new InputSlot(g.graph, node, 0), weight: new QuantisedSlot(g, node, 'weight'),
+    kind: 'linear',
+    path: pathOf(node, packed),
+    inFeatures: intAttribute(node, 'K', 0),
+    outFeatures: intAttribute(node, 'N', 0),
+    node,
+    input: new InputSlot(g.graph, node, 0),
+    weight: new QuantisedSlot(g, node, 'weight'),
     bias: added && new WeightSlot(g, added.node, added.index, 'bias', false),
     output: new ValueSlot(g.graph, node.scope, output, x),
-  } // biome-ignore format: one thing
+  }
   return site
 }
 
 const embedding: Finder = (g, node) => {
   const [table, indices] = node.inputs
-  if (!isParameter(table, 2) || indices?.dtype !== 'int64' || intAttribute(node, 'axis', 0) !== 0) return undefined
+  if (!isParameter(table, 2) || indices?.dtype !== 'int64' || intAttribute(node, 'axis', 0) !== 0)
+    return undefined
   const [rows, width] = table.shape as number[]
   const site: EmbeddingSite = {
-    kind: 'embedding', path: pathOf(node, table), rows, width, node,
+    kind: 'embedding',
+    path: pathOf(node, table),
+    rows,
+    width,
+    node,
     weight: new WeightSlot(g, node, 0, 'weight', false),
     output: new ValueSlot(g.graph, node.scope, node.outputs[0] as Value, indices as Value),
     result: new ValueSlot(g.graph, node.scope, scaledWithin(node), indices as Value),
-  } // biome-ignore format: one thing
+  }
   return site
 }
 /** The value after the elementwise operators that the same module applies to what a node makes. */
@@ -99,7 +137,14 @@ function scaledWithin(node: Node): Value {
   let value = node.outputs[0] as Value
   for (;;) {
     const [user, ...others] = value.users
-    if (!user || others.length > 0 || node.scope === '' || user.scope !== node.scope || !['Mul', 'Cast'].includes(user.op)) return value
+    if (
+      !user ||
+      others.length > 0 ||
+      node.scope === '' ||
+      user.scope !== node.scope ||
+      !['Mul', 'Cast'].includes(user.op)
+    )
+      return value
     value = user.outputs[0] as Value
   }
 }
@@ -108,14 +153,19 @@ const norm: Finder = (g, node) => {
   const bias = node.inputs[2]
   unfoldUnitOffset(g, node)
   const offset = node.inputs[1]?.producer
-  const holder = offset?.op === 'Add' && isParameter(offset.inputs[0], 1) && isOne(offset.inputs[1]) ? { node: offset, index: 0 } : { node, index: 1 }
+  const holder =
+    offset?.op === 'Add' && isParameter(offset.inputs[0], 1) && isOne(offset.inputs[1])
+      ? { node: offset, index: 0 }
+      : { node, index: 1 }
   const scale = holder.node.inputs[holder.index]
   if (!isParameter(scale, 1)) return undefined
   const site: NormSite = {
-    kind: 'norm', path: pathOf(node, scale), node,
+    kind: 'norm',
+    path: pathOf(node, scale),
+    node,
     weight: new WeightSlot(g, holder.node, holder.index, 'weight', false),
     bias: isParameter(bias, 1) ? new WeightSlot(g, node, 2, 'bias', false) : undefined,
-  } // biome-ignore format: one thing
+  }
   return site
 }
 
@@ -127,10 +177,15 @@ const isOne = (v: Value | null | undefined): boolean => v?.known?.length === 1 &
  */
 function unfoldUnitOffset(g: Builder, node: Node): void {
   const sum = node.inputs[1]
-  if (!isParameter(sum, 1) || sum.dtype !== 'float32' || !/^(add(_\d+)?|onnx::Mul_\d+)$/.test(sum.name)) return
+  if (!isParameter(sum, 1) || sum.dtype !== 'float32' || !/^(add(_\d+)?|onnx::Mul_\d+)$/.test(sum.name))
+    return
   const bytes = new Uint8Array(readBytes(sum.data as TensorData))
   const values = new Float32Array(bytes.buffer, 0, sum.shape?.[0] as number).map((v) => v - 1)
-  const weight = g.graph.addConstant(`${node.scope}.weight`, { dtype: 'float32', shape: sum.shape as number[], data: { bytes: new Uint8Array(values.buffer) } })
+  const weight = g.graph.addConstant(`${node.scope}.weight`, {
+    dtype: 'float32',
+    shape: sum.shape as number[],
+    data: { bytes: new Uint8Array(values.buffer) },
+  })
   g.graph.scope = node.scope
   g.graph.setInput(node, 1, g.add(weight, g.constant('float32', [1], [])))
   g.graph.scope = ''
@@ -140,12 +195,14 @@ const conv: Finder = (g, node) => {
   const [, w, bias] = node.inputs
   if (!w || !storedConstant(w)) return undefined
   const site: ConvSite = {
-    kind: 'conv', path: pathOf(node, w, bias), node,
+    kind: 'conv',
+    path: pathOf(node, w, bias),
+    node,
     input: new InputSlot(g.graph, node, 0),
     output: new ValueSlot(g.graph, node.scope, node.outputs[0] as Value, node.inputs[0] as Value),
     weight: new WeightSlot(g, node, 1, 'weight', false),
     bias: isParameter(bias, 1) ? new WeightSlot(g, node, 2, 'bias', false) : undefined,
-  } // biome-ignore format: one thing
+  }
   return site
 }
 

@@ -3,13 +3,45 @@ import { type AttentionSite, ValueSlot } from './site.js'
 
 const products: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul'])
 /** What exporters put between queries·keys and the softmax: scales, masks, soft caps, casts, changes of shape. */
-const scoreOps: ReadonlySet<string> = new Set(['Add', 'Sub', 'Mul', 'Div', 'Where', 'Cast', 'Tanh', 'Reshape', 'Clip', 'Max', 'Identity', 'Unsqueeze', 'Squeeze'])
+const scoreOps: ReadonlySet<string> = new Set([
+  'Add',
+  'Sub',
+  'Mul',
+  'Div',
+  'Where',
+  'Cast',
+  'Tanh',
+  'Reshape',
+  'Clip',
+  'Max',
+  'Identity',
+  'Unsqueeze',
+  'Squeeze',
+])
 /** What lies between the softmax and probabilities·values. */
-const probabilityOps: ReadonlySet<string> = new Set(['Cast', 'Where', 'Reshape', 'Identity', 'Dropout', 'Mul'])
+const probabilityOps: ReadonlySet<string> = new Set([
+  'Cast',
+  'Where',
+  'Reshape',
+  'Identity',
+  'Dropout',
+  'Mul',
+])
 /** What turns heads as they are cached into heads as they are multiplied: repeated for groups, transposed, scaled. */
-const headOps: ReadonlySet<string> = new Set(['Transpose', 'Reshape', 'Expand', 'Unsqueeze', 'Cast', 'Identity', 'Mul', 'Div', 'Tile'])
+const headOps: ReadonlySet<string> = new Set([
+  'Transpose',
+  'Reshape',
+  'Expand',
+  'Unsqueeze',
+  'Cast',
+  'Identity',
+  'Mul',
+  'Div',
+  'Tile',
+])
 
-const isProduct = (node: Node): boolean => products.has(node.op) && node.inputs.every((v) => !v?.data && (v?.shape?.length ?? 0) >= 3)
+const isProduct = (node: Node): boolean =>
+  products.has(node.op) && node.inputs.every((v) => !v?.data && (v?.shape?.length ?? 0) >= 3)
 
 /** Finds every layer's attention by its shape, softmax(queries·keysᵀ)·values, in the order of the layers. */
 export function attentions(graph: Graph): AttentionSite[] {
@@ -62,12 +94,16 @@ function heads(operand: Value): Value | undefined {
     if (isHeads(v)) found = v
     const { producer }: Value = v
     if (!producer || !headOps.has(producer.op)) break
-    v = producer.inputs.find((input): input is Value => !!input && !input.data && (input.shape?.length ?? 0) >= 3)
+    v = producer.inputs.find(
+      (input): input is Value => !!input && !input.data && (input.shape?.length ?? 0) >= 3,
+    )
   }
   return found
 }
 /** [batch, heads, sequence, width] in some order: one free axis besides the batch, and two of fixed size, heads before width. */
 const isHeads = (v: Value): boolean => v.shape?.length === 4 && fixedAxes(v).length === 2
-const fixedAxes = ({ shape }: Value): number[] => (shape ?? []).slice(1).filter((d): d is number => typeof d === 'number')
+const fixedAxes = ({ shape }: Value): number[] =>
+  (shape ?? []).slice(1).filter((d): d is number => typeof d === 'number')
 /** Which axis of a value of heads is the sequence. */
-export const sequenceAxis = ({ shape }: Value): number => (shape ?? []).findIndex((d, i) => i > 0 && typeof d === 'string')
+export const sequenceAxis = ({ shape }: Value): number =>
+  (shape ?? []).findIndex((d, i) => i > 0 && typeof d === 'string')

@@ -90,7 +90,8 @@ export class Model {
   get tokenEmbedding(): EmbeddingSite | undefined {
     return this.embeddings.find(({ node }) => {
       let ids = node.inputs[1]
-      while (ids?.producer && ['Reshape', 'Cast', 'Identity'].includes(ids.producer.op)) ids = ids.producer.inputs[0]
+      while (ids?.producer && ['Reshape', 'Cast', 'Identity'].includes(ids.producer.op))
+        ids = ids.producer.inputs[0]
       return ids?.name === 'input_ids'
     })
   }
@@ -110,7 +111,9 @@ export class Model {
   /** The output that holds logits: the one of that name, or the only one. */
   get logits(): Value {
     const { outputs } = this.graph
-    const found = outputs.find((v) => v.name === 'logits' || v.producer?.outputs.some((o) => o?.name === 'logits')) ?? outputs[0]
+    const found =
+      outputs.find((v) => v.name === 'logits' || v.producer?.outputs.some((o) => o?.name === 'logits')) ??
+      outputs[0]
     if (!found) throw new GraftError('NO_LOGITS', `${this.file}: the graph has no outputs.`)
     return found
   }
@@ -134,7 +137,9 @@ export class Model {
   get outputEmbedding(): LinearSite | undefined {
     const { head } = this
     const rows = this.embeddings.map((e) => e.rows)
-    return head && this.logitsShape.length === 3 && (rows.length === 0 || rows.includes(head.outFeatures)) ? head : undefined
+    return head && this.logitsShape.length === 3 && (rows.length === 0 || rows.includes(head.outFeatures))
+      ? head
+      : undefined
   }
 
   /** config.json of the model's folder, if there is one. */
@@ -149,7 +154,13 @@ export class Model {
   }
   /** Numbers in all parameters that float operators read. */
   get parameterCount(): number {
-    const sizes = this.graph.constants().map((v) => ((v.shape ?? []) as number[]).reduce((a, b) => a * b, 1) * (/_(int4|Q4|quant)$/.test(v.name) ? 2 : 1))
+    const sizes = this.graph
+      .constants()
+      .map(
+        (v) =>
+          ((v.shape ?? []) as number[]).reduce((a, b) => a * b, 1) *
+          (/_(int4|Q4|quant)$/.test(v.name) ? 2 : 1),
+      )
     return sizes.filter((n) => n > 1).reduce((a, b) => a + b, 0)
   }
 }
@@ -164,7 +175,10 @@ export interface OpenOptions extends BuildOptions {
 function existing(path: string): string {
   const full = resolve(path)
   if (existsSync(full)) return full
-  throw new GraftError('MODEL_NOT_FOUND', `${path}: no such file or folder. Give a Hugging Face folder (config.json and model.safetensors), or an .onnx file.`)
+  throw new GraftError(
+    'MODEL_NOT_FOUND',
+    `${path}: no such file or folder. Give a Hugging Face folder (config.json and model.safetensors), or an .onnx file.`,
+  )
 }
 /** Whether a path is a folder with a model's weights in safetensors. */
 export const isCheckpoint = (path: string): boolean => statSync(path).isDirectory() && hasCheckpoint(path)
@@ -173,7 +187,10 @@ function findOnnx(full: string): string {
   if (!statSync(full).isDirectory()) return full
   const found = ['model.onnx', 'onnx/model.onnx'].map((f) => join(full, f)).find(existsSync)
   if (!found)
-    throw new GraftError('MODEL_NOT_FOUND', `${full}: the folder holds no weights: neither model.safetensors (or its index) nor model.onnx nor onnx/model.onnx.${pickled(full)}`)
+    throw new GraftError(
+      'MODEL_NOT_FOUND',
+      `${full}: the folder holds no weights: neither model.safetensors (or its index) nor model.onnx nor onnx/model.onnx.${pickled(full)}`,
+    )
   return found
 }
 const pickled = (folder: string): string =>
@@ -183,5 +200,7 @@ const pickled = (folder: string): string =>
 
 function folderOf(file: string): string {
   const folder = dirname(file)
-  return existsSync(join(folder, 'config.json')) || !existsSync(join(dirname(folder), 'config.json')) ? folder : dirname(folder)
+  return existsSync(join(folder, 'config.json')) || !existsSync(join(dirname(folder), 'config.json'))
+    ? folder
+    : dirname(folder)
 }

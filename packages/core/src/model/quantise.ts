@@ -26,9 +26,14 @@ interface Place {
  * forward, dequantised block by block backward. They are packed once into a file of the cache, which is mapped.
  */
 export function quantise(model: Model): void {
-  const sites = model.linears.filter((s) => s.path !== model.outputEmbedding?.path && s.weight.constant && s.inFeatures % block === 0)
+  const sites = model.linears.filter(
+    (s) => s.path !== model.outputEmbedding?.path && s.weight.constant && s.inFeatures % block === 0,
+  )
   if (sites.length === 0)
-    throw new GraftError('NOTHING_TO_QUANTISE', `${model.file}: no frozen linear layer of floats whose width is a multiple of ${block}; quantize: int4 has nothing to do.`)
+    throw new GraftError(
+      'NOTHING_TO_QUANTISE',
+      `${model.file}: no frozen linear layer of floats whose width is a multiple of ${block}; quantize: int4 has nothing to do.`,
+    )
   const { places, total } = layOut(sites)
   const file = cacheFile(model, total)
   if (!existsSync(file) || statSync(file).size !== total) pack(file, places)
@@ -52,10 +57,14 @@ function layOut(sites: readonly LinearSite[]): { places: Place[]; total: number 
 
 /** The same weights give the same file: named by where they lie, how long they are and when they were written. */
 function cacheFile({ file, linears }: Model, total: number): string {
-  const folder = process.env.GRAFT_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'graft')
+  const folder =
+    process.env.GRAFT_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'graft')
   const hash = createHash('sha256').update(`int4/${block}/${total}\n`)
-  const data = linears.flatMap(({ weight }) => (weight.constant && 'file' in weight.constant.data ? [weight.constant.data] : []))
-  for (const path of new Set([file, ...data.map((d) => d.file)])) hash.update(`${path} ${statSync(path).size} ${statSync(path).mtimeMs}\n`)
+  const data = linears.flatMap(({ weight }) =>
+    weight.constant && 'file' in weight.constant.data ? [weight.constant.data] : [],
+  )
+  for (const path of new Set([file, ...data.map((d) => d.file)]))
+    hash.update(`${path} ${statSync(path).size} ${statSync(path).mtimeMs}\n`)
   for (const { offset } of data) hash.update(`${offset} `)
   return join(folder, 'int4', `${hash.digest('hex').slice(0, 32)}.bin`)
 }
@@ -79,7 +88,8 @@ function weights({ weight, outFeatures, inFeatures }: LinearSite): Float32Array 
   const stored = weight.reader()() as Float32Array
   if (!weight.transposed) return stored
   const turned = new Float32Array(stored.length)
-  for (let i = 0; i < inFeatures; i++) for (let o = 0; o < outFeatures; o++) turned[o * inFeatures + i] = stored[i * outFeatures + o]
+  for (let i = 0; i < inFeatures; i++)
+    for (let o = 0; o < outFeatures; o++) turned[o * inFeatures + i] = stored[i * outFeatures + o]
   return turned
 }
 
@@ -90,7 +100,8 @@ export function packBlocks(values: Float32Array): { packed: Uint8Array; scales: 
   for (let b = 0; b < scales.length; b++) {
     const start = b * block
     let furthest = 0
-    for (let i = start; i < start + block; i++) if (Math.abs(values[i]) > Math.abs(furthest)) furthest = values[i]
+    for (let i = start; i < start + block; i++)
+      if (Math.abs(values[i]) > Math.abs(furthest)) furthest = values[i]
     scales[b] = furthest / -8
     const inverse = furthest === 0 ? 0 : 1 / scales[b]
     for (let i = start; i < start + block; i++) {
@@ -103,10 +114,23 @@ export function packBlocks(values: Float32Array): { packed: Uint8Array; scales: 
 
 function replace({ g, graph }: Model, { site, packed, scales }: Place, file: string): void {
   const { outFeatures: n, inFeatures: k, path, node } = site
-  const bytes = graph.addConstant(`${path}.weight_int4`, { dtype: 'uint8', shape: [n, k / block, block / 2], data: { file, ...packed } })
-  const factors = graph.addConstant(`${path}.weight_scales`, { dtype: 'float32', shape: [n, k / block], data: { file, ...scales } })
+  const bytes = graph.addConstant(`${path}.weight_int4`, {
+    dtype: 'uint8',
+    shape: [n, k / block, block / 2],
+    data: { file, ...packed },
+  })
+  const factors = graph.addConstant(`${path}.weight_scales`, {
+    dtype: 'float32',
+    shape: [n, k / block],
+    data: { file, ...scales },
+  })
   graph.scope = node.scope
-  const product = g.op('com.microsoft::MatMulNBits', [site.input.value, bytes, factors], { K: k, N: n, bits: 4, block_size: block })
+  const product = g.op('com.microsoft::MatMulNBits', [site.input.value, bytes, factors], {
+    K: k,
+    N: n,
+    bits: 4,
+    block_size: block,
+  })
   const result = fusedBias(node) ? g.add(product, fusedBias(node) as Value) : product
   graph.scope = ''
   graph.replaceUses(node.outputs[0] as Value, result)

@@ -1,4 +1,16 @@
-import { type Builder, type Constant, dequantised, floatValues, type Graph, intAttribute, type Node, numbersOf, readBytes, shapeOf, type Value } from '@graft/onnx'
+import {
+  type Builder,
+  type Constant,
+  dequantised,
+  floatValues,
+  type Graph,
+  intAttribute,
+  type Node,
+  numbersOf,
+  readBytes,
+  shapeOf,
+  type Value,
+} from '@graft/onnx'
 
 /** A named value of the model that a method may replace by a function of itself. Maps stack in the order they are made. */
 export class ValueSlot {
@@ -106,7 +118,11 @@ export class WeightSlot {
   set(values: Float32Array): void {
     const shape = this.stored.shape as readonly number[]
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-    this.g.graph.setInput(this.node, this.index, this.g.graph.addConstant(this.stored.name, { dtype: 'float32', shape, data: { bytes } }))
+    this.g.graph.setInput(
+      this.node,
+      this.index,
+      this.g.graph.addConstant(this.stored.name, { dtype: 'float32', shape, data: { bytes } }),
+    )
   }
   /** Adds to the parameter; cheaper than a map where the file holds it transposed. */
   add(delta: Value): void {
@@ -156,10 +172,14 @@ export class QuantisedSlot extends WeightSlot {
   }
   private dequantise({ attributes, inputs: [, packed, scales, zeros] }: Node): Float32Array | undefined {
     const [n, k, size] = ['N', 'K', 'block_size'].map((name) => intAttribute({ attributes }, name, 32))
-    const factors = scales?.data && numbersOf({ dtype: 'float32', shape: [n * (k / size)], data: scales.data })
+    const factors =
+      scales?.data && numbersOf({ dtype: 'float32', shape: [n * (k / size)], data: scales.data })
     if (!packed?.data || !factors || zeros) return undefined
     const bytes = readBytes(packed.data)
-    return Float32Array.from({ length: n * k }, (_, i) => (((bytes[i >> 1] >> (4 * (i & 1))) & 15) - 8) * factors[Math.floor(i / size)])
+    return Float32Array.from(
+      { length: n * k },
+      (_, i) => (((bytes[i >> 1] >> (4 * (i & 1))) & 15) - 8) * factors[Math.floor(i / size)],
+    )
   }
   /** Puts a plain product with the dequantised weight in the node's place. */
   private expand(): void {

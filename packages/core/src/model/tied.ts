@@ -6,7 +6,11 @@ import type { EmbeddingSite, LinearSite } from './site.js'
  * A tied output layer is exported as a transposed copy of the embedding. Where the bytes agree, the layer reads the embedding
  * itself: one table in memory instead of two, and tying stays visible.
  */
-export function shareTiedOutput(g: Builder, output: LinearSite | undefined, embeddings: readonly EmbeddingSite[]): void {
+export function shareTiedOutput(
+  g: Builder,
+  output: LinearSite | undefined,
+  embeddings: readonly EmbeddingSite[],
+): void {
   const copy = output?.node.inputs[1]
   if (!output || !copy?.data || copy.dtype !== 'float32' || !output.weight.transposed) return
   for (const { node } of embeddings) {

@@ -53,9 +53,12 @@ export function hideFromPoolers(model: Model, count: number): void {
   for (const node of graph.sorted()) {
     if (!node.inputs.some((v) => v && above.has(v))) continue
     // What picks a position that the mask gave already counts the virtual tokens.
-    const pooled = node.op !== 'GatherND' && node.outputs.every((v) => v && !v.shape?.some((d) => `${d}`.includes(`${sequence}`)))
+    const pooled =
+      node.op !== 'GatherND' &&
+      node.outputs.every((v) => v && !v.shape?.some((d) => `${d}`.includes(`${sequence}`)))
     node.inputs.forEach((v, i) => {
-      if (pooled && v && above.has(v) && v.shape?.length === 3 && v.shape[1] === sequence) graph.setInput(node, i, g.slice(v, count, Number.MAX_SAFE_INTEGER, 1))
+      if (pooled && v && above.has(v) && v.shape?.length === 3 && v.shape[1] === sequence)
+        graph.setInput(node, i, g.slice(v, count, Number.MAX_SAFE_INTEGER, 1))
     })
     for (const v of node.outputs) if (v) above.add(v)
   }

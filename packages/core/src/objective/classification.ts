@@ -2,7 +2,13 @@ import { pickRows, shapeOf, type Value } from '@graft/onnx'
 import { GraftError } from '../errors.js'
 import { normal } from '../method/variables.js'
 import { int64 } from '../runtime/tensor.js'
-import { type Batch, type BuiltObjective, defineObjective, type ObjectiveContext, type Supervision } from './objective.js'
+import {
+  type Batch,
+  type BuiltObjective,
+  defineObjective,
+  type ObjectiveContext,
+  type Supervision,
+} from './objective.js'
 import { wholeLoss } from './row-head.js'
 
 /** Logits that the graph itself makes: [batch, classes]. */
@@ -43,11 +49,16 @@ export function lastRows({ model, g }: ObjectiveContext): Value {
 }
 export const hasOwnLogits = ({ model }: ObjectiveContext): boolean => model.logitsShape.length === 2
 /** Row of each text's last token among all rows of a padded batch. */
-export const lastTokens = ({ examples, length }: Batch): number[] => examples.map((e, b) => b * length + e.ids.length - 1)
+export const lastTokens = ({ examples, length }: Batch): number[] =>
+  examples.map((e, b) => b * length + e.ids.length - 1)
 
 function superviseClasses(batch: Batch): Supervision {
   const targets = batch.examples.map((e) => e.label ?? 0)
-  return { feeds: { rows: int64(lastTokens(batch)), targets: int64(targets) }, count: targets.length, targets }
+  return {
+    feeds: { rows: int64(lastTokens(batch)), targets: int64(targets) },
+    count: targets.length,
+    targets,
+  }
 }
 
 /** One class per text, or pair of texts. */

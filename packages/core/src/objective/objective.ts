@@ -104,9 +104,11 @@ export interface Objective {
 }
 
 /** Classes that a classifier is built for: one output for an objective without classes. */
-export const outputs = (objective: Objective, labels: readonly string[]): number => (objective.classifies ? labels.length : 1)
+export const outputs = (objective: Objective, labels: readonly string[]): number =>
+  objective.classifies ? labels.length : 1
 
-type Given = Pick<Objective, 'name' | 'taskType' | 'savedModules' | 'classifies' | 'build' | 'supervise'> & Partial<Objective>
+type Given = Pick<Objective, 'name' | 'taskType' | 'savedModules' | 'classifies' | 'build' | 'supervise'> &
+  Partial<Objective>
 
 /** Gives an objective its types and its kind; a package default-exports the result. What is left out is that of a text classifier or a language model. */
 export const defineObjective = (given: Given): Objective => ({
@@ -115,7 +117,10 @@ export const defineObjective = (given: Given): Objective => ({
   labelsOf: (record, columns) => (given.classifies ? [textField(record, columns, 'label')] : []),
   input: given.classifies ? (record, coder) => coder.input(record) : undefined,
   encode: given.classifies
-    ? (record, coder) => ({ ...coder.input(record), label: coder.labelIndex(coder.text(record, 'label'), record.where) })
+    ? (record, coder) => ({
+        ...coder.input(record),
+        label: coder.labelIndex(coder.text(record, 'label'), record.where),
+      })
     : (record, coder) => coder.language(record),
   ...given,
   kind: 'objective',

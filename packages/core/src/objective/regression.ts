@@ -35,6 +35,10 @@ export const regression = defineObjective({
   deploy: (context) => output(context, () => lastRows(context)),
   supervise(batch) {
     const targets = batch.examples.map((e) => e.label ?? 0)
-    return { feeds: { rows: int64(lastTokens(batch)), targets: float32(targets) }, count: targets.length, targets }
+    return {
+      feeds: { rows: int64(lastTokens(batch)), targets: float32(targets) },
+      count: targets.length,
+      targets,
+    }
   },
 })

@@ -12,7 +12,19 @@ export interface RowHead {
   parameters: readonly Value[]
 }
 
-const rowwise: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul', 'Add', 'Sub', 'Mul', 'Div', 'Neg', 'Tanh', 'Cast', 'Clip', 'graft::StopGradient'])
+const rowwise: ReadonlySet<string> = new Set([
+  'MatMul',
+  'com.microsoft::FusedMatMul',
+  'Add',
+  'Sub',
+  'Mul',
+  'Div',
+  'Neg',
+  'Tanh',
+  'Cast',
+  'Clip',
+  'graft::StopGradient',
+])
 
 /** The head between two values, or undefined where some node in it looks at more than one row. */
 export function rowHead(hidden: Value, logits: Value, sorted: readonly Node[]): RowHead | undefined {
@@ -66,7 +78,9 @@ export function chunkedLoss(
   const count = chunkCount(head, expected, chunks)
   const bound = (k: number) => Math.floor((k * chunks) / count)
   const parts = Array.from({ length: count }, (_, k) => {
-    const [rows, targets] = [picked, inputs.targets].map((v) => (count === 1 ? v : between(g, v, inputs.bounds, bound(k), bound(k + 1))))
+    const [rows, targets] = [picked, inputs.targets].map((v) =>
+      count === 1 ? v : between(g, v, inputs.bounds, bound(k), bound(k + 1)),
+    )
     // A matrix tied to the embedding reaches the hidden states as well: that way belongs to the backward pass, not to the head's.
     const hidden = g.stopGradient(g.unsqueeze(rows, [0]))
     const logits = g.squeeze(applyHead(g, head, hidden), [0])
@@ -74,7 +88,12 @@ export function chunkedLoss(
     const sum = g.sumAll(perRow)
     const known = new Map([[sum, new Map([[logits, slope]])]])
     const [dHidden, ...dParameters] = differentiate(g, sum, [hidden, ...head.parameters], known)
-    return { perRow, dHidden: g.squeeze(dHidden, [0]), dParameters, predictions: g.op('ArgMax', [logits], { axis: -1, keepdims: 0 }) }
+    return {
+      perRow,
+      dHidden: g.squeeze(dHidden, [0]),
+      dParameters,
+      predictions: g.op('ArgMax', [logits], { axis: -1, keepdims: 0 }),
+    }
   })
   const lossSum = g.sumAll(
     g.concat(
@@ -112,5 +131,10 @@ function between(g: Builder, v: Value, bounds: Value, from: number, to: number):
 export function wholeLoss(g: Builder, logits: Value, targets: Value): BuiltObjective {
   const { perRow, slope } = crossEntropy(g, logits, targets)
   const lossSum = g.sumAll(perRow)
-  return { lossSum, partials: new Map([[lossSum, new Map([[logits, slope]])]]), predictions: g.op('ArgMax', [logits], { axis: -1, keepdims: 0 }), logits }
+  return {
+    lossSum,
+    partials: new Map([[lossSum, new Map([[logits, slope]])]]),
+    predictions: g.op('ArgMax', [logits], { axis: -1, keepdims: 0 }),
+    logits,
+  }
 }

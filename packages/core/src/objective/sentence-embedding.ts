@@ -35,7 +35,8 @@ export const sentenceEmbedding = defineObjective({
   input: (record, coder) => coder.input(record),
   /** anchors first, then all positives, then what negatives there are */
   rows: (examples) => {
-    const others = (k: number): Example[] => examples.flatMap((e) => (e.others?.[k] ? [{ ids: e.others[k] }] : []))
+    const others = (k: number): Example[] =>
+      examples.flatMap((e) => (e.others?.[k] ? [{ ids: e.others[k] }] : []))
     return [...examples.map(({ ids }) => ({ ids })), ...others(0), ...others(1)]
   },
   build(context) {
@@ -44,13 +45,20 @@ export const sentenceEmbedding = defineObjective({
     const anchors = g.graph.addInput('rows', 'int64', ['supervised'])
     const candidates = g.graph.addInput('candidates', 'int64', ['candidates'])
     const cosines = g.linear(g.gather(all, anchors), g.gather(all, candidates))
-    return { ...wholeLoss(g, g.scale(cosines, sharpness), g.graph.addInput('targets', 'int64', ['supervised'])), embeddings: all }
+    return {
+      ...wholeLoss(g, g.scale(cosines, sharpness), g.graph.addInput('targets', 'int64', ['supervised'])),
+      embeddings: all,
+    }
   },
   deploy: embeddings,
   supervise({ examples: rows, sources = rows.length }) {
     const targets = Array.from({ length: sources }, (_, i) => i)
     // A batch without answers has anchors alone, and each is its own candidate.
     const candidates = rows.length > sources ? rows.slice(sources).map((_, i) => sources + i) : targets
-    return { feeds: { rows: int64(targets), candidates: int64(candidates), targets: int64(targets) }, count: sources, targets }
+    return {
+      feeds: { rows: int64(targets), candidates: int64(candidates), targets: int64(targets) },
+      count: sources,
+      targets,
+    }
   },
 })

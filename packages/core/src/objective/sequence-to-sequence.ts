@@ -20,11 +20,19 @@ export const sequenceToSequence = defineObjective({
         'WRONG_OBJECTIVE',
         `${model.file}: sequence-to-sequence needs a model with an encoder and a decoder (input decoder_input_ids). For a decoder alone use objective: causal-lm.`,
       )
-    const [rows, targets, bounds] = ['rows', 'targets', 'bounds'].map((n) => g.graph.addInput(n, 'int64', [n === 'bounds' ? 'bounds' : 'supervised']))
+    const [rows, targets, bounds] = ['rows', 'targets', 'bounds'].map((n) =>
+      g.graph.addInput(n, 'int64', [n === 'bounds' ? 'bounds' : 'supervised']),
+    )
     const { logits, head } = model
     const shape = shapeOf(logits)
     const rowwise = head && rowHead(head.input.value, logits, g.graph.sorted())
-    if (rowwise) return chunkedLoss(g, rowwise, { rows, targets, bounds }, { expected, chunks: chunksFor(expected, shape[2] as number) })
+    if (rowwise)
+      return chunkedLoss(
+        g,
+        rowwise,
+        { rows, targets, bounds },
+        { expected, chunks: chunksFor(expected, shape[2] as number) },
+      )
     return wholeLoss(g, pickRows(g, logits, rows), targets)
   },
 
@@ -39,6 +47,10 @@ export const sequenceToSequence = defineObjective({
       })
     })
     const bounds = Array.from({ length: chunks + 1 }, (_, k) => Math.floor((k * rows.length) / chunks))
-    return { feeds: { rows: int64(rows), targets: int64(targets), bounds: int64(bounds) }, count: rows.length, targets }
+    return {
+      feeds: { rows: int64(rows), targets: int64(targets), bounds: int64(bounds) },
+      count: rows.length,
+      targets,
+    }
   },
 })

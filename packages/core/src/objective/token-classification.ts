@@ -32,7 +32,14 @@ export const tokenClassification = defineObjective({
   metrics: ['entity-f1', 'accuracy'],
   labelsOf: (record, columns) => listField(record, columns, 'labels'),
   encode: (record, coder) => coder.words(record),
-  input: (record, coder) => coder.words({ ...record, fields: { ...record.fields, labels: listField(record, coder.options.columns, 'tokens').map(() => coder.labels[0]) } }),
+  input: (record, coder) =>
+    coder.words({
+      ...record,
+      fields: {
+        ...record.fields,
+        labels: listField(record, coder.options.columns, 'tokens').map(() => coder.labels[0]),
+      },
+    }),
   build(context) {
     const { g } = context
     const logits = tokenLogits(context)

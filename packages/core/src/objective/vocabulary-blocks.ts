@@ -1,4 +1,13 @@
-import { type Builder, differentiate, dtypes, intAttribute, type Node, shapeOf, type TensorData, type Value } from '@graft/onnx'
+import {
+  type Builder,
+  differentiate,
+  dtypes,
+  intAttribute,
+  type Node,
+  shapeOf,
+  type TensorData,
+  type Value,
+} from '@graft/onnx'
 import type { RowHead } from './row-head.js'
 
 /** The loss of some rows and its gradient, made without ever holding logits of the whole vocabulary. */
@@ -19,24 +28,54 @@ interface BlockHead {
 }
 
 const products: ReadonlySet<string> = new Set(['com.microsoft::FusedMatMul', 'Gemm'])
-const elementwise: ReadonlySet<string> = new Set(['Add', 'Sub', 'Mul', 'Div', 'Neg', 'Tanh', 'Cast', 'graft::StopGradient'])
+const elementwise: ReadonlySet<string> = new Set([
+  'Add',
+  'Sub',
+  'Mul',
+  'Div',
+  'Neg',
+  'Tanh',
+  'Cast',
+  'graft::StopGradient',
+])
 
 /** The head as blocks can compute it; undefined where it is trained, or its matrix doesn't lie row by row. */
-export function blockHead({ nodes: [product, ...after], parameters, logits }: RowHead): BlockHead | undefined {
+export function blockHead({
+  nodes: [product, ...after],
+  parameters,
+  logits,
+}: RowHead): BlockHead | undefined {
   const weight = product.inputs[1] as Value
   const vocabulary = shapeOf(logits).at(-1) as number
   const inside = new Set([product, ...after])
-  const constants = [product, ...after].flatMap((n) => n.inputs.slice(n === product ? 1 : 0).filter((v): v is Value => !!v && !(v.producer && inside.has(v.producer))))
-  const fits = products.has(product.op) && product.attributes.transB === 1 && shapeOf(weight)[0] === vocabulary && !product.inputs[2] && stored(weight)
-  if (!fits || parameters.length > 0 || !after.every((n) => elementwise.has(n.op)) || !constants.every((v) => perLogit(v, vocabulary) || v === weight)) return undefined
+  const constants = [product, ...after].flatMap((n) =>
+    n.inputs
+      .slice(n === product ? 1 : 0)
+      .filter((v): v is Value => !!v && !(v.producer && inside.has(v.producer))),
+  )
+  const fits =
+    products.has(product.op) &&
+    product.attributes.transB === 1 &&
+    shapeOf(weight)[0] === vocabulary &&
+    !product.inputs[2] &&
+    stored(weight)
+  if (
+    !fits ||
+    parameters.length > 0 ||
+    !after.every((n) => elementwise.has(n.op)) ||
+    !constants.every((v) => perLogit(v, vocabulary) || v === weight)
+  )
+    return undefined
   return { product, after, vocabulary }
 }
 
 /** A constant that is one number, or one per token. */
 const perLogit = (v: Value, vocabulary: number): boolean =>
-  !!stored(v) && shapeOf(v).every((d, i, all) => d === 1 || (d === vocabulary && i === all.length - 1 && all.length === 1))
+  !!stored(v) &&
+  shapeOf(v).every((d, i, all) => d === 1 || (d === vocabulary && i === all.length - 1 && all.length === 1))
 /** The stored tensor behind a constant or a cast constant. */
-const stored = (v: Value): Value | undefined => (v.data ? v : v.producer?.op === 'Cast' && v.producer.inputs[0]?.data ? v.producer.inputs[0] : undefined)
+const stored = (v: Value): Value | undefined =>
+  v.data ? v : v.producer?.op === 'Cast' && v.producer.inputs[0]?.data ? v.producer.inputs[0] : undefined
 
 /** Rows start … end of a constant, read where they lie. */
 function rowsOf(g: Builder, v: Value, start: number, end: number): Value {
@@ -46,12 +85,26 @@ function rowsOf(g: Builder, v: Value, start: number, end: number): Value {
   const bytes = dtypes[whole.dtype].bytes * rest.reduce((a, b) => a * b, 1)
   const data = whole.data as TensorData
   const part: TensorData =
-    'bytes' in data ? { bytes: data.bytes.subarray(start * bytes, end * bytes) } : { file: data.file, offset: data.offset + start * bytes, length: (end - start) * bytes }
-  return g.cast(g.graph.addConstant(`${whole.name}:${start}`, { dtype: whole.dtype, shape: [end - start, ...rest], data: part }), v.dtype)
+    'bytes' in data
+      ? { bytes: data.bytes.subarray(start * bytes, end * bytes) }
+      : { file: data.file, offset: data.offset + start * bytes, length: (end - start) * bytes }
+  return g.cast(
+    g.graph.addConstant(`${whole.name}:${start}`, {
+      dtype: whole.dtype,
+      shape: [end - start, ...rest],
+      data: part,
+    }),
+    v.dtype,
+  )
 }
 
 /** Applies the functions after the product, with their constants as `of` makes them. */
-function finishLogits(g: Builder, { product, after }: BlockHead, logits: Value, of: (constant: Value) => Value): Value {
+function finishLogits(
+  g: Builder,
+  { product, after }: BlockHead,
+  logits: Value,
+  of: (constant: Value) => Value,
+): Value {
   const made = new Map([[product.outputs[0], logits]])
   for (const node of after) {
     const inputs = node.inputs.map((v) => v && (made.get(v) ?? of(v)))
@@ -65,11 +118,20 @@ function finishLogits(g: Builder, { product, after }: BlockHead, logits: Value, 
  * Gc = Σ softmax(l)ᵥ ∂lᵥ/∂h; then L = log Σ exp Lc, the loss is L − l_target and its gradient Σ exp(Lc − L)·Gc − ∂l_target/∂h:
  * the recurrence of online soft-max (Milakov and Gimelshein, 2018, arXiv 1805.02867) with the blocks independent.
  */
-export function blockLoss(g: Builder, head: BlockHead, hidden: Value, targets: Value, count: number): RowsLoss {
+export function blockLoss(
+  g: Builder,
+  head: BlockHead,
+  hidden: Value,
+  targets: Value,
+  count: number,
+): RowsLoss {
   const size = Math.ceil(head.vocabulary / count)
   const starts = Array.from({ length: Math.ceil(head.vocabulary / size) }, (_, k) => k * size)
   const weight = head.product.inputs[1] as Value
-  const parts = starts.map((start) => ({ start, weight: rowsOf(g, weight, start, Math.min(start + size, head.vocabulary)) }))
+  const parts = starts.map((start) => ({
+    start,
+    weight: rowsOf(g, weight, start, Math.min(start + size, head.vocabulary)),
+  }))
   if (parts.length > 1) lookUpInParts(g, stored(weight) as Value, parts)
   const blocks = parts.map((part) => oneBlock(g, head, hidden, part))
   const target = targetLogit(g, head, hidden, { targets, rows: rowsAt(g, parts, targets) })
@@ -97,9 +159,16 @@ function rowsAt(g: Builder, parts: readonly Part[], ids: Value): Value {
 }
 /** An input embedding tied to the head reads the head's parts. */
 function lookUpInParts(g: Builder, matrix: Value, parts: readonly Part[]): void {
-  const readers = [...matrix.users].flatMap((n) => (n.op === 'Cast' ? [...(n.outputs[0] as Value).users] : [n]))
+  const readers = [...matrix.users].flatMap((n) =>
+    n.op === 'Cast' ? [...(n.outputs[0] as Value).users] : [n],
+  )
   for (const node of readers) {
-    if (node.op !== 'Gather' || stored(node.inputs[0] as Value) !== matrix || intAttribute(node, 'axis', 0) !== 0) continue
+    if (
+      node.op !== 'Gather' ||
+      stored(node.inputs[0] as Value) !== matrix ||
+      intAttribute(node, 'axis', 0) !== 0
+    )
+      continue
     g.graph.scope = node.scope
     g.graph.replaceUses(node.outputs[0] as Value, rowsAt(g, parts, node.inputs[1] as Value))
   }
@@ -154,10 +223,16 @@ function folded(g: Builder, blocks: readonly Block[], width: number): Value {
 }
 
 /** The logit of each row's target, and its gradient: one dot product per row. */
-function targetLogit(g: Builder, head: BlockHead, hidden: Value, { targets, rows }: { targets: Value; rows: Value }): { logit: Value; gradient: Value } {
+function targetLogit(
+  g: Builder,
+  head: BlockHead,
+  hidden: Value,
+  { targets, rows }: { targets: Value; rows: Value },
+): { logit: Value; gradient: Value } {
   const alpha = Number(head.product.attributes.alpha ?? 1)
   const dots = g.reduceSum(g.mul(hidden, rows), [-1])
-  const column = (v: Value) => (shapeOf(v)[0] === head.vocabulary ? g.unsqueeze(g.gather(v, targets), [-1]) : v)
+  const column = (v: Value) =>
+    shapeOf(v)[0] === head.vocabulary ? g.unsqueeze(g.gather(v, targets), [-1]) : v
   const logit = finishLogits(g, head, g.scale(dots, alpha), column)
   const [gradient] = differentiate(g, g.sumAll(logit), [hidden])
   return { logit, gradient }

@@ -3,7 +3,11 @@ import type { Optimizer, OptimizerOptions, Vectors } from './optimizer.js'
 /** AdamW (Loshchilov and Hutter, 2019), with torch.optim.AdamW's order of operations:
  *  p ← p·(1 − lr·λ) − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε). */
 export function adamw(options: OptimizerOptions): Optimizer {
-  const { betas: [beta1, beta2], epsilon, weight_decay } = options // biome-ignore format: one thing
+  const {
+    betas: [beta1, beta2],
+    epsilon,
+    weight_decay,
+  } = options
   return {
     options,
     state: ['first_moment', 'second_moment'],
@@ -14,10 +18,21 @@ export function adamw(options: OptimizerOptions): Optimizer {
       const second = g.add(g.scale(v, beta2), g.scale(g.square(gradient), 1 - beta2))
       const denominator = g.add(g.mul(g.sqrt(second), correction), g.scalar(epsilon))
       const decayed = weight_decay === 0 ? parameters : g.mul(parameters, g.sub(g.scalar(1), scaled(decay)))
-      return { parameters: g.sub(decayed, g.mul(scaled(stepSize), g.div(first, denominator))), state: [first, second] }
+      return {
+        parameters: g.sub(decayed, g.mul(scaled(stepSize), g.div(first, denominator))),
+        state: [first, second],
+      }
     },
     updateInPlace(vectors, [decay, stepSize, correction], { factor, rateScale }) {
-      moveInPlace(vectors, { beta1, beta2, kept: 1 - decay * rateScale, rate: stepSize * rateScale, correction, epsilon, factor })
+      moveInPlace(vectors, {
+        beta1,
+        beta2,
+        kept: 1 - decay * rateScale,
+        rate: stepSize * rateScale,
+        correction,
+        epsilon,
+        factor,
+      })
     },
   }
 }

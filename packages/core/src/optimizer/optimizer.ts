@@ -25,11 +25,21 @@ export interface Optimizer {
   /** Next parameters and next state; `scalars` as the host computes them, each a tensor of one element. */
   update(
     g: Builder,
-    inputs: { parameters: Value; gradient: Value; state: readonly Value[]; scalars: readonly Value[]; rateScale?: Value },
+    inputs: {
+      parameters: Value
+      gradient: Value
+      state: readonly Value[]
+      scalars: readonly Value[]
+      rateScale?: Value
+    },
   ): {
     parameters: Value
     state: Value[]
   }
   /** The same update written over the vectors. The gradient counts `factor` times; rates are `rateScale` times the run's. */
-  updateInPlace(vectors: Vectors, scalars: readonly number[], scales: { factor: number; rateScale: number }): void
+  updateInPlace(
+    vectors: Vectors,
+    scalars: readonly number[],
+    scales: { factor: number; rateScale: number },
+  ): void
 }

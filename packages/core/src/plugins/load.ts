@@ -9,7 +9,11 @@ import { GraftError } from '../errors.js'
  * Imports the plugins a config names, packages or paths, resolved from the config's own folder, and registers what they export.
  * Nothing else is ever imported. Throws PLUGIN_NOT_FOUND, PLUGIN_FAILED, BAD_PLUGIN, DUPLICATE_PLUGIN, API_VERSION.
  */
-export async function loadPlugins(names: readonly string[], folder: string, registry: Registry): Promise<void> {
+export async function loadPlugins(
+  names: readonly string[],
+  folder: string,
+  registry: Registry,
+): Promise<void> {
   for (const name of names) {
     const { exported, version } = await importPlugin(name, folder)
     registry.registerPackage(exported, { package: name, version })
@@ -17,7 +21,8 @@ export async function loadPlugins(names: readonly string[], folder: string, regi
 }
 
 /** The file that a plugin's name means for a config in this folder. Throws PLUGIN_NOT_FOUND. */
-export const findPlugin = (name: string, folder: string): Entry => (isPath(name) ? fileAt(resolve(folder, name), name) : packageEntry(name, folder))
+export const findPlugin = (name: string, folder: string): Entry =>
+  isPath(name) ? fileAt(resolve(folder, name), name) : packageEntry(name, folder)
 
 async function importPlugin(name: string, folder: string): Promise<{ exported: unknown; version: string }> {
   const { file, version } = findPlugin(name, folder)
@@ -34,7 +39,10 @@ async function importPlugin(name: string, folder: string): Promise<{ exported: u
 }
 const isPath = (name: string): boolean => name.startsWith('.') || isAbsolute(name)
 const notFound = (name: string, where: string) =>
-  new GraftError('PLUGIN_NOT_FOUND', `plugins: ${name}: ${where}. Install the package beside the config (npm install ${name}), or give the path of its file or folder.`)
+  new GraftError(
+    'PLUGIN_NOT_FOUND',
+    `plugins: ${name}: ${where}. Install the package beside the config (npm install ${name}), or give the path of its file or folder.`,
+  )
 
 /** A file, or a package's folder. */
 function fileAt(path: string, name: string): Entry {
@@ -58,14 +66,23 @@ type Exports = string | { [condition: string]: Exports } | null | undefined
 function entryOf(packageFolder: string, name: string): Entry {
   const path = join(packageFolder, 'package.json')
   if (!existsSync(path)) throw notFound(name, `${packageFolder} has no package.json`)
-  const { exports, main, version = '' } = JSON.parse(readFileSync(path, 'utf8')) as { exports?: Exports; main?: string; version?: string }
-  const entry = exported(typeof exports === 'object' && exports && '.' in exports ? exports['.'] : exports) ?? main ?? 'index.js'
+  const {
+    exports,
+    main,
+    version = '',
+  } = JSON.parse(readFileSync(path, 'utf8')) as { exports?: Exports; main?: string; version?: string }
+  const entry =
+    exported(typeof exports === 'object' && exports && '.' in exports ? exports['.'] : exports) ??
+    main ??
+    'index.js'
   const file = resolve(dirname(path), entry)
-  if (!existsSync(file)) throw notFound(name, `its package.json points at ${entry}, which is not there; build the package first`)
+  if (!existsSync(file))
+    throw notFound(name, `its package.json points at ${entry}, which is not there; build the package first`)
   return { file, version }
 }
 function exported(target: Exports): string | undefined {
   if (typeof target === 'string' || !target) return target ?? undefined
-  for (const condition of ['import', 'node', 'default']) if (target[condition]) return exported(target[condition])
+  for (const condition of ['import', 'node', 'default'])
+    if (target[condition]) return exported(target[condition])
   return undefined
 }

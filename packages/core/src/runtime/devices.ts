@@ -23,7 +23,15 @@ export async function chosenDevice(device: Device): Promise<Exclude<Device, 'aut
 }
 /** Whether ONNX Runtime's CUDA libraries lie beside its own: a plain install leaves them out. */
 const hasCuda = (): boolean =>
-  existsSync(join(dirname(find.resolve('onnxruntime-node/package.json')), 'bin/napi-v6', process.platform, process.arch, 'libonnxruntime_providers_cuda.so'))
+  existsSync(
+    join(
+      dirname(find.resolve('onnxruntime-node/package.json')),
+      'bin/napi-v6',
+      process.platform,
+      process.arch,
+      'libonnxruntime_providers_cuda.so',
+    ),
+  )
 
 const works = 'works'
 async function probe(device: Device): Promise<string> {

@@ -10,6 +10,8 @@ export function lowered(graph: Graph, device: Device = 'auto'): Graph {
 
 /** Of these feeds, those that a graph has inputs for; inputs that were made 32 bits wide get the same numbers. */
 export function feedsFor(inputs: ReadonlySet<string>, feeds: Tensors): Tensors {
-  const narrow = Object.entries(feeds).flatMap(([name, t]) => (inputs.has(narrowName(name)) ? [[narrowName(name), int32(t)] as const] : []))
+  const narrow = Object.entries(feeds).flatMap(([name, t]) =>
+    inputs.has(narrowName(name)) ? [[narrowName(name), int32(t)] as const] : [],
+  )
   return Object.fromEntries([...Object.entries(feeds).filter(([name]) => inputs.has(name)), ...narrow])
 }

@@ -28,7 +28,9 @@ function sessionOptions({ device = 'auto', threads, prepack = false, resident = 
     enableMemPattern: false,
     logSeverityLevel: 3 as const,
     ...(threads ? { intraOpNumThreads: threads } : {}),
-    ...(resident.length > 0 ? { preferredOutputLocation: Object.fromEntries(resident.map((name) => [name, 'gpu-buffer' as const])) } : {}),
+    ...(resident.length > 0
+      ? { preferredOutputLocation: Object.fromEntries(resident.map((name) => [name, 'gpu-buffer' as const])) }
+      : {}),
     extra: {
       session: {
         disable_prepacking: prepack ? '0' : '1',
@@ -61,11 +63,19 @@ export class Session {
   }
 
   /** A session whose one run is several runs of the graph, each beginning with what the one before left: input's name → output's name. */
-  static openLoop(graph: Graph, carried: Readonly<Record<string, string>>, options: SessionOptions = {}): Promise<Session> {
+  static openLoop(
+    graph: Graph,
+    carried: Readonly<Record<string, string>>,
+    options: SessionOptions = {},
+  ): Promise<Session> {
     return Session.create(undefined, encodeLoop(lowered(graph, options.device), { carried }), options)
   }
 
-  private static async create(inputs: ReadonlySet<string> | undefined, bytes: Uint8Array, options: SessionOptions): Promise<Session> {
+  private static async create(
+    inputs: ReadonlySet<string> | undefined,
+    bytes: Uint8Array,
+    options: SessionOptions,
+  ): Promise<Session> {
     const session = new Session(inputs, options)
     try {
       await session.send({ kind: 'create', bytes, options: sessionOptions(options) })
@@ -83,7 +93,10 @@ export class Session {
   }
 
   /** Runs the graph once; feeds that it has no input for are left out. The feeds' buffers listed in `give` are moved to the thread, not copied, and are gone here afterwards. */
-  run(feeds: Tensors, { give = [], fetches, carry }: { give?: string[]; fetches?: string[]; carry?: Carry } = {}): Promise<Tensors> {
+  run(
+    feeds: Tensors,
+    { give = [], fetches, carry }: { give?: string[]; fetches?: string[]; carry?: Carry } = {},
+  ): Promise<Tensors> {
     return this.send(
       { kind: 'run', feeds: this.wanted(feeds), fetches, carry },
       give.map((name) => feeds[name].data.buffer as ArrayBuffer),
@@ -108,7 +121,12 @@ export class Session {
   }
   /** What runs of a key have carried so far, by the names of inputs. */
   read(key: string): Promise<Tensors> {
-    return this.send({ kind: 'read', key, copier: copier(), options: sessionOptions({ ...this.options, resident: [] }) })
+    return this.send({
+      kind: 'read',
+      key,
+      copier: copier(),
+      options: sessionOptions({ ...this.options, resident: [] }),
+    })
   }
   /** Drops what runs of a key have carried. */
   async forget(key: string): Promise<void> {

@@ -9,19 +9,27 @@ export interface Tensor {
 }
 export type Tensors = Record<string, Tensor>
 
-export const float32 = (data: Float32Array | readonly number[], shape: readonly number[] = [data.length]): Tensor => ({
+export const float32 = (
+  data: Float32Array | readonly number[],
+  shape: readonly number[] = [data.length],
+): Tensor => ({
   dtype: 'float32',
   shape,
   data: data instanceof Float32Array ? data : Float32Array.from(data),
 })
 /** Vectors by name, as tensors on the same memory. */
-export const vectorTensors = (vectors: Readonly<Record<string, Float32Array>>): Tensors => Object.fromEntries(Object.entries(vectors).map(([name, v]) => [name, float32(v)]))
+export const vectorTensors = (vectors: Readonly<Record<string, Float32Array>>): Tensors =>
+  Object.fromEntries(Object.entries(vectors).map(([name, v]) => [name, float32(v)]))
 export const int64 = (values: ArrayLike<number>, shape: readonly number[] = [values.length]): Tensor => {
   const data = new BigInt64Array(values.length)
   for (let i = 0; i < values.length; i++) data[i] = BigInt(values[i])
   return { dtype: 'int64', shape, data }
 }
 /** The same whole numbers, 32 bits wide. */
-export const int32 = ({ shape, data }: Tensor): Tensor => ({ dtype: 'int32', shape, data: Int32Array.from(data as ArrayLike<number | bigint>, Number) })
+export const int32 = ({ shape, data }: Tensor): Tensor => ({
+  dtype: 'int32',
+  shape,
+  data: Int32Array.from(data as ArrayLike<number | bigint>, Number),
+})
 export const scalar = (value: number): Tensor => float32([value], [])
 export const numbers = (t: Tensor): number[] => Array.from(t.data as ArrayLike<number | bigint>, Number)

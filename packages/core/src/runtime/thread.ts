@@ -5,7 +5,11 @@ import type { Tensors } from './tensor.js'
 import type { Reply, Request } from './worker.js'
 
 /** What a session is asked, without the numbers by which it and the answer are found. */
-export type RequestBody = Request extends infer R ? (R extends Request ? Omit<R, 'id' | 'session'> : never) : never
+export type RequestBody = Request extends infer R
+  ? R extends Request
+    ? Omit<R, 'id' | 'session'>
+    : never
+  : never
 
 /** A thread that holds sessions, and who waits for its answers: `run` blocks its thread, so timers, progress and Ctrl-C stay alive here. */
 export class Thread {
@@ -32,7 +36,8 @@ export class Thread {
     })
     this.worker.on('error', (cause) => {
       if (Thread.gpu === this) Thread.gpu = undefined
-      for (const { reject } of this.waiting.values()) reject(new GraftError('RUNTIME', `The session's thread died: ${cause.message}`, { cause }))
+      for (const { reject } of this.waiting.values())
+        reject(new GraftError('RUNTIME', `The session's thread died: ${cause.message}`, { cause }))
       this.waiting.clear()
     })
   }
@@ -53,7 +58,8 @@ export class Thread {
 
   /** Releases a session, unless the thread is its own and busy: then it ends at once. It ends with its last session. */
   async leave(session: number): Promise<void> {
-    if (this.waiting.size === 0 || Thread.gpu === this) await this.send(session, { kind: 'release' }).catch(() => {})
+    if (this.waiting.size === 0 || Thread.gpu === this)
+      await this.send(session, { kind: 'release' }).catch(() => {})
     if (--this.sessions > 0) return
     if (Thread.gpu === this) Thread.gpu = undefined
     await this.worker.terminate()

@@ -16,7 +16,11 @@ export interface Update {
 }
 
 /** Adds up, clips, and moves the parameters. `ownNorm`: the norm of this run's own gradients. Returns the norm of those that are added up. */
-export function applyGradients({ vectors, variables, optimizer, scalars, clip, apply }: Update, own: readonly Float32Array[], ownNorm: number): number {
+export function applyGradients(
+  { vectors, variables, optimizer, scalars, clip, apply }: Update,
+  own: readonly Float32Array[],
+  ownNorm: number,
+): number {
   const gradients = vectors.gradient_sum ? addedUp(vectors.gradient_sum, variables, own) : own
   const norm = gradients === own ? ownNorm : Math.sqrt(gradients.reduce((sum, d) => sum + squares(d), 0))
   if (!apply) return norm
@@ -24,13 +28,21 @@ export function applyGradients({ vectors, variables, optimizer, scalars, clip, a
   const { state, updateInPlace } = makeOptimizer(optimizer)
   variables.forEach(({ offset, size, rateScale }, i) => {
     const range = (name: string) => vectors[name].subarray(offset, offset + size)
-    updateInPlace({ parameters: range('parameters'), gradient: gradients[i], state: state.map(range) }, scalars, { factor, rateScale })
+    updateInPlace(
+      { parameters: range('parameters'), gradient: gradients[i], state: state.map(range) },
+      scalars,
+      { factor, rateScale },
+    )
   })
   vectors.gradient_sum?.fill(0)
   return norm
 }
 
-function addedUp(sum: Float32Array, variables: readonly VariableRange[], own: readonly Float32Array[]): Float32Array[] {
+function addedUp(
+  sum: Float32Array,
+  variables: readonly VariableRange[],
+  own: readonly Float32Array[],
+): Float32Array[] {
   return variables.map(({ offset, size }, k) => {
     const part = sum.subarray(offset, offset + size)
     const gradient = own[k]

@@ -13,4 +13,9 @@ export interface VariableRange {
 
 /** Each variable as a tensor, on the vector's own memory. */
 export const variableTensors = (parameters: Float32Array, variables: readonly VariableRange[]): Tensors =>
-  Object.fromEntries(variables.map(({ offset, size, shape }, i) => [parameterName(i), float32(parameters.subarray(offset, offset + size), shape)]))
+  Object.fromEntries(
+    variables.map(({ offset, size, shape }, i) => [
+      parameterName(i),
+      float32(parameters.subarray(offset, offset + size), shape),
+    ]),
+  )

@@ -37,7 +37,8 @@ class HeldSession {
     if (request.kind === 'seed') this.hold(request.key, toOrt(request.tensors))
     else if (request.kind === 'forget') this.hold(request.key)
     else if (request.kind === 'release') await this.release()
-    else if (request.kind === 'read') return this.read(request.key, () => ort.InferenceSession.create(request.copier, request.options))
+    else if (request.kind === 'read')
+      return this.read(request.key, () => ort.InferenceSession.create(request.copier, request.options))
     else if (request.kind === 'update') return this.trainApart(request.feeds, request.update)
     else if (request.kind === 'run') return this.run(request.feeds, request.fetches, request.carry)
     return undefined
@@ -45,7 +46,9 @@ class HeldSession {
 
   private async run(feeds: Tensors, fetches?: string[], carry?: Carry): Promise<Tensors> {
     const inputs = { ...toOrt(feeds), ...(carry ? this.carried.get(carry.key) : {}) }
-    const results: Held = { ...(fetches ? await this.session.run(inputs, fetches) : await this.session.run(inputs)) }
+    const results: Held = {
+      ...(fetches ? await this.session.run(inputs, fetches) : await this.session.run(inputs)),
+    }
     if (carry) this.keep(results, carry)
     return fromOrt(results)
   }
@@ -53,7 +56,10 @@ class HeldSession {
   /** Loss and gradients from the graph, then the optimiser's step on the vectors, which go back as they are. */
   private async trainApart(feeds: Tensors, update: Update): Promise<Tensors> {
     const { vectors, variables } = update
-    const { loss, penalty, gradient_norm, ...gradients } = await this.run({ ...feeds, ...variableTensors(vectors.parameters, variables) })
+    const { loss, penalty, gradient_norm, ...gradients } = await this.run({
+      ...feeds,
+      ...variableTensors(vectors.parameters, variables),
+    })
     const norm = applyGradients(
       update,
       variables.map((_, i) => gradients[gradientName(i)].data as Float32Array),
@@ -71,7 +77,8 @@ class HeldSession {
     this.hold(key, kept)
   }
   private hold(key: string, tensors?: Held): void {
-    for (const before of Object.values(this.carried.get(key) ?? {})) if (before.location !== 'cpu') before.dispose()
+    for (const before of Object.values(this.carried.get(key) ?? {}))
+      if (before.location !== 'cpu') before.dispose()
     if (tensors) this.carried.set(key, tensors)
     else this.carried.delete(key)
   }
@@ -80,7 +87,8 @@ class HeldSession {
   private async read(key: string, open: () => Promise<ort.InferenceSession>): Promise<Tensors> {
     const found: Held = {}
     for (const [name, t] of Object.entries(this.carried.get(key) ?? {})) {
-      if (t.location === 'cpu') found[name] = new ort.Tensor(t.type as 'float32', (t.data as Float32Array).slice(), t.dims)
+      if (t.location === 'cpu')
+        found[name] = new ort.Tensor(t.type as 'float32', (t.data as Float32Array).slice(), t.dims)
       else {
         this.copying ??= await open()
         found[name] = Object.values(await this.copying.run({ x: t }))[0]
@@ -97,14 +105,27 @@ class HeldSession {
 }
 
 const toOrt = (tensors: Tensors): Held =>
-  Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, new ort.Tensor(t.dtype as 'float32', t.data as Float32Array, t.shape)]))
+  Object.fromEntries(
+    Object.entries(tensors).map(([name, t]) => [
+      name,
+      new ort.Tensor(t.dtype as 'float32', t.data as Float32Array, t.shape),
+    ]),
+  )
 const fromOrt = (results: Held): Tensors =>
-  Object.fromEntries(Object.entries(results).map(([name, t]) => [name, { dtype: t.type as Tensor['dtype'], shape: t.dims, data: t.data as NumericArray }]))
+  Object.fromEntries(
+    Object.entries(results).map(([name, t]) => [
+      name,
+      { dtype: t.type as Tensor['dtype'], shape: t.dims, data: t.data as NumericArray },
+    ]),
+  )
 
 const sessions = new Map<number, HeldSession>()
 async function handle(request: Request): Promise<Tensors | undefined> {
   if (request.kind === 'create') {
-    sessions.set(request.session, new HeldSession(await ort.InferenceSession.create(request.bytes, request.options)))
+    sessions.set(
+      request.session,
+      new HeldSession(await ort.InferenceSession.create(request.bytes, request.options)),
+    )
     return undefined
   }
   const held = sessions.get(request.session)

@@ -13,12 +13,22 @@ export class Followers {
   private constructor(private readonly trackings: readonly Tracking[]) {}
 
   /** Throws what a tracker throws that can't follow the run. */
-  static async open(config: TrainConfig, resumedAt: number, notice: (text: string) => void): Promise<Followers> {
+  static async open(
+    config: TrainConfig,
+    resumedAt: number,
+    notice: (text: string) => void,
+  ): Promise<Followers> {
     const { method, methodOptions, trackers, output, model, seed, training } = config
     const run = {
       name: basename(output),
       folder: output,
-      config: { model, method: method.name, ...prefixed('method', methodOptions), ...prefixed('training', training), seed },
+      config: {
+        model,
+        method: method.name,
+        ...prefixed('method', methodOptions),
+        ...prefixed('training', training),
+        seed,
+      },
       resumedAt,
       notice,
     }
@@ -36,4 +46,5 @@ export class Followers {
     for (const tracking of this.trackings) await tracking.finish(status)
   }
 }
-const prefixed = (prefix: string, options: object): Record<string, unknown> => Object.fromEntries(Object.entries(options).map(([key, v]) => [`${prefix}.${key}`, v]))
+const prefixed = (prefix: string, options: object): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(options).map(([key, v]) => [`${prefix}.${key}`, v]))

@@ -31,4 +31,5 @@ export interface Tracker<Options = Record<string, unknown>> {
 }
 
 /** Gives a tracker its types and its kind; a package default-exports the result. */
-export const defineTracker = <Options>(tracker: Omit<Tracker<Options>, 'kind' | 'apiVersion'>): Tracker => ({ kind: 'tracker', apiVersion: 1, ...tracker }) as Tracker
+export const defineTracker = <Options>(tracker: Omit<Tracker<Options>, 'kind' | 'apiVersion'>): Tracker =>
+  ({ kind: 'tracker', apiVersion: 1, ...tracker }) as Tracker

@@ -40,8 +40,22 @@ export interface BenchmarkResult {
 }
 
 /** Times training steps of a language model on random tokens, the same batch each step. */
-export async function benchmark(path: string, registry: Registry, options: BenchmarkOptions): Promise<BenchmarkResult> {
-  const { batch, microBatch = batch, sequence, steps, supervised, quantize, memory, precision, ...rest } = options
+export async function benchmark(
+  path: string,
+  registry: Registry,
+  options: BenchmarkOptions,
+): Promise<BenchmarkResult> {
+  const {
+    batch,
+    microBatch = batch,
+    sequence,
+    steps,
+    supervised,
+    quantize,
+    memory,
+    precision,
+    ...rest
+  } = options
   const session = { ...rest, device: await chosenDevice(rest.device ?? 'auto') }
   const started = performance.now()
   const model = Model.open(path, { architectures: registry.all('architecture'), task: 'causal-lm', quantize })
@@ -102,7 +116,9 @@ async function timeSteps(stepper: Stepper, parts: readonly Example[][], steps: n
 }
 
 const inParts = (examples: readonly Example[], size: number): Example[][] =>
-  Array.from({ length: Math.ceil(examples.length / size) }, (_, k) => examples.slice(k * size, (k + 1) * size))
+  Array.from({ length: Math.ceil(examples.length / size) }, (_, k) =>
+    examples.slice(k * size, (k + 1) * size),
+  )
 
 function randomExamples(model: Model, { batch, sequence, supervised }: BenchmarkOptions): Example[] {
   const random = new Random(0, 'benchmark')

@@ -31,7 +31,11 @@ export function saveCheckpoint(path: string, { progress, vectors, fingerprint }:
 
 /** Reads a checkpoint. Throws NO_CHECKPOINT, BAD_SAFETENSORS, or OTHER_RUN when config or data changed since. */
 export function loadCheckpoint(path: string, fingerprint: string): Checkpoint {
-  if (!existsSync(path)) throw new GraftError('NO_CHECKPOINT', `${path}: no checkpoint to resume from. Start the run without --resume.`)
+  if (!existsSync(path))
+    throw new GraftError(
+      'NO_CHECKPOINT',
+      `${path}: no checkpoint to resume from. Start the run without --resume.`,
+    )
   const { tensors, metadata } = readSafetensors(path)
   if (metadata.fingerprint !== fingerprint)
     throw new GraftError(

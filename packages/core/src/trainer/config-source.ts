@@ -19,10 +19,12 @@ export class ConfigSource {
   /** Sets a key from `key=value`, dotted, the value as YAML reads it. Throws BAD_OVERRIDE. */
   override(text: string): void {
     const [, key, value] = text.match(/^([\w.-]+)=(.*)$/s) ?? []
-    if (!key) throw new GraftError('BAD_OVERRIDE', `Override "${text}" is not key=value, as in training.epochs=5.`)
+    if (!key)
+      throw new GraftError('BAD_OVERRIDE', `Override "${text}" is not key=value, as in training.epochs=5.`)
     const path = key.split('.')
     const parent = path.slice(0, -1)
-    if (parent.length > 0 && isScalar(this.document.getIn(parent, true))) this.document.setIn(parent, this.document.createNode({ name: this.document.getIn(parent) }))
+    if (parent.length > 0 && isScalar(this.document.getIn(parent, true)))
+      this.document.setIn(parent, this.document.createNode({ name: this.document.getIn(parent) }))
     this.document.setIn(path, parse(value))
     this.overridden.set(key, text)
   }
@@ -31,7 +33,10 @@ export class ConfigSource {
   check<T>(schema: object, value: unknown, prefix: readonly string[]): T {
     const result = validate<T>(schema, value)
     if ('value' in result) return result.value
-    const faults = result.complaints.map((c) => `${this.position([...prefix, ...c.path], c)} ${[...prefix, ...c.path].join('.') || 'the config'}: ${c.message}.`)
+    const faults = result.complaints.map(
+      (c) =>
+        `${this.position([...prefix, ...c.path], c)} ${[...prefix, ...c.path].join('.') || 'the config'}: ${c.message}.`,
+    )
     throw new GraftError('BAD_CONFIG', [...new Set(faults)].slice(0, 5).join('\n'))
   }
 
@@ -52,7 +57,9 @@ export class ConfigSource {
   }
   private keyOffset(path: readonly string[]): number | undefined {
     const parent = path.length > 1 ? this.document.getIn(path.slice(0, -1), true) : this.document.contents
-    const pair = isMap(parent) ? parent.items.find((p) => isScalar(p.key) && p.key.value === path.at(-1)) : undefined
+    const pair = isMap(parent)
+      ? parent.items.find((p) => isScalar(p.key) && p.key.value === path.at(-1))
+      : undefined
     return isScalar(pair?.key) ? pair.key.range?.[0] : undefined
   }
 }

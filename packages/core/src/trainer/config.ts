@@ -74,10 +74,18 @@ const text = { type: 'string', minLength: 1 } as const
 const nullable = (schema: object) => ({ anyOf: [schema, { type: 'null' }], default: null })
 const count = { type: 'integer', minimum: 1 } as const
 const share = { type: 'number', minimum: 0, exclusiveMaximum: 1 } as const
-const object = (properties: object, required: string[] = []) => ({ type: 'object', additionalProperties: false, properties, required, default: {} })
+const object = (properties: object, required: string[] = []) => ({
+  type: 'object',
+  additionalProperties: false,
+  properties,
+  required,
+  default: {},
+})
 
 /** A name, or an object with a name and options that the plugin itself checks. */
-export const pluginEntry = { anyOf: [text, { type: 'object', properties: { name: text }, required: ['name'] }] }
+export const pluginEntry = {
+  anyOf: [text, { type: 'object', properties: { name: text }, required: ['name'] }],
+}
 
 export const configSchema = object(
   {
@@ -132,12 +140,19 @@ export const configSchema = object(
 
 /** Reads a YAML training config and imports the plugins it names; `overrides` are key=value pairs with dotted keys.
  *  Throws CONFIG_NOT_FOUND, BAD_YAML or BAD_CONFIG with file, line and column of each fault, and what loading plugins throws. */
-export async function loadConfig(path: string, registry: Registry, overrides: readonly string[] = [], hub: PullOptions = {}): Promise<TrainConfig> {
+export async function loadConfig(
+  path: string,
+  registry: Registry,
+  overrides: readonly string[] = [],
+  hub: PullOptions = {},
+): Promise<TrainConfig> {
   const source = new ConfigSource(path)
   for (const override of overrides) source.override(override)
   const raw = source.check<RawConfig>(configSchema, source.document.toJS() ?? {}, [])
   await loadPlugins(raw.plugins, dirname(path), registry)
-  const { plugin: method, options: methodOptions } = pluginAt(source, registry, 'method', raw.method, ['method'])
+  const { plugin: method, options: methodOptions } = pluginAt(source, registry, 'method', raw.method, [
+    'method',
+  ])
   const trackers = raw.trackers.map((entry, i) => {
     const { plugin, options } = pluginAt(source, registry, 'tracker', entry, ['trackers', `${i}`])
     return { tracker: plugin, options }
@@ -145,7 +160,10 @@ export async function loadConfig(path: string, registry: Registry, overrides: re
   return { ...(await located(raw, path, hub)), method, methodOptions, trackers }
 }
 /** A training config as it is written. */
-export type RawConfig = Omit<TrainConfig, 'method' | 'methodOptions' | 'trackers'> & { method: PluginEntry; trackers: readonly PluginEntry[] }
+export type RawConfig = Omit<TrainConfig, 'method' | 'methodOptions' | 'trackers'> & {
+  method: PluginEntry
+  trackers: readonly PluginEntry[]
+}
 
 /** Kinds of plugin whose options a config gives beside the name. */
 interface Configured {
@@ -167,13 +185,22 @@ export function pluginAt<K extends keyof Configured>(
 }
 
 /** The same with absolute paths, which a config gives relative to its own file, and with a model that is here. */
-export async function located<C extends Pick<TrainConfig, 'model' | 'output' | 'data'>>(raw: C, path: string, hub: PullOptions = {}): Promise<C> {
+export async function located<C extends Pick<TrainConfig, 'model' | 'output' | 'data'>>(
+  raw: C,
+  path: string,
+  hub: PullOptions = {},
+): Promise<C> {
   const near = (p: string) => resolve(dirname(path), p)
   const { data } = raw
   return {
     ...raw,
     model: existsSync(near(raw.model)) ? near(raw.model) : await resolveModel(raw.model, hub),
     output: near(raw.output),
-    data: { ...data, train: near(data.train), validation: typeof data.validation === 'string' ? near(data.validation) : data.validation, test: data.test && near(data.test) },
+    data: {
+      ...data,
+      train: near(data.train),
+      validation: typeof data.validation === 'string' ? near(data.validation) : data.validation,
+      test: data.test && near(data.test),
+    },
   }
 }

@@ -11,7 +11,13 @@ import { adamw } from '../optimizer/adamw.js'
 import type { TrainConfig } from './config.js'
 import { prepare } from './prepare.js'
 import { planRun } from './run.js'
-import { adaptForTraining, compileStepper, predictStep, sampleSizes, type StepperOptions } from './stepping.js'
+import {
+  adaptForTraining,
+  compileStepper,
+  predictStep,
+  sampleSizes,
+  type StepperOptions,
+} from './stepping.js'
 
 /** What tuning a model by one method would take. */
 export interface MethodEstimate {
@@ -36,12 +42,30 @@ export interface Estimate {
 type Attaching = Omit<AdaptOptions, 'training'>
 
 /** What a training config would take, with other methods under their defaults beside it. Reads model and data as training does; trains nothing. Throws what preparing throws. */
-export async function estimateRun(config: TrainConfig, registry: Registry, beside: readonly string[]): Promise<Estimate> {
+export async function estimateRun(
+  config: TrainConfig,
+  registry: Registry,
+  beside: readonly string[],
+): Promise<Estimate> {
   const prepared = await prepare(config, registry)
   try {
     const { options, stepping } = await planRun(config, prepared)
-    const others = beside.map((name) => registry.get('method', name)).filter((method) => method !== options.method)
-    return estimate(prepared.model, [options, ...others.map((method) => ({ ...options, method, config: methodOptions(method, {}), prepared: undefined }))], stepping)
+    const others = beside
+      .map((name) => registry.get('method', name))
+      .filter((method) => method !== options.method)
+    return estimate(
+      prepared.model,
+      [
+        options,
+        ...others.map((method) => ({
+          ...options,
+          method,
+          config: methodOptions(method, {}),
+          prepared: undefined,
+        })),
+      ],
+      stepping,
+    )
   } finally {
     prepared.close()
   }
@@ -60,26 +84,56 @@ export interface EstimateOptions {
 }
 
 /** What tuning a language model would take on batches of given size; with `weightless`, from its config.json alone. */
-export function estimateModel(path: string, registry: Registry, { methods, batch, sequence, supervised, quantize, weightless }: EstimateOptions): Estimate {
-  const model = Model.open(path, { architectures: registry.all('architecture'), task: 'causal-lm', quantize, weightless })
+export function estimateModel(
+  path: string,
+  registry: Registry,
+  { methods, batch, sequence, supervised, quantize, weightless }: EstimateOptions,
+): Estimate {
+  const model = Model.open(path, {
+    architectures: registry.all('architecture'),
+    task: 'causal-lm',
+    quantize,
+    weightless,
+  })
   const objective = registry.get('objective', 'causal-lm')
   const rows = Math.max(1, Math.round(batch * sequence * supervised))
   const first = Math.round(sequence * (1 - supervised))
-  const example: Example = { ids: new Array<number>(sequence).fill(3), tokenLabels: Array.from({ length: sequence }, (_, s) => (s < first ? -100 : 3)) }
+  const example: Example = {
+    ids: new Array<number>(sequence).fill(3),
+    tokenLabels: Array.from({ length: sequence }, (_, s) => (s < first ? -100 : 3)),
+  }
   const plans = methods.map(({ name, options }): Attaching => {
     const method: PeftMethod = registry.get('method', name)
     return { method, config: methodOptions(method, options), objective, labels: 0, rows, totalSteps: 100 }
   })
   const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
   return estimate(model, plans, {
-    base: model, objective, optimizer, clip: 1, accumulate: false, memory: 'balanced', sample: new Array<Example>(batch).fill(example), rows, pad: 0, seed: 0, totalSteps: 100,
-  }) // biome-ignore format: one thing
+    base: model,
+    objective,
+    optimizer,
+    clip: 1,
+    accumulate: false,
+    memory: 'balanced',
+    sample: new Array<Example>(batch).fill(example),
+    rows,
+    pad: 0,
+    seed: 0,
+    totalSteps: 100,
+  })
 }
 
 function estimate(model: Model, plans: readonly Attaching[], stepping: StepperOptions): Estimate {
   const methods = plans.map((plan) => estimateMethod(model, plan, stepping))
-  const stored = model.graph.constants().reduce((sum, v) => sum + (v.data && 'file' in v.data ? v.data.length : 0), 0)
-  return { model: model.file, parameters: model.parameterCount, weights: stored, sizes: sampleSizes(adaptForTraining(model, plans[0]), stepping), methods }
+  const stored = model.graph
+    .constants()
+    .reduce((sum, v) => sum + (v.data && 'file' in v.data ? v.data.length : 0), 0)
+  return {
+    model: model.file,
+    parameters: model.parameterCount,
+    weights: stored,
+    sizes: sampleSizes(adaptForTraining(model, plans[0]), stepping),
+    methods,
+  }
 }
 
 function estimateMethod(model: Model, plan: Attaching, stepping: StepperOptions): MethodEstimate {

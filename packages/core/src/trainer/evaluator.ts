@@ -15,7 +15,8 @@ export interface Evaluation extends Record<string, number> {
 }
 
 /** Chunks of the output layer for batches of about `rows` supervised rows. */
-export const chunksOf = (model: Model, rows: number): number => chunksFor(rows, Number(model.logitsShape.at(-1)))
+export const chunksOf = (model: Model, rows: number): number =>
+  chunksFor(rows, Number(model.logitsShape.at(-1)))
 
 /** Runs an adapted model forward: loss and accuracy over examples, or logits per example. */
 export class Evaluator {
@@ -29,16 +30,34 @@ export class Evaluator {
     private readonly adapted: Pick<Adapted, 'variables' | 'virtualTokens'>,
   ) {}
 
-  static async open(base: Model, options: Omit<AdaptOptions, 'training'>, { pad, batchSize, ...session }: SessionOptions & { pad: number; batchSize: number }): Promise<Evaluator> {
+  static async open(
+    base: Model,
+    options: Omit<AdaptOptions, 'training'>,
+    { pad, batchSize, ...session }: SessionOptions & { pad: number; batchSize: number },
+  ): Promise<Evaluator> {
     const adapted = adapt(base, { ...options, training: false })
     const graph = compileEvaluation(adapted)
     const opened = await Session.open(graph, session)
     graph.clear()
-    return new Evaluator(opened, base, options.objective, chunksOf(base, options.rows), pad, batchSize, adapted)
+    return new Evaluator(
+      opened,
+      base,
+      options.objective,
+      chunksOf(base, options.rows),
+      pad,
+      batchSize,
+      adapted,
+    )
   }
 
   /** The mean loss, and each metric's value by its name. */
-  async evaluate(data: Dataset, parameters: Float32Array, metrics: readonly Metric[], labels: readonly string[], onProgress?: (done: number) => void): Promise<Evaluation> {
+  async evaluate(
+    data: Dataset,
+    parameters: Float32Array,
+    metrics: readonly Metric[],
+    labels: readonly string[],
+    onProgress?: (done: number) => void,
+  ): Promise<Evaluation> {
     const tallies = metrics.map((m) => ({ name: m.name, tally: m.start() }))
     let done = 0
     let [sum, rows] = [0, 0]
@@ -46,13 +65,17 @@ export class Evaluator {
       const { outputs, supervision } = await this.forward(await take(data, indices), parameters)
       const loss = Number(outputs.loss_sum.data[0])
       const { targets, lengths } = supervision
-      for (const { tally } of tallies) tally.add({ predictions: numbers(outputs.predictions), targets, loss, labels, lengths })
+      for (const { tally } of tallies)
+        tally.add({ predictions: numbers(outputs.predictions), targets, loss, labels, lengths })
       sum += loss
       rows += supervision.count
       done += indices.length
       onProgress?.(done)
     }
-    return { loss: sum / rows, ...Object.fromEntries(tallies.map(({ name, tally }) => [name, tally.result()])) }
+    return {
+      loss: sum / rows,
+      ...Object.fromEntries(tallies.map(({ name, tally }) => [name, tally.result()])),
+    }
   }
 
   /** Logits of each example's supervised rows, in the order given; for objectives that compute them whole. */
@@ -65,7 +88,9 @@ export class Evaluator {
       let row = 0
       indices.forEach((example, i) => {
         const count = supervision.lengths?.[i] ?? 1
-        found[example] = Array.from({ length: count }, (_, k) => all.slice((row + k) * width, (row + k + 1) * width))
+        found[example] = Array.from({ length: count }, (_, k) =>
+          all.slice((row + k) * width, (row + k + 1) * width),
+        )
         row += count
       })
     }
@@ -90,11 +115,21 @@ export class Evaluator {
     return this.session.close()
   }
 
-  private async forward(examples: readonly Example[], parameters: Float32Array): Promise<{ outputs: Tensors; supervision: Supervision }> {
-    const batch = { ...batchOf(this.objective.rows?.(examples) ?? examples, this.adapted.virtualTokens, this.pad), sources: examples.length }
+  private async forward(
+    examples: readonly Example[],
+    parameters: Float32Array,
+  ): Promise<{ outputs: Tensors; supervision: Supervision }> {
+    const batch = {
+      ...batchOf(this.objective.rows?.(examples) ?? examples, this.adapted.virtualTokens, this.pad),
+      sources: examples.length,
+    }
     const supervision = this.objective.supervise(batch, this.chunks)
     const own = modelFeeds(this.model.graph.inputs, batch, this.pad)
-    const outputs = await this.session.run({ ...own, ...supervision.feeds, ...this.adapted.variables.tensors(parameters) })
+    const outputs = await this.session.run({
+      ...own,
+      ...supervision.feeds,
+      ...this.adapted.variables.tensors(parameters),
+    })
     return { outputs, supervision }
   }
 }

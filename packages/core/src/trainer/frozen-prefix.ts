@@ -29,7 +29,9 @@ export async function withFrozenPrefix(
       const outputs = await session.run(modelFeeds(base.graph.inputs, batch, pad))
       indices.forEach((i, row) => {
         places[i] = kept.size
-        values.forEach((v, k) => kept.append(ownRows(outputs[names[k]], row, positionsOf(v, batch.examples[row]))))
+        values.forEach((v, k) =>
+          kept.append(ownRows(outputs[names[k]], row, positionsOf(v, batch.examples[row]))),
+        )
       })
       done += indices.length
       onProgress(done)
@@ -74,7 +76,8 @@ export const nothingFrozen = (): GraftError =>
 
 const widthOf = (v: Value): number => v.shape?.[2] as number
 /** An image has the model's own number of positions, a text its tokens. */
-const positionsOf = (v: Value, { ids }: Example): number => (typeof v.shape?.[1] === 'number' ? v.shape[1] : ids.length)
+const positionsOf = (v: Value, { ids }: Example): number =>
+  typeof v.shape?.[1] === 'number' ? v.shape[1] : ids.length
 
 function ownRows({ data, shape: [, rows, width] }: Tensors[string], row: number, count: number): Buffer {
   const own = (data as Float32Array).subarray(row * rows * width, (row * rows + count) * width)

@@ -4,14 +4,20 @@ import { GraftError } from '../errors.js'
 import type { TrainConfig } from './config.js'
 import type { TrainFlags } from './train.js'
 
-export const checkpointFile = ({ output }: TrainConfig, name: 'last' | 'best'): string => join(output, 'checkpoints', `${name}.safetensors`)
+export const checkpointFile = ({ output }: TrainConfig, name: 'last' | 'best'): string =>
+  join(output, 'checkpoints', `${name}.safetensors`)
 
 /** Makes a run's folder ready for it. Throws OUTPUT_EXISTS for one that holds a run, unless that is to be continued or replaced. */
 export function claimOutput(config: TrainConfig, { resume, overwrite }: TrainFlags): void {
   const { output } = config
-  if (overwrite) for (const part of ['adapter', 'checkpoints', 'log.jsonl']) rmSync(join(output, part), { recursive: true, force: true })
+  if (overwrite)
+    for (const part of ['adapter', 'checkpoints', 'log.jsonl'])
+      rmSync(join(output, part), { recursive: true, force: true })
   if (!resume && existsSync(checkpointFile(config, 'last')))
-    throw new GraftError('OUTPUT_EXISTS', `${output} already holds a run. Continue it with --resume, replace it with --overwrite, or choose another output.`)
+    throw new GraftError(
+      'OUTPUT_EXISTS',
+      `${output} already holds a run. Continue it with --resume, replace it with --overwrite, or choose another output.`,
+    )
   if (!resume) rmSync(join(output, 'log.jsonl'), { force: true })
   mkdirSync(output, { recursive: true })
 }

@@ -13,14 +13,22 @@ import type { TrainConfig } from './config.js'
 import type { Prepared } from './prepare.js'
 
 /** Lets a method look at the base model before it is attached. Deterministic, so a resumed run prepares the same. */
-export async function prepareMethod({ method, methodOptions, seed, training }: TrainConfig, { model, objective, train, pad }: Prepared): Promise<unknown> {
+export async function prepareMethod(
+  { method, methodOptions, seed, training }: TrainConfig,
+  { model, objective, train, pad }: Prepared,
+): Promise<unknown> {
   if (!method.prepare) return undefined
   const epoch = new EpochBatches(train, training.batch_size, seed, 0)
   const feeds = async (k: number) => {
     const examples = await take(train, epoch.batch(k))
-    return modelFeeds(model.graph.inputs, batchOf(objective.rows?.(examples) ?? examples, undefined, pad), pad)
+    return modelFeeds(
+      model.graph.inputs,
+      batchOf(objective.rows?.(examples) ?? examples, undefined, pad),
+      pad,
+    )
   }
-  const batches = (count: number) => Promise.all(Array.from({ length: Math.min(count, epoch.count) }, (_, k) => feeds(k)))
+  const batches = (count: number) =>
+    Promise.all(Array.from({ length: Math.min(count, epoch.count) }, (_, k) => feeds(k)))
   try {
     return await method.prepare({ ...prepareContext(model, pad, seed), batches }, methodOptions)
   } catch (cause) {
@@ -38,7 +46,10 @@ export function prepareContext(base: Model, pad: number, seed: number): PrepareC
     tokenize: (text) => Tokenizer.open(base.folder, base.config).encode(text),
     feed: (sequences) => modelFeeds(model.graph.inputs, batchOf(sequences.map((ids) => ({ ids }))), pad),
     batches: () => {
-      throw new GraftError('NO_DATA', 'This method needs training data to start from; train it with graft train.')
+      throw new GraftError(
+        'NO_DATA',
+        'This method needs training data to start from; train it with graft train.',
+      )
     },
     run: (values, feeds) => runValues(model, values, feeds),
   }

@@ -68,11 +68,21 @@ export async function prepare(config: TrainConfig, registry: Registry): Promise<
     const { batch_size, gradient_accumulation, epochs, max_steps } = config.training
     const stepsPerEpoch = Math.ceil(Math.ceil(train.length / batch_size) / gradient_accumulation)
     return {
-      model, objective, labels, train, validation, test,
+      model,
+      objective,
+      labels,
+      train,
+      validation,
+      test,
       metrics: chooseMetrics(config, objective).map((name) => registry.get('metric', name)),
-      pad: coder.pad, max_length: coder.options.max_length, reports: preparing.reports,
-      stepsPerEpoch, totalSteps: max_steps ?? epochs * stepsPerEpoch, fingerprint: preparing.fingerprint(), close: () => preparing.close(),
-    } // biome-ignore format: one thing
+      pad: coder.pad,
+      max_length: coder.options.max_length,
+      reports: preparing.reports,
+      stepsPerEpoch,
+      totalSteps: max_steps ?? epochs * stepsPerEpoch,
+      fingerprint: preparing.fingerprint(),
+      close: () => preparing.close(),
+    }
   } catch (error) {
     preparing.close()
     throw error
@@ -80,7 +90,9 @@ export async function prepare(config: TrainConfig, registry: Registry): Promise<
 }
 
 /** The metrics of the objective, the config's first where it names one. */
-const chooseMetrics = ({ metric }: TrainConfig, { metrics }: Objective): string[] => [...new Set([...(metric ? [metric] : []), ...metrics])]
+const chooseMetrics = ({ metric }: TrainConfig, { metrics }: Objective): string[] => [
+  ...new Set([...(metric ? [metric] : []), ...metrics]),
+]
 
 interface Survey {
   objective: Objective
@@ -96,14 +108,19 @@ async function surveyData(config: TrainConfig, registry: Registry): Promise<Surv
   let count = 0
   for await (const record of readRecords(config.data.train)) {
     objective ??= chooseObjective(config, registry, record)
-    for (const name of objective.classifies ? objective.labelsOf(record, config.data.columns) : []) names.add(name)
+    for (const name of objective.classifies ? objective.labelsOf(record, config.data.columns) : [])
+      names.add(name)
     count++
   }
   return { objective: objective as Objective, labels: [...names].sort(), count }
 }
 
 /** The objective the config names, or the one the data's fields call for. */
-function chooseObjective({ objective, data: { columns } }: TrainConfig, registry: Registry, first: DataRecord): Objective {
+function chooseObjective(
+  { objective, data: { columns } }: TrainConfig,
+  registry: Registry,
+  first: DataRecord,
+): Objective {
   if (objective) return registry.get('objective', objective)
   const has = (name: string) => hasField(first, columns, name)
   const name =
@@ -118,18 +135,29 @@ function chooseObjective({ objective, data: { columns } }: TrainConfig, registry
 function maxLength({ data }: TrainConfig, model: Model): number {
   const limit = positions(model)
   if (data.max_length !== null && data.max_length > limit)
-    throw new GraftError('TOO_LONG', `data.max_length: ${data.max_length} is more than the model's ${limit} positions. Set it to ${limit} or less.`)
+    throw new GraftError(
+      'TOO_LONG',
+      `data.max_length: ${data.max_length} is more than the model's ${limit} positions. Set it to ${limit} or less.`,
+    )
   return data.max_length ?? defaultMaxLength(model)
 }
 
-function checkPacking({ data, method, methodOptions }: TrainConfig, model: Model, objective: Objective): void {
+function checkPacking(
+  { data, method, methodOptions }: TrainConfig,
+  model: Model,
+  objective: Objective,
+): void {
   if (!data.packing) return
   const why =
     objective.name !== 'causal-lm' ? `is for language modelling, not for ${objective.name}`
     : model.task === undefined ? 'needs a Hugging Face folder: an exported graph takes one text per row'
     : (method.virtualTokens?.(methodOptions).count ?? 0) > 0 ? `does not go with ${method.name}, whose virtual tokens stand before each text`
     : undefined // biome-ignore format: a table
-  if (why) throw new GraftError('NO_PACKING', `data.packing ${why}. Leave it out; batches are then made of texts of like length.`)
+  if (why)
+    throw new GraftError(
+      'NO_PACKING',
+      `data.packing ${why}. Leave it out; batches are then made of texts of like length.`,
+    )
 }
 
 /** Encodes the parts of a run's data, and remembers what it did. */
@@ -165,7 +193,11 @@ class Preparing {
   async parts(): Promise<Record<Part, Dataset>> {
     const { train, validation, test } = this.config.data
     if (typeof validation === 'string')
-      return { train: await this.part('train', readRecords(train)), validation: await this.part('validation', readRecords(validation)), test: await this.file('test', test) }
+      return {
+        train: await this.part('train', readRecords(train)),
+        validation: await this.part('validation', readRecords(validation)),
+        test: await this.file('test', test),
+      }
     const held = new Permutation(this.count, this.config.seed, 'validation')
     const limit = Math.floor(this.count * validation)
     const chosen = (wanted: boolean) => select(readRecords(train), (i) => held.at(i) < limit === wanted)
@@ -180,7 +212,15 @@ class Preparing {
   }
 
   private async part(name: Part, records: AsyncIterable<DataRecord>): Promise<Dataset> {
-    const report: EncodeReport = { examples: 0, truncated: 0, unsupervised: 0, tokens: 0, supervised: 0, rows: 0, longest: 0 }
+    const report: EncodeReport = {
+      examples: 0,
+      truncated: 0,
+      unsupervised: 0,
+      tokens: 0,
+      supervised: 0,
+      rows: 0,
+      longest: 0,
+    }
     this.reports[name] = report
     const { packing, max_length } = { ...this.config.data, ...this.coder.options }
     const examples = this.encode(records, report, name === 'train')
@@ -195,7 +235,11 @@ class Preparing {
     return spool
   }
 
-  private async *encode(records: AsyncIterable<DataRecord>, report: EncodeReport, isTraining: boolean): AsyncGenerator<Example> {
+  private async *encode(
+    records: AsyncIterable<DataRecord>,
+    report: EncodeReport,
+    isTraining: boolean,
+  ): AsyncGenerator<Example> {
     this.coder.truncated = 0
     for await (const record of records) {
       const example = this.objective.encode(record, this.coder)
@@ -207,7 +251,10 @@ class Preparing {
       report.supervised += supervised
       if (supervised === 0) report.unsupervised++
       else {
-        if (isTraining) this.hash.update(`${example.ids.join()}|${example.tokenLabels?.join()}|${example.label}|${example.image?.file ?? ''}\n`)
+        if (isTraining)
+          this.hash.update(
+            `${example.ids.join()}|${example.tokenLabels?.join()}|${example.label}|${example.image?.file ?? ''}\n`,
+          )
         yield example
       }
     }
@@ -220,11 +267,15 @@ class Preparing {
   close(): void {
     for (const spool of this.spools.splice(0)) spool.close()
     // A run that fails here leaves no empty folder behind.
-    if (existsSync(this.config.output) && readdirSync(this.config.output).length === 0) rmdirSync(this.config.output)
+    if (existsSync(this.config.output) && readdirSync(this.config.output).length === 0)
+      rmdirSync(this.config.output)
   }
 }
 
-async function* select(records: AsyncIterable<DataRecord>, wanted: (i: number) => boolean): AsyncGenerator<DataRecord> {
+async function* select(
+  records: AsyncIterable<DataRecord>,
+  wanted: (i: number) => boolean,
+): AsyncGenerator<DataRecord> {
   let i = 0
   for await (const record of records) if (wanted(i++)) yield record
 }

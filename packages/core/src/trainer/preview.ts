@@ -31,28 +31,52 @@ export async function preview(config: TrainConfig, registry: Registry, count: nu
   const prepared = await prepare(config, registry)
   try {
     const { train, objective, reports, max_length, labels, model } = prepared
-    const tokenizer = model.graph.inputs.some((v) => v.name === 'pixel_values') ? undefined : Tokenizer.open(model.folder, model.config)
+    const tokenizer = model.graph.inputs.some((v) => v.name === 'pixel_values')
+      ? undefined
+      : Tokenizer.open(model.folder, model.config)
     const examples: PreviewedExample[] = []
-    for (let i = 0; i < Math.min(count, train.length); i++) examples.push(describe(await train.get(i), tokenizer, labels, objective.task === 'token-classification'))
+    for (let i = 0; i < Math.min(count, train.length); i++)
+      examples.push(
+        describe(await train.get(i), tokenizer, labels, objective.task === 'token-classification'),
+      )
     return { objective: objective.name, examples, reports, max_length, labels }
   } finally {
     prepared.close()
   }
 }
 
-function describe(example: Example, tokenizer: Tokenizer | undefined, labels: readonly string[], perToken: boolean): PreviewedExample {
+function describe(
+  example: Example,
+  tokenizer: Tokenizer | undefined,
+  labels: readonly string[],
+  perToken: boolean,
+): PreviewedExample {
   const { ids, decoderIds, tokenLabels, label, others, image } = example
   const text = (list: readonly number[]) => tokenizer?.decode(list, false) ?? ''
   const language = tokenLabels && !decoderIds && !perToken
-  const stretches = image ? [{ text: image.file, supervised: false, tokens: 0 }] : stretchesOf(ids, (s) => !!language && tokenLabels[s] !== -100, text)
-  const written = decoderIds && tokenLabels ? [{ text: text(tokenLabels.filter((l) => l !== -100)), supervised: true, tokens: tokenLabels.length }] : []
+  const stretches = image
+    ? [{ text: image.file, supervised: false, tokens: 0 }]
+    : stretchesOf(ids, (s) => !!language && tokenLabels[s] !== -100, text)
+  const written =
+    decoderIds && tokenLabels
+      ? [{ text: text(tokenLabels.filter((l) => l !== -100)), supervised: true, tokens: tokenLabels.length }]
+      : []
   const answer = perToken
     ? tokenLabels?.filter((l) => l !== -100).map((l) => labels[l]).join(' ')
     : label !== undefined ? (labels[label] ?? String(label)) : others?.map(text).join(' | ') // biome-ignore format: a table
-  return { stretches: [...stretches, ...written], tokens: ids.length + (decoderIds?.length ?? 0), supervised: tokenLabels?.filter((l) => l !== -100).length ?? 1, answer }
+  return {
+    stretches: [...stretches, ...written],
+    tokens: ids.length + (decoderIds?.length ?? 0),
+    supervised: tokenLabels?.filter((l) => l !== -100).length ?? 1,
+    answer,
+  }
 }
 
-function stretchesOf(ids: readonly number[], supervised: (s: number) => boolean, text: (ids: readonly number[]) => string): Stretch[] {
+function stretchesOf(
+  ids: readonly number[],
+  supervised: (s: number) => boolean,
+  text: (ids: readonly number[]) => string,
+): Stretch[] {
   const stretches: Stretch[] = []
   let from = 0
   ids.forEach((_, s) => {

@@ -9,7 +9,14 @@ import { largest } from '../data/dataset.js'
 import type { TrainConfig } from './config.js'
 import type { Prepared } from './prepare.js'
 import { prepareMethod } from './prepare-method.js'
-import { adaptForTraining, compileStepper, feedsOf, initialState, partOf, type StepperOptions } from './stepping.js'
+import {
+  adaptForTraining,
+  compileStepper,
+  feedsOf,
+  initialState,
+  partOf,
+  type StepperOptions,
+} from './stepping.js'
 
 /** What follows from a config and its data: the adapted model, and how its step is compiled and run. */
 export interface RunPlan {
@@ -19,12 +26,22 @@ export interface RunPlan {
   session: SessionOptions
 }
 
-export async function planRun(config: TrainConfig, prepared: Prepared, attach = adaptForTraining): Promise<RunPlan> {
+export async function planRun(
+  config: TrainConfig,
+  prepared: Prepared,
+  attach = adaptForTraining,
+): Promise<RunPlan> {
   const { model, objective, pad, totalSteps, labels, reports } = prepared
   if (config.device === 'webgpu' && config.precision === 'bfloat16')
-    throw new GraftError('BAD_CONFIG', 'precision: bfloat16 is no type of WebGPU. Choose float16, which most adapters have, or float32.')
+    throw new GraftError(
+      'BAD_CONFIG',
+      'precision: bfloat16 is no type of WebGPU. Choose float16, which most adapters have, or float32.',
+    )
   const { batch_size, gradient_accumulation, max_grad_norm, optimizer } = config.training
-  const perExample = objective.task === 'causal-lm' || objective.task === 'sequence-to-sequence' ? (reports.train?.longest ?? 1) : 1
+  const perExample =
+    objective.task === 'causal-lm' || objective.task === 'sequence-to-sequence'
+      ? (reports.train?.longest ?? 1)
+      : 1
   const rows = batch_size * perExample
   const options: Omit<AdaptOptions, 'training'> = {
     method: config.method,
@@ -38,12 +55,27 @@ export async function planRun(config: TrainConfig, prepared: Prepared, attach = 
     prepared: await prepareMethod(config, prepared),
   }
   const adapted = attach(model, options)
-  const session = { device: config.device, threads: config.threads ?? undefined, prepack: model.parameterCount < smallModel }
+  const session = {
+    device: config.device,
+    threads: config.threads ?? undefined,
+    prepack: model.parameterCount < smallModel,
+  }
   const stepping: StepperOptions = {
-    ...session, base: model, objective, rows, pad, seed: config.seed, totalSteps,
-    optimizer: makeOptimizer({ ...config.training, name: optimizer }), clip: max_grad_norm, precision: config.precision, accumulate: gradient_accumulation > 1,
-    loop: stepsPerRun(config) > 1, memory: config.memory, sample: await largest(prepared.train, batch_size),
-  } // biome-ignore format: one thing
+    ...session,
+    base: model,
+    objective,
+    rows,
+    pad,
+    seed: config.seed,
+    totalSteps,
+    optimizer: makeOptimizer({ ...config.training, name: optimizer }),
+    clip: max_grad_norm,
+    precision: config.precision,
+    accumulate: gradient_accumulation > 1,
+    loop: stepsPerRun(config) > 1,
+    memory: config.memory,
+    sample: await largest(prepared.train, batch_size),
+  }
   return { options, adapted, stepping, session }
 }
 
@@ -64,7 +96,9 @@ export interface CompiledRun {
 }
 /** A run's compiled step without a session, for others to run: optimiser and all, however large. */
 export async function compileRun(config: TrainConfig, prepared: Prepared): Promise<CompiledRun> {
-  const { adapted, stepping } = await planRun(config, prepared, (model, options) => adapt(model, { ...options, training: true }))
+  const { adapted, stepping } = await planRun(config, prepared, (model, options) =>
+    adapt(model, { ...options, training: true }),
+  )
   const state = initialState(adapted, stepping, adapted.variables.initial(config.seed))
   const feeds = (t: number, rate: number, examples: readonly Example[]) => {
     const part = partOf(adapted, stepping, examples)

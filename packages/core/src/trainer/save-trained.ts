@@ -8,15 +8,30 @@ import type { TrainConfig } from './config.js'
 import type { Prepared } from './prepare.js'
 
 /** Writes a trained adapter into the run's folder: HF PEFT's two files, and what Graft itself needs to use it. Returns the adapter's folder. */
-export async function saveTrained(config: TrainConfig, prepared: Prepared, attached: Omit<AdaptOptions, 'training'>, parameters: Float32Array): Promise<string> {
+export async function saveTrained(
+  config: TrainConfig,
+  prepared: Prepared,
+  attached: Omit<AdaptOptions, 'training'>,
+  parameters: Float32Array,
+): Promise<string> {
   const adapter = join(config.output, 'adapter')
   const { method, methodOptions } = config
   const { objective } = prepared
-  const saved = methodOptions.modules_to_save ?? (objective.savedModules.length > 0 ? objective.savedModules : null)
-  const { tensors, options } = await savedForm(adapt(prepared.model, { ...attached, training: false }), parameters)
+  const saved =
+    methodOptions.modules_to_save ?? (objective.savedModules.length > 0 ? objective.savedModules : null)
+  const { tensors, options } = await savedForm(
+    adapt(prepared.model, { ...attached, training: false }),
+    parameters,
+  )
   saveAdapter(adapter, tensors, {
-      ...methodOptions, ...options, modules_to_save: saved, peft_type: method.peftType, task_type: objective.taskType, inference_mode: true, base_model_name_or_path: hubName(prepared.model.folder) ?? prepared.model.folder,
-    }) // biome-ignore format: one thing
+    ...methodOptions,
+    ...options,
+    modules_to_save: saved,
+    peft_type: method.peftType,
+    task_type: objective.taskType,
+    inference_mode: true,
+    base_model_name_or_path: hubName(prepared.model.folder) ?? prepared.model.folder,
+  })
   writeManifest(adapter, {
     model: prepared.model.path,
     method: method.name,

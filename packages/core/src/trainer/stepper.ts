@@ -10,7 +10,16 @@ import { type Tensors, vectorTensors } from '../runtime/tensor.js'
 import type { Carry } from '../runtime/worker.js'
 import { frozenFeeds } from './frozen-prefix.js'
 import { stackFeeds } from './step-loop.js'
-import { carriedBy, compileStepper, cutFrozen, feedsOf, initialState, partOf, predictStep, type StepperOptions } from './stepping.js'
+import {
+  carriedBy,
+  compileStepper,
+  cutFrozen,
+  feedsOf,
+  initialState,
+  partOf,
+  predictStep,
+  type StepperOptions,
+} from './stepping.js'
 
 export interface StepResult {
   /** mean over supervised rows, and the method's penalty where it has one */
@@ -45,7 +54,8 @@ interface Scalars {
   loss_scale?: number
 }
 
-const inverted = (names: Readonly<Record<string, string>>): Record<string, string> => Object.fromEntries(Object.entries(names).map(([a, b]) => [b, a]))
+const inverted = (names: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(names).map(([a, b]) => [b, a]))
 
 /** Holds the compiled step and the flat state vectors it updates. */
 export class Stepper {
@@ -76,13 +86,27 @@ export class Stepper {
     cut?.below.clear()
     const prediction = predictStep(graph, adapted, options)
     const carried = options.loop && !adapted.variables.separate ? carriedBy(adapted, options) : undefined
-    const looped = carried && graph.inputs.map((v) => v.name).filter((name) => !(name in carried)) // biome-ignore format: one thing
-    const carry = options.device === 'webgpu' && !adapted.variables.separate ? { key: 'state', inputs: inverted(carriedBy(adapted, options)) } : undefined
-    const session = carried ? await Session.openLoop(graph, carried, options) : await Session.open(graph, { ...options, resident: Object.keys(carry?.inputs ?? {}) })
+    const looped = carried && graph.inputs.map((v) => v.name).filter((name) => !(name in carried))
+    const carry =
+      options.device === 'webgpu' && !adapted.variables.separate
+        ? { key: 'state', inputs: inverted(carriedBy(adapted, options)) }
+        : undefined
+    const session = carried
+      ? await Session.openLoop(graph, carried, options)
+      : await Session.open(graph, { ...options, resident: Object.keys(carry?.inputs ?? {}) })
     // The step lives on in the session; its nodes would take tens of megabytes here.
     graph.clear()
     collectGarbage('major')
-    const stepper = new Stepper(session, adapted, options, prediction, start, cut?.values ?? [], looped, carry)
+    const stepper = new Stepper(
+      session,
+      adapted,
+      options,
+      prediction,
+      start,
+      cut?.values ?? [],
+      looped,
+      carry,
+    )
     await stepper.write(stepper.vectors)
     return stepper
   }
@@ -97,7 +121,9 @@ export class Stepper {
   async write(vectors: Record<string, Float32Array>): Promise<void> {
     this.vectors = this.carry ? {} : vectors
     if (!this.carry) return
-    const sum: Record<string, Float32Array> = this.o.accumulate ? { gradient_sum: new Float32Array(this.adapted.variables.total) } : {}
+    const sum: Record<string, Float32Array> = this.o.accumulate
+      ? { gradient_sum: new Float32Array(this.adapted.variables.total) }
+      : {}
     await this.session.seed(this.carry.key, vectorTensors({ ...vectors, ...sum }))
   }
 
@@ -125,7 +151,12 @@ export class Stepper {
         if (loss_scale !== undefined) result.lossScale = loss_scale
         result.tokens += run.tokens
       })
-      if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm) || (result.lossScale ?? 1) < leastScale) throw notFinite(t, result)
+      if (
+        !Number.isFinite(result.loss) ||
+        !Number.isFinite(result.gradientNorm) ||
+        (result.lossScale ?? 1) < leastScale
+      )
+        throw notFinite(t, result)
       return result
     })
   }
@@ -136,8 +167,14 @@ export class Stepper {
     const count = parts.reduce((sum, p) => sum + p.supervision.count, 0)
     return parts.map((part, k) => {
       const apply = k === parts.length - 1
-      const adding: Tensors = this.sum ? { apply: { dtype: 'bool' as const, shape: [], data: Uint8Array.of(Number(apply)) } } : {}
-      const feeds = { ...feedsOf(this.adapted, this.o, part, { t, rate, k, parts: parts.length, count }), ...frozenFeeds(this.frozen, part.batch), ...adding }
+      const adding: Tensors = this.sum
+        ? { apply: { dtype: 'bool' as const, shape: [], data: Uint8Array.of(Number(apply)) } }
+        : {}
+      const feeds = {
+        ...feedsOf(this.adapted, this.o, part, { t, rate, k, parts: parts.length, count }),
+        ...frozenFeeds(this.frozen, part.batch),
+        ...adding,
+      }
       const tokens = part.examples.reduce((n, e) => n + e.ids.length + (e.decoderIds?.length ?? 0), 0)
       return { t, feeds, apply, tokens, scalars: this.o.optimizer.scalars(t, rate) }
     })
@@ -149,11 +186,19 @@ export class Stepper {
 
   private async runOneByOne(runs: readonly Run[]): Promise<Scalars[]> {
     const found: Scalars[] = []
-    for (const run of runs) found.push(scalarsAt(this.adapted.variables.separate ? await this.runApart(run) : await this.run(run.feeds), 0))
+    for (const run of runs)
+      found.push(
+        scalarsAt(this.adapted.variables.separate ? await this.runApart(run) : await this.run(run.feeds), 0),
+      )
     return found
   }
   private async runLooped(runs: readonly Run[]): Promise<Scalars[]> {
-    const outputs = await this.run(stackFeeds(runs.map((r) => r.feeds), this.looped ?? [])) // biome-ignore format: one thing
+    const outputs = await this.run(
+      stackFeeds(
+        runs.map((r) => r.feeds),
+        this.looped ?? [],
+      ),
+    )
     return runs.map((_, k) => scalarsAt(outputs, k))
   }
 
@@ -162,7 +207,9 @@ export class Stepper {
     if (this.carry) return this.session.run(feeds, { carry: this.carry })
     const state = vectorTensors({ ...this.vectors, ...(this.sum ? { gradient_sum: this.sum } : {}) })
     const outputs = await this.session.run({ ...feeds, ...state }, { give: Object.keys(state) })
-    this.vectors = Object.fromEntries(Object.keys(this.vectors).map((name) => [name, outputs[next(name)].data as Float32Array]))
+    this.vectors = Object.fromEntries(
+      Object.keys(this.vectors).map((name) => [name, outputs[next(name)].data as Float32Array]),
+    )
     if (this.sum) this.sum = outputs[next('gradient_sum')].data as Float32Array
     return outputs
   }
@@ -170,10 +217,24 @@ export class Stepper {
   /** The same where the optimiser's step is taken beside the graph: the vectors themselves come back. */
   private async runApart({ feeds, scalars, apply }: Run): Promise<Tensors> {
     const { optimizer, clip } = this.o
-    const variables = this.adapted.variables.list.map(({ offset, size, shape, lrScale = 1 }) => ({ offset, size, shape, rateScale: lrScale }))
+    const variables = this.adapted.variables.list.map(({ offset, size, shape, lrScale = 1 }) => ({
+      offset,
+      size,
+      shape,
+      rateScale: lrScale,
+    }))
     const vectors = { ...this.vectors, ...(this.sum ? { gradient_sum: this.sum } : {}) }
-    const outputs = await this.session.update(feeds, { vectors, variables, optimizer: optimizer.options, scalars, clip, apply })
-    this.vectors = Object.fromEntries(Object.keys(this.vectors).map((name) => [name, outputs[name].data as Float32Array]))
+    const outputs = await this.session.update(feeds, {
+      vectors,
+      variables,
+      optimizer: optimizer.options,
+      scalars,
+      clip,
+      apply,
+    })
+    this.vectors = Object.fromEntries(
+      Object.keys(this.vectors).map((name) => [name, outputs[name].data as Float32Array]),
+    )
     this.sum = outputs.gradient_sum?.data as Float32Array | undefined
     return outputs
   }

@@ -26,9 +26,29 @@ export type Phase = 'before' | 'during' | 'after'
 
 /** What a run tells while it goes on. All optional. */
 export interface TrainHooks {
-  onStart?(info: { prepared: Prepared; trainable: number; resumedAt: number; compileSeconds: number; prediction: Prediction }): void
-  onStep?(info: StepResult & { ranks?: Record<string, number>; step: number; total: number; learningRate: number; seconds: number }): void
-  onEvaluation?(info: { values: Evaluation; phase: Phase; step: number; part: string; improved: boolean }): void
+  onStart?(info: {
+    prepared: Prepared
+    trainable: number
+    resumedAt: number
+    compileSeconds: number
+    prediction: Prediction
+  }): void
+  onStep?(
+    info: StepResult & {
+      ranks?: Record<string, number>
+      step: number
+      total: number
+      learningRate: number
+      seconds: number
+    },
+  ): void
+  onEvaluation?(info: {
+    values: Evaluation
+    phase: Phase
+    step: number
+    part: string
+    improved: boolean
+  }): void
   /** examples evaluated so far, when an evaluation takes long */
   onEvaluating?(info: { part: string; done: number; total: number }): void
   onNotice?(text: string): void
@@ -48,9 +68,15 @@ export interface TrainFlags {
 }
 
 /** Trains an adapter as a config says. Throws what preparing throws, OUTPUT_EXISTS, NOT_FINITE, DISK_FULL. */
-export async function train(asked: TrainConfig, registry: Registry, hooks: TrainHooks = {}, flags: TrainFlags = {}): Promise<TrainResult> {
+export async function train(
+  asked: TrainConfig,
+  registry: Registry,
+  hooks: TrainHooks = {},
+  flags: TrainFlags = {},
+): Promise<TrainResult> {
   const config = { ...asked, device: await chosenDevice(asked.device) }
-  if (config.device === 'cuda' && asked.device === 'auto') hooks.onNotice?.('Computing with CUDA; device: cpu in the config keeps off the GPU.')
+  if (config.device === 'cuda' && asked.device === 'auto')
+    hooks.onNotice?.('Computing with CUDA; device: cpu in the config keeps off the GPU.')
   const prepared = await prepare(config, registry)
   try {
     claimOutput(config, flags)
@@ -87,17 +113,29 @@ class Trainer {
     this.log = new RunLog(join(config.output, 'log.jsonl'))
   }
 
-  static async open(config: TrainConfig, prepared: Prepared, hooks: TrainHooks, flags: TrainFlags): Promise<Trainer> {
+  static async open(
+    config: TrainConfig,
+    prepared: Prepared,
+    hooks: TrainHooks,
+    flags: TrainFlags,
+  ): Promise<Trainer> {
     const started = performance.now()
     const { model, pad } = prepared
-    const resumed = flags.resume ? loadCheckpoint(checkpointFile(config, 'last'), prepared.fingerprint) : undefined
+    const resumed = flags.resume
+      ? loadCheckpoint(checkpointFile(config, 'last'), prepared.fingerprint)
+      : undefined
     const { options, adapted, stepping, session } = await planRun(config, prepared)
     let cached: CachedDataset | undefined
     const freeze = async (cut: FrozenCut) => {
       const { train } = prepared
-      cached = await withFrozenPrefix(train, cut, stepping, config.output, (done) => hooks.onEvaluating?.({ part: 'frozen layers of train', done, total: train.length }))
+      cached = await withFrozenPrefix(train, cut, stepping, config.output, (done) =>
+        hooks.onEvaluating?.({ part: 'frozen layers of train', done, total: train.length }),
+      )
     }
-    const stepper = await Stepper.open(adapted, adapted.variables.initial(config.seed), { ...stepping, ...(config.cache ? { freeze } : {}) })
+    const stepper = await Stepper.open(adapted, adapted.variables.initial(config.seed), {
+      ...stepping,
+      ...(config.cache ? { freeze } : {}),
+    })
     const evaluator = await Evaluator.open(
       model,
       { ...options, separate: adapted.variables.separate },
@@ -106,12 +144,27 @@ class Trainer {
       await stepper.close()
       throw error
     })
-    const trainer = new Trainer(config, cached ? { ...prepared, train: cached } : prepared, hooks, options, adapted, stepper, evaluator, cached)
+    const trainer = new Trainer(
+      config,
+      cached ? { ...prepared, train: cached } : prepared,
+      hooks,
+      options,
+      adapted,
+      stepper,
+      evaluator,
+      cached,
+    )
     if (resumed) await trainer.restore(resumed)
     await trainer.follow()
     for (const notice of adapted.model.notices) hooks.onNotice?.(notice)
     const compileSeconds = (performance.now() - started) / 1000
-    hooks.onStart?.({ prepared, trainable: adapted.variables.total, resumedAt: trainer.progress.step, compileSeconds, prediction: stepper.prediction })
+    hooks.onStart?.({
+      prepared,
+      trainable: adapted.variables.total,
+      resumedAt: trainer.progress.step,
+      compileSeconds,
+      prediction: stepper.prediction,
+    })
     return trainer
   }
 
@@ -132,7 +185,9 @@ class Trainer {
 
   private async follow(): Promise<void> {
     try {
-      this.followers = await Followers.open(this.config, this.progress.step, (text) => this.hooks.onNotice?.(text))
+      this.followers = await Followers.open(this.config, this.progress.step, (text) =>
+        this.hooks.onNotice?.(text),
+      )
     } catch (error) {
       await this.close('failed')
       throw error
@@ -148,9 +203,11 @@ class Trainer {
   private group(t: number): number[] {
     const { totalSteps, stepsPerEpoch } = this.prepared
     const { eval_every, save_every } = this.config.training
-    const ends = (step: number) => step % (eval_every ?? stepsPerEpoch) === 0 || step % save_every === 0 || step === totalSteps
+    const ends = (step: number) =>
+      step % (eval_every ?? stepsPerEpoch) === 0 || step % save_every === 0 || step === totalSteps
     const steps = [t]
-    while (steps.length < stepsPerRun(this.config) && !ends(steps[steps.length - 1])) steps.push(t + steps.length)
+    while (steps.length < stepsPerRun(this.config) && !ends(steps[steps.length - 1]))
+      steps.push(t + steps.length)
     return steps
   }
 
@@ -159,24 +216,63 @@ class Trainer {
     const started = performance.now()
     const { totalSteps, stepsPerEpoch } = this.prepared
     const { training } = this.config
-    const wanted = await Promise.all(this.group(first).map(async (t) => ({ t, rate: learningRate(training, t, totalSteps), batches: await this.batches(t) })))
+    const wanted = await Promise.all(
+      this.group(first).map(async (t) => ({
+        t,
+        rate: learningRate(training, t, totalSteps),
+        batches: await this.batches(t),
+      })),
+    )
     const results = await this.stepper.steps(wanted)
     const seconds = (performance.now() - started) / 1000 / wanted.length
     // Within a run of several steps the parameters stay where they are.
     const ranks = await this.ranks()
-    wanted.forEach((step, k) => this.tell(step, results[k], seconds, k === wanted.length - 1 ? ranks : undefined))
+    wanted.forEach((step, k) =>
+      this.tell(step, results[k], seconds, k === wanted.length - 1 ? ranks : undefined),
+    )
     const t = this.progress.step
     if (t % (training.eval_every ?? stepsPerEpoch) === 0 || t === totalSteps) await this.validate()
     if (t % training.save_every === 0) await this.save('last')
   }
 
-  private tell({ t, rate, batches }: WantedStep, result: StepResult, seconds: number, ranks: Record<string, number> | undefined): void {
+  private tell(
+    { t, rate, batches }: WantedStep,
+    result: StepResult,
+    seconds: number,
+    ranks: Record<string, number> | undefined,
+  ): void {
     this.progress.step = t
     const { loss, penalty, gradientNorm: gradient_norm, lossScale: loss_scale, tokens } = result
     const memory_mb = Math.round(process.memoryUsage.rss() / 2 ** 20)
-    this.log.write({ step: t, loss, penalty, ranks, gradient_norm, loss_scale, learning_rate: rate, tokens, batch: digestOf(batches), seconds, memory_mb })
-    this.followers?.scalars(t, 'train', { loss, penalty, gradient_norm, loss_scale, learning_rate: rate, tokens_per_second: tokens / seconds })
-    this.hooks.onStep?.({ ...result, ranks, step: t, total: this.prepared.totalSteps, learningRate: rate, seconds })
+    this.log.write({
+      step: t,
+      loss,
+      penalty,
+      ranks,
+      gradient_norm,
+      loss_scale,
+      learning_rate: rate,
+      tokens,
+      batch: digestOf(batches),
+      seconds,
+      memory_mb,
+    })
+    this.followers?.scalars(t, 'train', {
+      loss,
+      penalty,
+      gradient_norm,
+      loss_scale,
+      learning_rate: rate,
+      tokens_per_second: tokens / seconds,
+    })
+    this.hooks.onStep?.({
+      ...result,
+      ranks,
+      step: t,
+      total: this.prepared.totalSteps,
+      learningRate: rate,
+      seconds,
+    })
   }
 
   private async ranks(): Promise<Record<string, number> | undefined> {
@@ -194,7 +290,10 @@ class Trainer {
     if (this.epoch?.epoch !== index) this.epoch = new EpochBatches(train, batch_size, this.config.seed, index)
     const epoch = this.epoch
     const first = ((t - 1) % stepsPerEpoch) * gradient_accumulation
-    const numbers = Array.from({ length: Math.min(gradient_accumulation, epoch.count - first) }, (_, k) => first + k)
+    const numbers = Array.from(
+      { length: Math.min(gradient_accumulation, epoch.count - first) },
+      (_, k) => first + k,
+    )
     return Promise.all(numbers.map((k) => take(train, epoch.batch(k))))
   }
 
@@ -206,14 +305,21 @@ class Trainer {
     const metric = first.better === 'higher' ? found[first.name] : -found[first.name]
     const settled = this.adapted.adapter.settled?.(this.progress.step, this.prepared.totalSteps) ?? true
     const improved = settled && (this.progress.best === null || metric > this.progress.best)
-    this.progress = { ...this.progress, best: improved ? metric : this.progress.best, stale: improved || !settled ? 0 : this.progress.stale + 1 }
+    this.progress = {
+      ...this.progress,
+      best: improved ? metric : this.progress.best,
+      stale: improved || !settled ? 0 : this.progress.stale + 1,
+    }
     const { early_stopping } = this.config.training
     this.progress.stopped = early_stopping !== null && this.progress.stale >= early_stopping
     this.report('during', 'validation', found, improved)
     if (improved) await this.save('best')
   }
 
-  private async evaluateParts(phase: Phase, parts: Record<string, Dataset>): Promise<Record<string, Evaluation>> {
+  private async evaluateParts(
+    phase: Phase,
+    parts: Record<string, Dataset>,
+  ): Promise<Record<string, Evaluation>> {
     const found: Record<string, Evaluation> = {}
     for (const [part, examples] of Object.entries(parts)) {
       if (examples.length === 0) continue
@@ -237,7 +343,10 @@ class Trainer {
   /** Writes the adapter from the best checkpoint where there was validation, else from the last, and evaluates it. */
   private async finish(before: Record<string, Evaluation>): Promise<TrainResult> {
     const { validation, test } = this.prepared
-    if (existsSync(checkpointFile(this.config, 'best'))) await this.stepper.write(loadCheckpoint(checkpointFile(this.config, 'best'), this.prepared.fingerprint).vectors)
+    if (existsSync(checkpointFile(this.config, 'best')))
+      await this.stepper.write(
+        loadCheckpoint(checkpointFile(this.config, 'best'), this.prepared.fingerprint).vectors,
+      )
     const { parameters } = await this.stepper.read()
     const adapter = await saveTrained(this.config, this.prepared, this.options, parameters)
     const after = await this.evaluateParts('after', { validation, test })
@@ -245,7 +354,11 @@ class Trainer {
   }
 
   private async save(name: 'last' | 'best'): Promise<void> {
-    saveCheckpoint(checkpointFile(this.config, name), { progress: this.progress, vectors: await this.stepper.read(), fingerprint: this.prepared.fingerprint })
+    saveCheckpoint(checkpointFile(this.config, name), {
+      progress: this.progress,
+      vectors: await this.stepper.read(),
+      fingerprint: this.prepared.fingerprint,
+    })
   }
   private async restore({ progress, vectors }: Checkpoint): Promise<void> {
     this.progress = progress

@@ -51,11 +51,15 @@ export function openGolden(folder: string): Golden {
     folder,
     exports: entries.flatMap((name) => modelIn(join(folder, name))),
     cases: entries.filter((name) => existsSync(join(folder, name, 'start', configFile))),
-    feeds: Object.fromEntries([...batch].filter(([name]) => name !== 'labels').map(([name, t]) => [name, tensorOf(name, t)])),
+    feeds: Object.fromEntries(
+      [...batch].filter(([name]) => name !== 'labels').map(([name, t]) => [name, tensorOf(name, t)]),
+    ),
     logits: floatsOf(required(forward, 'logits', folder), 'logits'),
     examples: examplesOf(batch, folder, decoderStart(folder)),
     pad: padOf(batch),
-    pixels: Object.fromEntries([...batch].filter(([name]) => name === 'pixel_values').map(([name, t]) => [name, tensorOf(name, t)])),
+    pixels: Object.fromEntries(
+      [...batch].filter(([name]) => name === 'pixel_values').map(([name, t]) => [name, tensorOf(name, t)]),
+    ),
   }
 }
 
@@ -64,8 +68,10 @@ function required(tensors: Map<string, StoredTensor>, name: string, folder: stri
   if (!found) throw new GraftError('NOT_GOLDEN', `${folder}: tensor ${name} is missing from its files.`)
   return found
 }
-const integers = ({ data }: StoredTensor): number[] => Array.from(new BigInt64Array(new Uint8Array(data).buffer), Number)
-const tensorOf = (name: string, t: StoredTensor): Tensor => (t.dtype === 'I64' ? int64(integers(t), t.shape) : float32(floatsOf(t, name), t.shape))
+const integers = ({ data }: StoredTensor): number[] =>
+  Array.from(new BigInt64Array(new Uint8Array(data).buffer), Number)
+const tensorOf = (name: string, t: StoredTensor): Tensor =>
+  t.dtype === 'I64' ? int64(integers(t), t.shape) : float32(floatsOf(t, name), t.shape)
 
 /** The token that a decoder starts from, or −1 for a model without one. */
 function decoderStart(folder: string): number {
@@ -93,11 +99,19 @@ function examplesOf(tensors: Map<string, StoredTensor>, folder: string, start: n
     if (labels.shape.length === 1) return { ids: real, label: values[b] }
     const tokenLabels = values.slice(b * labels.shape[1], (b + 1) * labels.shape[1])
     // What a decoder reads is what it should write, shifted by one, padding where nothing is to be written.
-    return { ids: real, tokenLabels, ...(start >= 0 ? { decoderIds: [start, ...tokenLabels.slice(0, -1).map((l) => (l === -100 ? padOf(tensors) : l))] } : {}) }
+    return {
+      ids: real,
+      tokenLabels,
+      ...(start >= 0
+        ? { decoderIds: [start, ...tokenLabels.slice(0, -1).map((l) => (l === -100 ? padOf(tensors) : l))] }
+        : {}),
+    }
   })
 }
 
-export const caseConfig = (golden: Golden, name: string) => readAdapterConfig(join(golden.folder, name, 'start'))
-export const trajectoryOf = (golden: Golden, name: string): Trajectory => JSON.parse(readFileSync(join(golden.folder, name, 'trajectory.json'), 'utf8'))
+export const caseConfig = (golden: Golden, name: string) =>
+  readAdapterConfig(join(golden.folder, name, 'start'))
+export const trajectoryOf = (golden: Golden, name: string): Trajectory =>
+  JSON.parse(readFileSync(join(golden.folder, name, 'trajectory.json'), 'utf8'))
 /** onnx, onnx-script, model, … */
 export const exportName = (model: Model): string => basename(join(model.file, '..'))

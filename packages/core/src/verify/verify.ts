@@ -22,7 +22,8 @@ import { caseConfig, exportName, type Golden, openGolden, trajectoryOf } from '.
 const onCpu = { forward: 1e-5, gradients: 1e-4, trajectory: 3e-3, adapter: 1e-2, ranks: 0 } as const
 /** On GPUs, which may compute exp, sin and cos to fewer digits (WGSL, 15.7.4; CUDA's TF32). */
 const onGpu: Record<keyof typeof onCpu, number> = { ...onCpu, forward: 1e-4, gradients: 5e-3 }
-export const tolerancesOn = (device: Device = 'auto'): Record<keyof typeof onCpu, number> => (device === 'cuda' || device === 'webgpu' ? onGpu : onCpu)
+export const tolerancesOn = (device: Device = 'auto'): Record<keyof typeof onCpu, number> =>
+  device === 'cuda' || device === 'webgpu' ? onGpu : onCpu
 
 export interface Check {
   name: keyof typeof onCpu
@@ -40,7 +41,11 @@ export interface CaseReport {
 
 /** Reference results, and what is to repeat them. */
 type Replayed = Golden & { device?: Device }
-const check = ({ device }: Replayed, name: Check['name'], difference: number): Check => ({ name, difference, passed: difference <= tolerancesOn(device)[name] })
+const check = ({ device }: Replayed, name: Check['name'], difference: number): Check => ({
+  name,
+  difference,
+  passed: difference <= tolerancesOn(device)[name],
+})
 
 export interface VerifyOptions {
   /** one case of the folder; all of them and the forward pass when left out */
@@ -49,14 +54,24 @@ export interface VerifyOptions {
 }
 
 /** Replays reference results on every export of a model: forward, first gradients, ten steps, end adapter. */
-export async function* verify(folder: string, registry: Registry, { only, device }: VerifyOptions = {}): AsyncGenerator<CaseReport> {
+export async function* verify(
+  folder: string,
+  registry: Registry,
+  { only, device }: VerifyOptions = {},
+): AsyncGenerator<CaseReport> {
   const golden = { ...openGolden(folder), device }
-  if (only && !golden.cases.includes(only)) throw new GraftError('UNKNOWN_CASE', `${folder}: no case ${only}. Known: ${golden.cases.join(', ')}.`)
-  if (golden.exports.length === 0) throw new GraftError('NOT_GOLDEN', `${folder}: no model to verify, neither onnx/model.onnx nor model/ with config.json and model.safetensors.`)
+  if (only && !golden.cases.includes(only))
+    throw new GraftError('UNKNOWN_CASE', `${folder}: no case ${only}. Known: ${golden.cases.join(', ')}.`)
+  if (golden.exports.length === 0)
+    throw new GraftError(
+      'NOT_GOLDEN',
+      `${folder}: no model to verify, neither onnx/model.onnx nor model/ with config.json and model.safetensors.`,
+    )
   for (const file of golden.exports) {
     const model = Model.open(file, { architectures: registry.all('architecture') })
     if (!only) yield await guarded(model, 'forward', () => forward(golden, model))
-    for (const name of only ? [only] : golden.cases) yield await guarded(model, name, () => verifyCase(golden, model, name, registry))
+    for (const name of only ? [only] : golden.cases)
+      yield await guarded(model, name, () => verifyCase(golden, model, name, registry))
   }
 }
 
@@ -67,12 +82,20 @@ async function guarded(model: Model, name: string, run: () => Promise<Check[]>):
     return { ...report, checks, status: checks.every((c) => c.passed) ? 'passed' : 'failed' }
   } catch (error) {
     const notBuilt = error instanceof GraftError && error.code === 'UNSUPPORTED_ADAPTER'
-    return { ...report, checks: [], status: notBuilt ? 'not built' : 'failed', reason: (error as Error).message }
+    return {
+      ...report,
+      checks: [],
+      status: notBuilt ? 'not built' : 'failed',
+      reason: (error as Error).message,
+    }
   }
 }
 
 async function forward(golden: Replayed, model: Model): Promise<Check[]> {
-  const feeds = { ...modelFeeds(model.graph.inputs, batchOf(golden.examples, undefined, golden.pad), golden.pad), ...golden.feeds }
+  const feeds = {
+    ...modelFeeds(model.graph.inputs, batchOf(golden.examples, undefined, golden.pad), golden.pad),
+    ...golden.feeds,
+  }
   const outputs = await runOnce(model.graph, feeds, { device: golden.device })
   const logits = outputs[model.logits.name].data as Float32Array
   return [check(golden, 'forward', greatestDifference(logits, golden.logits))]
@@ -90,12 +113,24 @@ interface Setup {
 }
 const steps = 10
 
-async function verifyCase(golden: Replayed, model: Model, name: string, registry: Registry): Promise<Check[]> {
+async function verifyCase(
+  golden: Replayed,
+  model: Model,
+  name: string,
+  registry: Registry,
+): Promise<Check[]> {
   const setup = prepare(golden, model, name, registry)
   const build = () => {
-    const adapted = adapt(model, { ...setup, rows: setup.supervision.count, totalSteps: steps, training: false })
+    const adapted = adapt(model, {
+      ...setup,
+      rows: setup.supervision.count,
+      totalSteps: steps,
+      training: false,
+    })
     // Without a task type HF PEFT calls the base model past its tuner, and a method's own term of the loss is never added.
-    return setup.objective.taskType === null ? { ...adapted, adapter: { ...adapted.adapter, penalty: undefined } } : adapted
+    return setup.objective.taskType === null
+      ? { ...adapted, adapter: { ...adapted.adapter, penalty: undefined } }
+      : adapted
   }
   const start = build()
   const parameters = trainedFrom(join(golden.folder, name, 'parameters.safetensors'), start.variables)
@@ -109,9 +144,21 @@ async function verifyCase(golden: Replayed, model: Model, name: string, registry
     gradients,
     // Relative to the loss: on some of these models ten steps at this rate amplify rounding so much that PyTorch's own
     // float64 run ends 3.5e-3 from its float32 run (docs/decisions/0006-verification.md).
-    check(golden, 'trajectory', Math.max(...expected.losses.map((loss, i) => Math.abs(loss - losses[i]) / Math.max(1, Math.abs(loss))))),
+    check(
+      golden,
+      'trajectory',
+      Math.max(...expected.losses.map((loss, i) => Math.abs(loss - losses[i]) / Math.max(1, Math.abs(loss)))),
+    ),
     check(golden, 'adapter', greatestOfTensors(saved.tensors, reference, wandering)),
-    ...(expected.nonzero_singular_values && start.adapter.ranks ? [check(golden, 'ranks', greatestDifference(Float32Array.from(ranks), expected.nonzero_singular_values))] : []),
+    ...(expected.nonzero_singular_values && start.adapter.ranks
+      ? [
+          check(
+            golden,
+            'ranks',
+            greatestDifference(Float32Array.from(ranks), expected.nonzero_singular_values),
+          ),
+        ]
+      : []),
   ]
 }
 
@@ -142,21 +189,53 @@ function trainedFrom(path: string, variables: Variables): Float32Array {
   for (const variable of variables.list) {
     const key = torchNames(variable).find((k) => tensors.has(k))
     const found = key === undefined ? undefined : tensors.get(key)
-    if (!key || !found) throw new GraftError('ADAPTER_MISMATCH', `${path}: no tensor for ${variable.name}. It holds ${[...tensors.keys()].slice(0, 8).join(', ')}.`)
-    if (`${found.shape}` !== `${variable.shape}`) throw new GraftError('ADAPTER_MISMATCH', `${path}: ${key} is [${found.shape}], expected [${variable.shape}].`)
+    if (!key || !found)
+      throw new GraftError(
+        'ADAPTER_MISMATCH',
+        `${path}: no tensor for ${variable.name}. It holds ${[...tensors.keys()].slice(0, 8).join(', ')}.`,
+      )
+    if (`${found.shape}` !== `${variable.shape}`)
+      throw new GraftError(
+        'ADAPTER_MISMATCH',
+        `${path}: ${key} is [${found.shape}], expected [${variable.shape}].`,
+      )
     used.add(key)
     flat.set(floatsOf(found, key), variable.offset)
   }
   const surplus = [...tensors.keys()].filter((k) => !used.has(k))
-  if (surplus.length > 0) throw new GraftError('ADAPTER_MISMATCH', `${path}: the method has no variable for ${surplus.join(', ')}.`)
+  if (surplus.length > 0)
+    throw new GraftError('ADAPTER_MISMATCH', `${path}: the method has no variable for ${surplus.join(', ')}.`)
   return flat
 }
-const torchNames = (v: Variable): string[] => [fileKey(v), moduleKey(v.name), v.name, `${moduleKey(v.name)}.weight`]
+const torchNames = (v: Variable): string[] => [
+  fileKey(v),
+  moduleKey(v.name),
+  v.name,
+  `${moduleKey(v.name)}.weight`,
+]
 
-async function gradientCheck(golden: Replayed, name: string, adapted: Adapted, setup: Setup, parameters: Float32Array): Promise<Check> {
+async function gradientCheck(
+  golden: Replayed,
+  name: string,
+  adapted: Adapted,
+  setup: Setup,
+  parameters: Float32Array,
+): Promise<Check> {
   const graph = compileGradient(adapted)
-  const { gradient } = await runOnce(graph, { ...setup.feeds, parameters: float32(parameters) }, { device: golden.device })
-  return check(golden, 'gradients', greatestRelative(gradient.data as Float32Array, join(golden.folder, name, 'gradients.safetensors'), adapted.variables))
+  const { gradient } = await runOnce(
+    graph,
+    { ...setup.feeds, parameters: float32(parameters) },
+    { device: golden.device },
+  )
+  return check(
+    golden,
+    'gradients',
+    greatestRelative(
+      gradient.data as Float32Array,
+      join(golden.folder, name, 'gradients.safetensors'),
+      adapted.variables,
+    ),
+  )
 }
 
 /**
@@ -182,20 +261,29 @@ function withoutGradient(path: string, variables: Variables): Set<string> {
   const { tensors } = readSafetensors(path)
   const sizes = variables.list.map((v) => {
     const stored = torchNames(v).flatMap((k) => tensors.get(k) ?? [])[0]
-    return { key: fileKey(v), size: stored ? floatsOf(stored, v.name).reduce((m, x) => Math.max(m, Math.abs(x)), 0) : 0 }
+    return {
+      key: fileKey(v),
+      size: stored ? floatsOf(stored, v.name).reduce((m, x) => Math.max(m, Math.abs(x)), 0) : 0,
+    }
   })
   const greatest = Math.max(...sizes.map((s) => s.size))
   return new Set(sizes.filter((s) => s.size < 1e-6 * greatest).map((s) => s.key))
 }
 
 /** Greatest distance between two files' tensors, relative to the tensor's norm; infinite where a name or a shape differs. */
-function greatestOfTensors(own: ReadonlyMap<string, StoredTensor>, file: ReadonlyMap<string, StoredTensor>, skipped: ReadonlySet<string>): number {
+function greatestOfTensors(
+  own: ReadonlyMap<string, StoredTensor>,
+  file: ReadonlyMap<string, StoredTensor>,
+  skipped: ReadonlySet<string>,
+): number {
   const reference = withoutCopies(file, new Set(own.keys()))
   if (own.size !== reference.size) return Number.POSITIVE_INFINITY
   const differences = [...reference].map(([key, expected]) => {
     const found = own.get(key)
     if (skipped.has(key)) return 0
-    return found && `${found.shape}` === `${expected.shape}` ? relativeDistance(floatsOf(found, key), floatsOf(expected, key)) : Number.POSITIVE_INFINITY
+    return found && `${found.shape}` === `${expected.shape}`
+      ? relativeDistance(floatsOf(found, key), floatsOf(expected, key))
+      : Number.POSITIVE_INFINITY
   })
   return Math.max(0, ...differences)
 }
@@ -205,11 +293,21 @@ interface Trained {
   ranks: number[]
   end: Float32Array
 }
-async function train(golden: Replayed, name: string, adapted: Adapted, setup: Setup, start: Float32Array): Promise<Trained> {
+async function train(
+  golden: Replayed,
+  name: string,
+  adapted: Adapted,
+  setup: Setup,
+  start: Float32Array,
+): Promise<Trained> {
   const { lr, betas, eps, weight_decay } = trajectoryOf(golden, name).optimizer
   const optimizer = adamw({ name: 'adamw', betas, epsilon: eps, weight_decay, momentum: 0 })
   const { adapter, variables, state: own } = adapted
-  const vectors = { parameters: start, ...Object.fromEntries(optimizer.state.map((s) => [s, new Float32Array(start.length)])), ...(own ? { method_state: own.initial(0) } : {}) }
+  const vectors = {
+    parameters: start,
+    ...Object.fromEntries(optimizer.state.map((s) => [s, new Float32Array(start.length)])),
+    ...(own ? { method_state: own.initial(0) } : {}),
+  }
   let state: Tensors = vectorTensors(vectors)
   const graph = compileStep(adapted, { optimizer, clip: 0, accumulate: false })
   const session = await Session.open(graph, { device: golden.device })
@@ -219,7 +317,10 @@ async function train(golden: Replayed, name: string, adapted: Adapted, setup: Se
       trained.end = new Float32Array(state.parameters.data as Float32Array)
       const ranks = adapter.ranks?.((p) => variables.read(trained.end, p))
       if (ranks && t > 1) trained.ranks.push(Object.values(ranks).reduce((a, b) => a + b, 0))
-      const scalars = { scalars: float32(optimizer.scalars(t, lr)), method_scalars: float32(adapter.afterStep?.scalars(t, steps) ?? []) }
+      const scalars = {
+        scalars: float32(optimizer.scalars(t, lr)),
+        method_scalars: float32(adapter.afterStep?.scalars(t, steps) ?? []),
+      }
       const outputs = await session.run({ ...setup.feeds, ...state, ...scalars })
       trained.losses.push(Number(outputs.loss.data[0]))
       state = Object.fromEntries(Object.keys(state).map((key) => [key, outputs[next(key)]]))
@@ -231,11 +332,13 @@ async function train(golden: Replayed, name: string, adapted: Adapted, setup: Se
 }
 
 const norm = (a: Float32Array): number => Math.sqrt(a.reduce((sum, v) => sum + v * v, 0))
-const relativeDistance = (a: Float32Array, b: Float32Array): number => norm(a.map((v, i) => v - b[i])) / (norm(b) || 1)
+const relativeDistance = (a: Float32Array, b: Float32Array): number =>
+  norm(a.map((v, i) => v - b[i])) / (norm(b) || 1)
 
 function greatestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) return Number.POSITIVE_INFINITY
   let greatest = 0
-  for (let i = 0; i < a.length; i++) greatest = Math.max(greatest, Number.isFinite(a[i]) ? Math.abs(a[i] - b[i]) : Number.POSITIVE_INFINITY)
+  for (let i = 0; i < a.length; i++)
+    greatest = Math.max(greatest, Number.isFinite(a[i]) ? Math.abs(a[i] - b[i]) : Number.POSITIVE_INFINITY)
   return greatest
 }

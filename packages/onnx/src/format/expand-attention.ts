@@ -20,14 +20,22 @@ export function joined(b: Builder, x: Value): Value {
   return b.op('Reshape', [b.transpose(x, [0, 2, 1, 3]), b.ints([0, 0, Number(heads) * Number(width)])])
 }
 /** A value's size along an axis, as a vector of one number. */
-export const lengthOf = (b: Builder, x: Value, axis = 1): Value => b.op('Shape', [x], { start: axis, end: axis + 1 })
+export const lengthOf = (b: Builder, x: Value, axis = 1): Value =>
+  b.op('Shape', [x], { start: axis, end: axis + 1 })
 
 /** softmax(scale·q·kᵀ + biases)·v; a scale of 0 means 1/√width, a softcap of 0 none. */
-export function softmaxAttention(b: Builder, { query, key, value }: Heads, biases: readonly (Value | null | undefined)[], scale: number, softcap = 0): Value {
+export function softmaxAttention(
+  b: Builder,
+  { query, key, value }: Heads,
+  biases: readonly (Value | null | undefined)[],
+  scale: number,
+  softcap = 0,
+): Value {
   const [batch, heads, sequence, width] = shapeOf(query)
   const [, keyHeads, total] = shapeOf(key)
   const groups = Number(heads) / Number(keyHeads)
-  const grouped = groups === 1 ? query : b.op('Reshape', [query, b.ints([0, Number(keyHeads), -1, Number(width)])])
+  const grouped =
+    groups === 1 ? query : b.op('Reshape', [query, b.ints([0, Number(keyHeads), -1, Number(width)])])
   const raw = b.matMul(grouped, key, { transB: true, alpha: scale || 1 / Math.sqrt(Number(width)) })
   const perHead = groups === 1 ? raw : b.reshape(raw, [batch, heads, sequence, total])
   const capped = softcap === 0 ? perHead : b.scale(b.tanh(b.scale(perHead, 1 / softcap)), softcap)

@@ -1,14 +1,24 @@
 import { clone } from '@bufbuild/protobuf'
 import { GraftError } from '../graph/errors.js'
-import { type AttributeProto, AttributeProtoSchema, type FunctionProto, type GraphProto, type ModelProto, type NodeProto, NodeProtoSchema } from './gen/onnx-ml_pb.js'
+import {
+  type AttributeProto,
+  AttributeProtoSchema,
+  type FunctionProto,
+  type GraphProto,
+  type ModelProto,
+  type NodeProto,
+  NodeProtoSchema,
+} from './gen/onnx-ml_pb.js'
 
-const key = (domain: string, name: string, overload: string) => `${domain === 'ai.onnx' ? '' : domain}::${name}::${overload}`
+const key = (domain: string, name: string, overload: string) =>
+  `${domain === 'ai.onnx' ? '' : domain}::${name}::${overload}`
 
 /** Replaces every call of a model-local function by its body, until no call is left. */
 export function inlineFunctions(model: ModelProto): NodeProto[] {
   const functions = new Map(model.functions.map((f) => [key(f.domain, f.name, f.overload), f]))
   const expand = (nodes: readonly NodeProto[], depth: number): NodeProto[] => {
-    if (depth > 64) throw new GraftError('RECURSIVE_FUNCTION', 'The model has a local function that calls itself.')
+    if (depth > 64)
+      throw new GraftError('RECURSIVE_FUNCTION', 'The model has a local function that calls itself.')
     return nodes.flatMap((node, i) => {
       const called = functions.get(key(node.domain, node.opType, node.overload))
       return called ? expand(body(called, node, `${depth}.${i}`), depth + 1) : [node]
@@ -52,7 +62,11 @@ function resolve(attribute: AttributeProto, given: ReadonlyMap<string, Attribute
 
 /** Renames what a subgraph reads from the function's body; its own names are left alone. */
 function renameOuter(graph: GraphProto, rename: (name: string) => string): void {
-  const own = new Set([...graph.input.map((v) => v.name), ...graph.initializer.map((t) => t.name), ...graph.node.flatMap((n) => n.output)])
+  const own = new Set([
+    ...graph.input.map((v) => v.name),
+    ...graph.initializer.map((t) => t.name),
+    ...graph.node.flatMap((n) => n.output),
+  ])
   const outer = (name: string) => (own.has(name) ? name : rename(name))
   for (const node of graph.node) {
     node.input = node.input.map(outer)

@@ -46,7 +46,8 @@ function halfBits(w: number): number {
   const magnitude = w & 0x7fffffff
   if (magnitude > 0x7f800000) return sign | 0x7e00
   if (magnitude >= 0x477ff000) return sign | 0x7c00
-  if (magnitude >= 0x38800000) return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13)
+  if (magnitude >= 0x38800000)
+    return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13)
   // Below the least normal number: units of 2⁻²⁴, rounded.
   if (magnitude < 0x33000000) return sign
   const shift = 126 - (magnitude >>> 23)

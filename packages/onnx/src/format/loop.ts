@@ -2,8 +2,14 @@ import { create } from '@bufbuild/protobuf'
 import type { Graph } from '../graph/graph.js'
 import type { DType, Value } from '../graph/types.js'
 import {
-  AttributeProto_AttributeType as Type, AttributeProtoSchema, GraphProtoSchema, type NodeProto, NodeProtoSchema, TensorProtoSchema, type ValueInfoProto,
-} from './gen/onnx-ml_pb.js' // biome-ignore format: a list
+  AttributeProto_AttributeType as Type,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  type NodeProto,
+  NodeProtoSchema,
+  TensorProtoSchema,
+  type ValueInfoProto,
+} from './gen/onnx-ml_pb.js'
 import { graphFields, initializers, inProcess, modelBytes, valueInfo } from './write.js'
 
 export interface LoopOptions {
@@ -30,8 +36,16 @@ export function encodeLoop(graph: Graph, { carried }: LoopOptions): Uint8Array {
   const output = (name: string) => graph.outputs.find((v) => v.name === name) as Value
   const body = create(GraphProtoSchema, {
     name: 'step',
-    input: [scalarInfo('iteration', 'int64'), scalarInfo('condition', 'bool'), ...kept.map((v) => valueInfo(v, v.name))],
-    output: [scalarInfo('goes_on', 'bool'), ...kept.map((v) => valueInfo(output(carried[v.name]), carried[v.name])), ...scanned.map((v) => valueInfo(v, v.name))],
+    input: [
+      scalarInfo('iteration', 'int64'),
+      scalarInfo('condition', 'bool'),
+      ...kept.map((v) => valueInfo(v, v.name)),
+    ],
+    output: [
+      scalarInfo('goes_on', 'bool'),
+      ...kept.map((v) => valueInfo(output(carried[v.name]), carried[v.name])),
+      ...scanned.map((v) => valueInfo(v, v.name)),
+    ],
     valueInfo: inside,
     node: [nodeOf('Identity', ['condition'], ['goes_on']), ...fed.flatMap(picked), ...node],
   })
@@ -44,7 +58,11 @@ export function encodeLoop(graph: Graph, { carried }: LoopOptions): Uint8Array {
   })
   return modelBytes({
     name: 'graft',
-    input: [scalarInfo(iterations, 'int64'), ...kept.map((v) => valueInfo(v, v.name)), ...fed.flatMap(stackedInfo)],
+    input: [
+      scalarInfo(iterations, 'int64'),
+      ...kept.map((v) => valueInfo(v, v.name)),
+      ...fed.flatMap(stackedInfo),
+    ],
     output: [
       ...kept.map((v) => valueInfo(output(carried[v.name]), carried[v.name])),
       ...scanned.map((v) => valueInfo({ dtype: v.dtype, shape: ['iterations', ...(v.shape ?? [])] }, v.name)),
@@ -56,10 +74,16 @@ export function encodeLoop(graph: Graph, { carried }: LoopOptions): Uint8Array {
 const last = (name: string): string => `${name}:last`
 const scalarInfo = (name: string, dtype: DType): ValueInfoProto => valueInfo({ dtype, shape: [] }, name)
 const stackedInfo = (v: Value): ValueInfoProto[] => [
-  valueInfo({ dtype: v.dtype, shape: ['iterations', ...(v.shape ?? []).map((_, i) => `${v.name}:${i}`)] }, stacked(v.name)),
-  ...(v.shape?.length ? [valueInfo({ dtype: 'int64', shape: ['iterations', v.shape.length] }, sizesOf(v.name))] : []),
+  valueInfo(
+    { dtype: v.dtype, shape: ['iterations', ...(v.shape ?? []).map((_, i) => `${v.name}:${i}`)] },
+    stacked(v.name),
+  ),
+  ...(v.shape?.length
+    ? [valueInfo({ dtype: 'int64', shape: ['iterations', v.shape.length] }, sizesOf(v.name))]
+    : []),
 ]
-const nodeOf = (opType: string, input: string[], output: string[]): NodeProto => create(NodeProtoSchema, { opType, name: `loop:${output[0]}`, input, output })
+const nodeOf = (opType: string, input: string[], output: string[]): NodeProto =>
+  create(NodeProtoSchema, { opType, name: `loop:${output[0]}`, input, output })
 
 /** An iteration's own value of an input: its row, cut to its sizes. */
 function picked({ name, shape }: Value): NodeProto[] {
@@ -78,5 +102,7 @@ const indices = [1, 2, 3, 4].flatMap((rank) =>
   [
     { name: starts(rank), list: new Array<number>(rank).fill(0) },
     { name: axes(rank), list: Array.from({ length: rank }, (_, i) => i) },
-  ].map(({ name, list }) => create(TensorProtoSchema, { name, dataType: 7, dims: [BigInt(rank)], int64Data: list.map(BigInt) })),
+  ].map(({ name, list }) =>
+    create(TensorProtoSchema, { name, dataType: 7, dims: [BigInt(rank)], int64Data: list.map(BigInt) }),
+  ),
 )

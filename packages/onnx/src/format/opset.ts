@@ -22,7 +22,9 @@ type Conversion = (node: RawNode, b: Builder, graph: Graph) => RawNode | Value
 
 const axesToInput: Conversion = (node, b) => {
   const { axes, ...attributes } = node.attributes
-  return Array.isArray(axes) ? { ...node, attributes, inputs: [node.inputs[0], b.ints(axes as number[])] } : node
+  return Array.isArray(axes)
+    ? { ...node, attributes, inputs: [node.inputs[0], b.ints(axes as number[])] }
+    : node
 }
 const rename =
   (op: string, extra: Record<string, Attribute> = {}): Conversion =>
@@ -44,13 +46,22 @@ const castAway: Conversion = (node) => {
 
 const splitSizes: Conversion = (node): RawNode => {
   if (node.inputs[1]) return { ...node, attributes: { axis: node.attributes.axis ?? 0 } }
-  return { ...node, inputs: [node.inputs[0]], attributes: { axis: node.attributes.axis ?? 0, num_outputs: node.outputs.length } }
+  return {
+    ...node,
+    inputs: [node.inputs[0]],
+    attributes: { axis: node.attributes.axis ?? 0, num_outputs: node.outputs.length },
+  }
 }
 /** Exported for inference: dropout does nothing. */
 const noDropout: Conversion = (node) => (node.outputs[1] ? node : (node.inputs[0] as Value))
 
 export const conversions: Record<string, Conversion> = {
-  ...Object.fromEntries(['Sum', 'Mean', 'Max', 'Min', 'Prod', 'L1', 'L2', 'LogSum', 'LogSumExp', 'SumSquare'].map((k) => [`Reduce${k}`, axesToInput])),
+  ...Object.fromEntries(
+    ['Sum', 'Mean', 'Max', 'Min', 'Prod', 'L1', 'L2', 'LogSum', 'LogSumExp', 'SumSquare'].map((k) => [
+      `Reduce${k}`,
+      axesToInput,
+    ]),
+  ),
   Squeeze: axesToInput,
   Unsqueeze: axesToInput,
   Split: splitSizes,
@@ -58,7 +69,11 @@ export const conversions: Record<string, Conversion> = {
   Cast: castAway,
   Dropout: noDropout,
   RMSNormalization: rename('SimplifiedLayerNormalization'),
-  Swish: (node) => ({ ...node, op: 'com.microsoft::QuickGelu', attributes: { alpha: node.attributes.alpha ?? 1 } }),
+  Swish: (node) => ({
+    ...node,
+    op: 'com.microsoft::QuickGelu',
+    attributes: { alpha: node.attributes.alpha ?? 1 },
+  }),
   'com.microsoft::Gelu': rename('Gelu'),
   'com.microsoft::BiasGelu': biased('Gelu'),
   'com.microsoft::FastGelu': biased('Gelu', { approximate: 'tanh' }),

@@ -64,9 +64,15 @@ function locator(path: string): Locate {
     if (location === selfLocation) return resolve(path)
     const file = resolve(folder, location)
     if (isAbsolute(location) || !file.startsWith(folder + sep))
-      throw new GraftError('ESCAPING_PATH', `${path}: tensor ${tensor} points outside the model's folder (${location}). Refused.`)
+      throw new GraftError(
+        'ESCAPING_PATH',
+        `${path}: tensor ${tensor} points outside the model's folder (${location}). Refused.`,
+      )
     if (!existsSync(file))
-      throw new GraftError('FILE_NOT_FOUND', `${path}: the weights of ${tensor} should lie in ${file}, which doesn't exist. Copy the data file beside the model.`)
+      throw new GraftError(
+        'FILE_NOT_FOUND',
+        `${path}: the weights of ${tensor} should lie in ${file}, which doesn't exist. Copy the data file beside the model.`,
+      )
     return file
   }
 }
@@ -88,13 +94,18 @@ class Import {
     const nodes = inlineFunctions(model)
     for (const node of nodes) for (const name of outerNames(node)) this.captured.add(name)
     for (const info of [...source.valueInfo, ...source.output]) this.declare(info)
-    for (const tensor of source.initializer) this.values.set(tensor.name, this.constant(tensor.name, constantOf(tensor, this.checked)))
+    for (const tensor of source.initializer)
+      this.values.set(tensor.name, this.constant(tensor.name, constantOf(tensor, this.checked)))
     const inputs = source.input.filter((info) => !this.values.has(info.name))
-    for (const info of [...inputs].sort((a, b) => Number(isPast(a.name)) - Number(isPast(b.name)))) this.input(info)
+    for (const info of [...inputs].sort((a, b) => Number(isPast(a.name)) - Number(isPast(b.name))))
+      this.input(info)
     for (const node of nodes) this.node(node)
     this.graph.outputs.push(...source.output.map((o) => this.get(o.name, 'the outputs') as Value))
     // An Identity in front of an output is dropped on the way in; its name is what the world knows.
-    this.graph.outputs.forEach((v, i) => v.producer && this.graph.outputs.indexOf(v) === i && this.graph.rename(v, source.output[i].name))
+    this.graph.outputs.forEach(
+      (v, i) =>
+        v.producer && this.graph.outputs.indexOf(v) === i && this.graph.rename(v, source.output[i].name),
+    )
     this.graph.prune()
   }
 
@@ -124,23 +135,49 @@ class Import {
   }
   private input(info: ValueInfoProto): void {
     const type = typeOf(info)
-    if (!type?.shape) throw new GraftError('UNTYPED_INPUT', `Input ${info.name} has no tensor type and shape. Export the model with typed inputs.`)
-    if (!this.withoutCache) return void this.values.set(info.name, this.graph.addInput(info.name, type.dtype, type.shape))
-    if (info.name === cacheSwitch) return void this.values.set(info.name, this.builder.constant('bool', [0], [...type.shape] as number[]))
+    if (!type?.shape)
+      throw new GraftError(
+        'UNTYPED_INPUT',
+        `Input ${info.name} has no tensor type and shape. Export the model with typed inputs.`,
+      )
+    if (!this.withoutCache)
+      return void this.values.set(info.name, this.graph.addInput(info.name, type.dtype, type.shape))
+    if (info.name === cacheSwitch)
+      return void this.values.set(info.name, this.builder.constant('bool', [0], [...type.shape] as number[]))
     // Without a past all tokens are new: what an exporter calls the total is the sequence.
-    const total = info.name === 'attention_mask' ? this.graph.inputs.find((v) => v.name === 'input_ids')?.shape?.[1] : undefined
-    if (isPast(info.name)) this.values.set(info.name, this.builder.constant(type.dtype, [], [1, ...(type.shape.slice(1).map((d, i) => (i === 1 ? 0 : d)) as number[])]))
-    else this.values.set(info.name, this.graph.addInput(info.name, type.dtype, total === undefined ? type.shape : [type.shape[0], total]))
+    const total =
+      info.name === 'attention_mask'
+        ? this.graph.inputs.find((v) => v.name === 'input_ids')?.shape?.[1]
+        : undefined
+    if (isPast(info.name))
+      this.values.set(
+        info.name,
+        this.builder.constant(
+          type.dtype,
+          [],
+          [1, ...(type.shape.slice(1).map((d, i) => (i === 1 ? 0 : d)) as number[])],
+        ),
+      )
+    else
+      this.values.set(
+        info.name,
+        this.graph.addInput(info.name, type.dtype, total === undefined ? type.shape : [type.shape[0], total]),
+      )
   }
   private get(name: string, where: string): Value | null {
     if (name === '') return null
     const value = this.values.get(name)
-    if (!value) throw new GraftError('DANGLING_NAME', `${where} reads ${name}, which nothing makes. The model file is damaged.`)
+    if (!value)
+      throw new GraftError(
+        'DANGLING_NAME',
+        `${where} reads ${name}, which nothing makes. The model file is damaged.`,
+      )
     return value
   }
 
   private node(proto: NodeProto): void {
-    const op = proto.domain === '' || proto.domain === 'ai.onnx' ? proto.opType : `${proto.domain}::${proto.opType}`
+    const op =
+      proto.domain === '' || proto.domain === 'ai.onnx' ? proto.opType : `${proto.domain}::${proto.opType}`
     if (op === 'Constant') return this.constantNode(proto)
     const where = proto.name || proto.output[0]
     const raw: RawNode = {
@@ -154,7 +191,8 @@ class Import {
     if (branch) return this.inline(branch, proto)
     const expansion = expansionOf(raw)
     if (expansion) return this.expand(raw, proto, expansion)
-    const conversion = proto.output.some((o) => this.captured.has(o)) && op === 'Identity' ? undefined : conversions[op]
+    const conversion =
+      proto.output.some((o) => this.captured.has(o)) && op === 'Identity' ? undefined : conversions[op]
     const converted = conversion ? conversion(raw, this.builder, this.graph) : raw
     if ('users' in converted) this.values.set(proto.output[0], converted)
     else this.add(converted, proto)
@@ -168,7 +206,11 @@ class Import {
       })
     } catch (cause) {
       if (cause instanceof GraftError) throw cause
-      throw new GraftError('UNSUPPORTED_OPERATOR', `Node ${proto.name || proto.output[0]}: ${(cause as Error).message}.`, { cause })
+      throw new GraftError(
+        'UNSUPPORTED_OPERATOR',
+        `Node ${proto.name || proto.output[0]}: ${(cause as Error).message}.`,
+        { cause },
+      )
     }
     this.graph.scope = ''
   }
@@ -179,7 +221,8 @@ class Import {
     return proto.attribute.find((a) => a.name === (condition ? 'then_branch' : 'else_branch'))?.g
   }
   private inline(branch: GraphProto, proto: NodeProto): void {
-    for (const tensor of branch.initializer) this.values.set(tensor.name, this.constant(tensor.name, constantOf(tensor, this.checked)))
+    for (const tensor of branch.initializer)
+      this.values.set(tensor.name, this.constant(tensor.name, constantOf(tensor, this.checked)))
     for (const node of branch.node) this.node(node)
     branch.output.forEach((o, i) => {
       this.values.set(proto.output[i], this.get(o.name, 'a branch') as Value)
@@ -203,11 +246,15 @@ class Import {
     const [attribute] = proto.attribute
     const given = this.attribute(attribute)
     const name = proto.output[0]
-    if (typeof given === 'object' && 'tensor' in given) return void this.values.set(name, this.constant(name, given.tensor))
+    if (typeof given === 'object' && 'tensor' in given)
+      return void this.values.set(name, this.constant(name, given.tensor))
     const float = attribute.type === Type.FLOAT || attribute.type === Type.FLOATS
     const scalar = typeof given === 'number'
     const values = (scalar ? [given] : given) as readonly number[]
-    this.values.set(name, this.builder.constant(float ? 'float32' : 'int64', values, scalar ? [] : [values.length]))
+    this.values.set(
+      name,
+      this.builder.constant(float ? 'float32' : 'int64', values, scalar ? [] : [values.length]),
+    )
   }
 
   private attribute(a: AttributeProto): Attribute {
@@ -238,8 +285,15 @@ function outerNames(node: NodeProto): string[] {
   return node.attribute.flatMap((a) => (a.g ? free(a.g) : []))
 }
 function free(graph: GraphProto): string[] {
-  const own = new Set([...graph.input.map((v) => v.name), ...graph.initializer.map((t) => t.name), ...graph.node.flatMap((n) => n.output)])
-  const read = [...graph.node.flatMap((n) => [...n.input, ...outerNames(n)]), ...graph.output.map((o) => o.name)]
+  const own = new Set([
+    ...graph.input.map((v) => v.name),
+    ...graph.initializer.map((t) => t.name),
+    ...graph.node.flatMap((n) => n.output),
+  ])
+  const read = [
+    ...graph.node.flatMap((n) => [...n.input, ...outerNames(n)]),
+    ...graph.output.map((o) => o.name),
+  ]
   return [...new Set(read.filter((name) => name !== '' && !own.has(name)))]
 }
 
@@ -249,7 +303,9 @@ function typeOf(info: ValueInfoProto): Typed | undefined {
   const dtype = dtypeOfCode(elemType)
   const dims = shape?.dim.map((d, i): Dim => {
     if (d.value.case === 'dimValue') return Number(d.value.value)
-    return d.value.case === 'dimParam' && d.value.value !== '' ? symbol(d.value.value) : formula(`${info.name}.${i}`)
+    return d.value.case === 'dimParam' && d.value.value !== ''
+      ? symbol(d.value.value)
+      : formula(`${info.name}.${i}`)
   })
   return dtype && { dtype, shape: dims ?? null }
 }

@@ -83,8 +83,12 @@ class Reader {
     }
   }
   truncated = (at: number) =>
-    new GraftError('TRUNCATED_MODEL', `${this.path}: the file ends at byte ${this.size}, in the middle of the model (byte ${at}). Fetch or export it again.`)
-  malformed = (at: number) => new GraftError('NOT_ONNX', `${this.path}: not an ONNX model (byte ${at} isn't protobuf).`)
+    new GraftError(
+      'TRUNCATED_MODEL',
+      `${this.path}: the file ends at byte ${this.size}, in the middle of the model (byte ${at}). Fetch or export it again.`,
+    )
+  malformed = (at: number) =>
+    new GraftError('NOT_ONNX', `${this.path}: not an ONNX model (byte ${at} isn't protobuf).`)
 }
 
 function varint(value: number): number[] {
@@ -94,7 +98,10 @@ function varint(value: number): number[] {
     bytes.push((rest % 128) + 128)
   }
 }
-const delimited = (number: number, body: Uint8Array): Uint8Array[] => [Uint8Array.from([...varint(number * 8 + 2), ...varint(body.length)]), body]
+const delimited = (number: number, body: Uint8Array): Uint8Array[] => [
+  Uint8Array.from([...varint(number * 8 + 2), ...varint(body.length)]),
+  body,
+]
 function text(number: number, value: string): Uint8Array {
   return Buffer.concat(delimited(number, Buffer.from(value)))
 }
@@ -109,8 +116,13 @@ function tensorRecord(reader: Reader, tensor: Field): Uint8Array | undefined {
       continue
     }
     stripped = true
-    const entries = { location: selfLocation, offset: `${field.payload}`, length: `${field.end - field.payload}` }
-    for (const [key, value] of Object.entries(entries)) parts.push(...delimited(EXTERNAL_DATA, Buffer.concat([text(1, key), text(2, value)])))
+    const entries = {
+      location: selfLocation,
+      offset: `${field.payload}`,
+      length: `${field.end - field.payload}`,
+    }
+    for (const [key, value] of Object.entries(entries))
+      parts.push(...delimited(EXTERNAL_DATA, Buffer.concat([text(1, key), text(2, value)])))
     parts.push(Uint8Array.from([DATA_LOCATION * 8, 1]))
   }
   return stripped ? Buffer.concat(parts) : undefined

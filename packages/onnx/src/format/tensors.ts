@@ -1,12 +1,20 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { GraftError } from '../graph/errors.js'
-import { type Constant, type DType, dtypeOfCode, dtypes, type Known, type TensorData } from '../graph/types.js'
+import {
+  type Constant,
+  type DType,
+  dtypeOfCode,
+  dtypes,
+  type Known,
+  type TensorData,
+} from '../graph/types.js'
 import { knownLimit } from '../graph/ops/spec.js'
 import { bfloat16ToFloat, halfToFloat } from './halves.js'
 import type { TensorProto } from './gen/onnx-ml_pb.js'
 
 export const elements = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
-export const byteLength = (dtype: DType, shape: readonly number[]): number => Math.ceil(elements(shape) * dtypes[dtype].bytes)
+export const byteLength = (dtype: DType, shape: readonly number[]): number =>
+  Math.ceil(elements(shape) * dtypes[dtype].bytes)
 
 /** The bytes of a constant, read from its file where it isn't in memory. Throws TRUNCATED_WEIGHTS when the file is too short. */
 export function readBytes(data: TensorData): Uint8Array {
@@ -18,7 +26,10 @@ export function readBytes(data: TensorData): Uint8Array {
     while (read < data.length) {
       const n = readSync(fd, buffer, read, Math.min(data.length - read, 2 ** 30), data.offset + read)
       if (n === 0)
-        throw new GraftError('TRUNCATED_WEIGHTS', `${data.file}: expected ${data.length} bytes at offset ${data.offset}, the file ends after ${read}. Fetch or export it again.`)
+        throw new GraftError(
+          'TRUNCATED_WEIGHTS',
+          `${data.file}: expected ${data.length} bytes at offset ${data.offset}, the file ends after ${read}. Fetch or export it again.`,
+        )
       read += n
     }
   } finally {
@@ -59,7 +70,8 @@ export function floatValues({ dtype, data }: Constant): Float32Array | undefined
 
 /** Contents worth knowing at compile time: scalars and short vectors. */
 export function knownContents(constant: Constant): Known | undefined {
-  if (constant.shape.length > 1 || elements(constant.shape) > knownLimit || !('bytes' in constant.data)) return undefined
+  if (constant.shape.length > 1 || elements(constant.shape) > knownLimit || !('bytes' in constant.data))
+    return undefined
   const numbers = numbersOf(constant)
   return constant.dtype === 'bool' ? numbers?.map(Boolean) : numbers
 }
@@ -71,21 +83,38 @@ export type Locate = (location: string, tensor: string) => string
 export function constantOf(tensor: TensorProto, locate: Locate): Constant {
   const dtype = dtypeOfCode(tensor.dataType)
   const shape = tensor.dims.map(Number)
-  if (!dtype) throw new GraftError('UNSUPPORTED_TYPE', `Tensor ${tensor.name} has element type ${tensor.dataType}, which Graft doesn't know.`)
-  if (shape.some((d) => d < 0 || !Number.isSafeInteger(d))) throw malformed(tensor.name, `has dimensions [${shape.join(', ')}]`)
-  const data = tensor.dataLocation === 1 ? external(tensor, dtype, shape, locate) : { bytes: typedBytes(tensor, dtype) }
+  if (!dtype)
+    throw new GraftError(
+      'UNSUPPORTED_TYPE',
+      `Tensor ${tensor.name} has element type ${tensor.dataType}, which Graft doesn't know.`,
+    )
+  if (shape.some((d) => d < 0 || !Number.isSafeInteger(d)))
+    throw malformed(tensor.name, `has dimensions [${shape.join(', ')}]`)
+  const data =
+    tensor.dataLocation === 1 ? external(tensor, dtype, shape, locate) : { bytes: typedBytes(tensor, dtype) }
   const length = 'bytes' in data ? data.bytes.byteLength : data.length
   if (dtype !== 'string' && length !== byteLength(dtype, shape))
-    throw malformed(tensor.name, `holds ${length} bytes; ${dtype}[${shape.join(', ')}] needs ${byteLength(dtype, shape)}`)
+    throw malformed(
+      tensor.name,
+      `holds ${length} bytes; ${dtype}[${shape.join(', ')}] needs ${byteLength(dtype, shape)}`,
+    )
   return { dtype, shape, data }
 }
-const malformed = (name: string, why: string) => new GraftError('MALFORMED_TENSOR', `Tensor ${name} ${why}. The model file is damaged or truncated; fetch or export it again.`)
+const malformed = (name: string, why: string) =>
+  new GraftError(
+    'MALFORMED_TENSOR',
+    `Tensor ${name} ${why}. The model file is damaged or truncated; fetch or export it again.`,
+  )
 
 function external(tensor: TensorProto, dtype: DType, shape: readonly number[], locate: Locate): TensorData {
   const entry = (key: string) => tensor.externalData.find((e) => e.key === key)?.value
   const location = entry('location')
   if (!location) throw malformed(tensor.name, 'is external but names no file')
-  return { file: locate(location, tensor.name), offset: Number(entry('offset') ?? 0), length: Number(entry('length') ?? byteLength(dtype, shape)) }
+  return {
+    file: locate(location, tensor.name),
+    offset: Number(entry('offset') ?? 0),
+    length: Number(entry('length') ?? byteLength(dtype, shape)),
+  }
 }
 
 function typedBytes(tensor: TensorProto, dtype: DType): Uint8Array {

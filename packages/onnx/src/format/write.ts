@@ -6,17 +6,43 @@ import { GraftError } from '../graph/errors.js'
 import type { Graph } from '../graph/graph.js'
 import { type Attribute, dtypes, type Node, type TensorData, type Value } from '../graph/types.js'
 import {
-  type AttributeProto, AttributeProto_AttributeType as Type, AttributeProtoSchema, GraphProtoSchema, ModelProtoSchema, type NodeProto, NodeProtoSchema,
-  StringStringEntryProtoSchema, type TensorProto, TensorProto_DataLocation, TensorProtoSchema, TensorShapeProto_DimensionSchema, TensorShapeProtoSchema,
-  TypeProto_TensorSchema, TypeProtoSchema, type ValueInfoProto, ValueInfoProtoSchema,
-} from './gen/onnx-ml_pb.js' // biome-ignore format: a list
+  type AttributeProto,
+  AttributeProto_AttributeType as Type,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  type NodeProto,
+  NodeProtoSchema,
+  StringStringEntryProtoSchema,
+  type TensorProto,
+  TensorProto_DataLocation,
+  TensorProtoSchema,
+  TensorShapeProto_DimensionSchema,
+  TensorShapeProtoSchema,
+  TypeProto_TensorSchema,
+  TypeProtoSchema,
+  type ValueInfoProto,
+  ValueInfoProtoSchema,
+} from './gen/onnx-ml_pb.js'
 import { fileOrder } from '../plan/execution-order.js'
 import { targetIr, targetOpset } from './opset.js'
 import { scopesKey } from './scopes.js'
 import { readBytes } from './tensors.js'
 
 /** Attributes ONNX wants as floats even when their value is whole. */
-const floatAttributes = new Set(['alpha', 'beta', 'epsilon', 'gamma', 'momentum', 'lambd', 'bias', 'ratio', 'scale', 'softcap', 'theta'])
+const floatAttributes = new Set([
+  'alpha',
+  'beta',
+  'epsilon',
+  'gamma',
+  'momentum',
+  'lambd',
+  'bias',
+  'ratio',
+  'scale',
+  'softcap',
+  'theta',
+])
 /** Attributes that only Graft's own rules read. */
 const privateAttributes = new Set(['fill'])
 
@@ -35,7 +61,10 @@ function lowered(value: Value): Value {
 export const encodeOnnx = (graph: Graph): Uint8Array => encode(graph, inProcess(graph))
 
 export function inProcess(graph: Graph): Encoding {
-  const place: Place = ({ data }) => (data && 'file' in data ? { location: data.file.replace(/^\/+/, ''), offset: data.offset, length: data.length } : undefined)
+  const place: Place = ({ data }) =>
+    data && 'file' in data
+      ? { location: data.file.replace(/^\/+/, ''), offset: data.offset, length: data.length }
+      : undefined
   return { place, nameOf: shortNames(graph), scopes: false }
 }
 /** Values inside are numbered: ONNX Runtime keeps many copies of each name, which come to tens of megabytes for paths of modules. */
@@ -65,10 +94,14 @@ export function writeOnnx(graph: Graph, path: string): void {
       copyTo(fd, offset, data)
       offset += length
     }
-    writeAtomically(path, encode(graph, { place: (v) => places.get(v), nameOf: (v) => v.name, scopes: true }), () => {
-      fsyncSync(fd)
-      renameSync(`${sidecar}.partial`, sidecar)
-    })
+    writeAtomically(
+      path,
+      encode(graph, { place: (v) => places.get(v), nameOf: (v) => v.name, scopes: true }),
+      () => {
+        fsyncSync(fd)
+        renameSync(`${sidecar}.partial`, sidecar)
+      },
+    )
   } finally {
     closeSync(fd)
     rmSync(`${sidecar}.partial`, { force: true })
@@ -91,12 +124,17 @@ function copyTo(fd: number, offset: number, data: TensorData): void {
 }
 
 /** Writes a file so that it is either whole or absent: a temporary neighbour, synced, then renamed. */
-export function writeAtomically(path: string, bytes: Uint8Array | string, beforeRename: () => void = () => {}): void {
+export function writeAtomically(
+  path: string,
+  bytes: Uint8Array | string,
+  beforeRename: () => void = () => {},
+): void {
   const partial = join(dirname(path), `.${basename(path)}.partial`)
   const fd = openSync(partial, 'w')
   try {
     const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
-    for (let done = 0; done < buffer.length; ) done += writeSync(fd, buffer, done, Math.min(buffer.length - done, 2 ** 30))
+    for (let done = 0; done < buffer.length; )
+      done += writeSync(fd, buffer, done, Math.min(buffer.length - done, 2 ** 30))
     fsyncSync(fd)
     beforeRename()
     renameSync(partial, path)
@@ -118,7 +156,8 @@ export class AtomicFile {
   write(bytes: Uint8Array | string): void {
     const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
     try {
-      for (let done = 0; done < buffer.length; ) done += writeSync(this.fd as number, buffer, done, Math.min(buffer.length - done, 2 ** 30))
+      for (let done = 0; done < buffer.length; )
+        done += writeSync(this.fd as number, buffer, done, Math.min(buffer.length - done, 2 ** 30))
     } catch (error) {
       throw diskError(error, this.path)
     }
@@ -139,7 +178,11 @@ export class AtomicFile {
 function diskError(cause: unknown, path: string): unknown {
   const { code } = cause as { code?: string }
   if (code !== 'ENOSPC' && code !== 'EDQUOT' && code !== 'EFBIG') return cause
-  return new GraftError('DISK_FULL', `${path}: no room left to write it (${code}). What was there before is untouched. Free some space, then continue with --resume.`, { cause })
+  return new GraftError(
+    'DISK_FULL',
+    `${path}: no room left to write it (${code}). What was there before is untouched. Free some space, then continue with --resume.`,
+    { cause },
+  )
 }
 
 export interface Encoding {
@@ -149,9 +192,13 @@ export interface Encoding {
   scopes: boolean
 }
 
-const encode = (graph: Graph, encoding: Encoding): Uint8Array => modelBytes({ ...graphFields(graph, encoding), initializer: initializers(graph, encoding) })
+const encode = (graph: Graph, encoding: Encoding): Uint8Array =>
+  modelBytes({ ...graphFields(graph, encoding), initializer: initializers(graph, encoding) })
 
-type GraphFields = Omit<Extract<MessageInitShape<typeof GraphProtoSchema>, { $typeName?: undefined }>, '$typeName'>
+type GraphFields = Omit<
+  Extract<MessageInitShape<typeof GraphProtoSchema>, { $typeName?: undefined }>,
+  '$typeName'
+>
 /** A graph's nodes and types, without its weights. */
 export function graphFields(graph: Graph, encoding: Encoding): GraphFields {
   const nodes = fileOrder(graph).filter((n) => n.op !== 'graft::StopGradient')
@@ -163,7 +210,8 @@ export function graphFields(graph: Graph, encoding: Encoding): GraphFields {
     node: [...nodes.map((node) => nodeProto(node, encoding)), ...passedThrough(graph, encoding)],
   }
 }
-export const initializers = (graph: Graph, encoding: Encoding): TensorProto[] => graph.constants().map((v) => tensorProto(v, encoding))
+export const initializers = (graph: Graph, encoding: Encoding): TensorProto[] =>
+  graph.constants().map((v) => tensorProto(v, encoding))
 
 export const modelBytes = (graph: GraphFields): Uint8Array =>
   toBinary(
@@ -189,7 +237,14 @@ function inside(nodes: readonly Node[], { outputs }: Graph): Value[] {
 function passedThrough(graph: Graph, { nameOf }: Encoding): NodeProto[] {
   return graph.outputs
     .filter((v) => lowered(v) !== v || !v.producer)
-    .map((v) => create(NodeProtoSchema, { opType: 'Identity', name: `pass:${v.name}`, input: [nameOf(lowered(v))], output: [outputName(v)] }))
+    .map((v) =>
+      create(NodeProtoSchema, {
+        opType: 'Identity',
+        name: `pass:${v.name}`,
+        input: [nameOf(lowered(v))],
+        output: [outputName(v)],
+      }),
+    )
 }
 const outputName = (v: Value): string => (v.producer ? v.name : `${v.name}:output`)
 
@@ -201,25 +256,45 @@ function nodeProto(node: Node, { nameOf, scopes }: Encoding): NodeProto {
     name: node.name,
     input: node.inputs.map((v) => (v ? nameOf(lowered(v)) : '')),
     output: node.outputs.map((v) => (v ? nameOf(v) : '')),
-    metadataProps: scopes && node.scope ? [create(StringStringEntryProtoSchema, { key: scopesKey, value: `['${node.scope}', '']` })] : [],
-    attribute: Object.entries(node.attributes).flatMap(([name, value]) => (privateAttributes.has(name) ? [] : [attributeProto(name, value)])),
+    metadataProps:
+      scopes && node.scope
+        ? [create(StringStringEntryProtoSchema, { key: scopesKey, value: `['${node.scope}', '']` })]
+        : [],
+    attribute: Object.entries(node.attributes).flatMap(([name, value]) =>
+      privateAttributes.has(name) ? [] : [attributeProto(name, value)],
+    ),
   })
 }
 
-type Fields = (fields: Omit<Extract<MessageInitShape<typeof AttributeProtoSchema>, { $typeName?: undefined }>, '$typeName'>) => AttributeProto
+type Fields = (
+  fields: Omit<
+    Extract<MessageInitShape<typeof AttributeProtoSchema>, { $typeName?: undefined }>,
+    '$typeName'
+  >,
+) => AttributeProto
 function attributeProto(name: string, value: Attribute): AttributeProto {
   const of: Fields = (fields) => create(AttributeProtoSchema, { name, ...fields })
-  if (typeof value === 'number') return floatAttributes.has(name) || !Number.isInteger(value) ? of({ type: Type.FLOAT, f: value }) : of({ type: Type.INT, i: BigInt(value) })
+  if (typeof value === 'number')
+    return floatAttributes.has(name) || !Number.isInteger(value)
+      ? of({ type: Type.FLOAT, f: value })
+      : of({ type: Type.INT, i: BigInt(value) })
   if (typeof value === 'string') return of({ type: Type.STRING, s: Buffer.from(value) })
   if (isList(value)) return listAttribute(of, value)
-  if ('tensor' in value) return of({ type: Type.TENSOR, t: tensorOf('', value.tensor.dtype, value.tensor.shape, value.tensor.data) })
+  if ('tensor' in value)
+    return of({
+      type: Type.TENSOR,
+      t: tensorOf('', value.tensor.dtype, value.tensor.shape, value.tensor.data),
+    })
   return value.proto as AttributeProto
 }
 const isList = (v: Attribute): v is readonly number[] | readonly string[] => Array.isArray(v)
 function listAttribute(of: Fields, value: readonly number[] | readonly string[]): AttributeProto {
-  if (value.length > 0 && typeof value[0] === 'string') return of({ type: Type.STRINGS, strings: (value as string[]).map((s) => Buffer.from(s)) })
+  if (value.length > 0 && typeof value[0] === 'string')
+    return of({ type: Type.STRINGS, strings: (value as string[]).map((s) => Buffer.from(s)) })
   const numbers = value as readonly number[]
-  return numbers.every(Number.isInteger) ? of({ type: Type.INTS, ints: numbers.map(BigInt) }) : of({ type: Type.FLOATS, floats: [...numbers] })
+  return numbers.every(Number.isInteger)
+    ? of({ type: Type.INTS, ints: numbers.map(BigInt) })
+    : of({ type: Type.FLOATS, floats: [...numbers] })
 }
 
 function tensorProto(value: Value, { place, nameOf }: Encoding): TensorProto {
@@ -232,18 +307,41 @@ function tensorProto(value: Value, { place, nameOf }: Encoding): TensorProto {
     dataType: dtypes[value.dtype].code,
     dims: shape.map(BigInt),
     dataLocation: TensorProto_DataLocation.EXTERNAL,
-    externalData: Object.entries(entries).map(([key, v]) => create(StringStringEntryProtoSchema, { key, value: v })),
+    externalData: Object.entries(entries).map(([key, v]) =>
+      create(StringStringEntryProtoSchema, { key, value: v }),
+    ),
   })
 }
-function tensorOf(name: string, dtype: Value['dtype'], shape: readonly number[], data: TensorData): TensorProto {
-  return create(TensorProtoSchema, { name, dataType: dtypes[dtype].code, dims: shape.map(BigInt), rawData: readBytes(data) })
+function tensorOf(
+  name: string,
+  dtype: Value['dtype'],
+  shape: readonly number[],
+  data: TensorData,
+): TensorProto {
+  return create(TensorProtoSchema, {
+    name,
+    dataType: dtypes[dtype].code,
+    dims: shape.map(BigInt),
+    rawData: readBytes(data),
+  })
 }
 
 export function valueInfo(value: Pick<Value, 'dtype' | 'shape'>, name: string): ValueInfoProto {
-  const tensor = create(TypeProto_TensorSchema, { elemType: dtypes[value.dtype].code, shape: value.shape ? shapeProto(value.shape) : undefined })
-  return create(ValueInfoProtoSchema, { name, type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }) })
+  const tensor = create(TypeProto_TensorSchema, {
+    elemType: dtypes[value.dtype].code,
+    shape: value.shape ? shapeProto(value.shape) : undefined,
+  })
+  return create(ValueInfoProtoSchema, {
+    name,
+    type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }),
+  })
 }
 const shapeProto = (shape: Shape) =>
   create(TensorShapeProtoSchema, {
-    dim: shape.map((d) => create(TensorShapeProto_DimensionSchema, { value: typeof d === 'number' ? { case: 'dimValue', value: BigInt(d) } : { case: 'dimParam', value: d } })),
+    dim: shape.map((d) =>
+      create(TensorShapeProto_DimensionSchema, {
+        value:
+          typeof d === 'number' ? { case: 'dimValue', value: BigInt(d) } : { case: 'dimParam', value: d },
+      }),
+    ),
   })

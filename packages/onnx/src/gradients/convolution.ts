@@ -16,7 +16,10 @@ interface Geometry {
 function geometry(c: RuleContext): Geometry {
   const [size, kernel] = [c.shape(0).slice(2), c.shape(1).slice(2)]
   if (!isStatic(size) || !isStatic(kernel) || (c.attribute('auto_pad') ?? 'NOTSET') !== 'NOTSET')
-    throw new GraftError('NO_GRADIENT_RULE', `Conv at ${c.node.name}: the gradient needs fixed image sizes and explicit pads.`)
+    throw new GraftError(
+      'NO_GRADIENT_RULE',
+      `Conv at ${c.node.name}: the gradient needs fixed image sizes and explicit pads.`,
+    )
   const ones = kernel.map(() => 1)
   return {
     strides: c.ints('strides') ?? ones,
@@ -30,13 +33,21 @@ function geometry(c: RuleContext): Geometry {
 
 /** What the strides skipped at the far edge, which the transposed convolution must give back. */
 function remainder({ size, pads, dilations, kernel, strides }: Geometry): number[] {
-  return size.map((s, i) => (s + pads[i] + pads[i + size.length] - dilations[i] * (kernel[i] - 1) - 1) % strides[i])
+  return size.map(
+    (s, i) => (s + pads[i] + pads[i + size.length] - dilations[i] * (kernel[i] - 1) - 1) % strides[i],
+  )
 }
 
 function inputGradient(c: RuleContext): Value {
   const shape = geometry(c)
   const { strides, dilations, pads, group } = shape
-  return c.g.op('ConvTranspose', [c.dy, c.x[1]], { strides, dilations, pads, group, output_padding: remainder(shape) })
+  return c.g.op('ConvTranspose', [c.dy, c.x[1]], {
+    strides,
+    dilations,
+    pads,
+    group,
+    output_padding: remainder(shape),
+  })
 }
 
 /** dW is the convolution of x with dy, batch and channels exchanged, strides and dilations exchanged. */
@@ -50,7 +61,11 @@ function weightGradient(c: RuleContext): Value {
   }
   const ups = parts(c.dy)
   const gradients = parts(c.x[0]).map((x, i) => {
-    const full = g.op('Conv', [g.transpose(x, exchange), g.transpose(ups[i], exchange)], { strides: dilations, dilations: strides, pads })
+    const full = g.op('Conv', [g.transpose(x, exchange), g.transpose(ups[i], exchange)], {
+      strides: dilations,
+      dilations: strides,
+      pads,
+    })
     return g.transpose(
       kernel.reduce((v, k, axis) => g.slice(v, 0, k, axis + 2), full),
       exchange,
@@ -61,7 +76,11 @@ function weightGradient(c: RuleContext): Value {
 
 const conv: GradientRule = (c) => {
   const others = c.shape(0).flatMap((_, i) => (i === 1 ? [] : [i]))
-  return [() => inputGradient(c), () => weightGradient(c), () => c.g.squeeze(c.g.reduceSum(c.dy, others), others)]
+  return [
+    () => inputGradient(c),
+    () => weightGradient(c),
+    () => c.g.squeeze(c.g.reduceSum(c.dy, others), others),
+  ]
 }
 
 export const convolutions: GradientTable = { Conv: conv }

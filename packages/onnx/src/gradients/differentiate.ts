@@ -15,7 +15,12 @@ export type Partials = ReadonlyMap<Value, ReadonlyMap<Value, Value>>
  * goes through them instead of through the value's own nodes.
  * Throws NO_GRADIENT_RULE naming operator, node and module path.
  */
-export function differentiate(builder: Builder, loss: Value, wrt: readonly Value[], partials: Partials = new Map()): Value[] {
+export function differentiate(
+  builder: Builder,
+  loss: Value,
+  wrt: readonly Value[],
+  partials: Partials = new Map(),
+): Value[] {
   const walk = new Walk(builder, loss, wrt, partials)
   return walk.run()
 }
@@ -76,7 +81,8 @@ class Walk {
     const rule = gradientRules[node.op]
     if (!rule) throw missingRule(node)
     this.graph.scope = node.scope ? `${node.scope}/backward` : 'backward'
-    if (dys[0] === undefined) dys[0] = this.g.zeros(shapeOf(node.outputs[0] as Value), (node.outputs[0] as Value).dtype)
+    if (dys[0] === undefined)
+      dys[0] = this.g.zeros(shapeOf(node.outputs[0] as Value), (node.outputs[0] as Value).dtype)
     const thunks = rule(new RuleContext(node, dys, this.g))
     node.inputs.forEach((v, i) => {
       const thunk = wanted[i] ? thunks[i] : null
@@ -89,7 +95,11 @@ class Walk {
     const sum = this.gradients.get(value)
     this.gradients.set(value, sum ? added(this.g, sum, gradient) : gradient)
     const total = shapeOf(this.gradients.get(value) as Value)
-    if (!sameShape(total, shapeOf(value))) throw new GraftError('GRADIENT_SHAPE', `The gradient of ${value.name} has shape [${total}], the value [${shapeOf(value)}].`)
+    if (!sameShape(total, shapeOf(value)))
+      throw new GraftError(
+        'GRADIENT_SHAPE',
+        `The gradient of ${value.name} has shape [${total}], the value [${shapeOf(value)}].`,
+      )
   }
 }
 
@@ -100,12 +110,19 @@ function added(g: Builder, a: Value, b: Value): Value {
     [a, b],
   ]) {
     const { producer } = scattered
-    if (producer?.op !== 'ScatterND' || producer.attributes.reduction !== 'add' || scattered.users.size > 0 || !isZeros(producer.inputs[0] as Value)) continue
+    if (
+      producer?.op !== 'ScatterND' ||
+      producer.attributes.reduction !== 'add' ||
+      scattered.users.size > 0 ||
+      !isZeros(producer.inputs[0] as Value)
+    )
+      continue
     return g.op('ScatterND', [other, producer.inputs[1], producer.inputs[2]], producer.attributes)
   }
   return g.add(a, b)
 }
-const isZeros = ({ producer }: Value): boolean => producer?.op === 'Expand' && producer.inputs[0]?.known?.[0] === 0
+const isZeros = ({ producer }: Value): boolean =>
+  producer?.op === 'Expand' && producer.inputs[0]?.known?.[0] === 0
 
 function missingRule(node: Node): GraftError {
   const path = node.scope ? ` in module ${node.scope}` : ''

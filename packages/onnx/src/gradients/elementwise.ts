@@ -7,13 +7,17 @@ const unary =
   (derivative: (g: Builder, x: Value, y: Value, c: RuleContext) => Value): GradientRule =>
   (c) => [() => c.g.mul(c.dy, derivative(c.g, c.x[0], c.y[0], c))]
 const one = (g: Builder, like: Value): Value => g.scalar(1, like)
-const float = (c: RuleContext, name: string, otherwise: number): number => (c.attribute(name) as number | undefined) ?? otherwise
+const float = (c: RuleContext, name: string, otherwise: number): number =>
+  (c.attribute(name) as number | undefined) ?? otherwise
 
 const pow: GradientRule = ({ x: [a, p], y: [y], dy, g }) => [
   () => {
     const exponent = p.known?.length === 1 ? Number(p.known[0]) : undefined
     if (exponent === 2) return g.mul(dy, g.scale(a, 2))
-    const slope = exponent === undefined ? g.mul(g.cast(p, a.dtype), g.pow(a, g.sub(p, g.scalar(1, p)))) : g.scale(g.pow(a, g.scalar(exponent - 1, a)), exponent)
+    const slope =
+      exponent === undefined
+        ? g.mul(g.cast(p, a.dtype), g.pow(a, g.sub(p, g.scalar(1, p))))
+        : g.scale(g.pow(a, g.scalar(exponent - 1, a)), exponent)
     return g.mul(dy, slope)
   },
   isFloat(p.dtype) ? () => g.mul(g.mul(dy, y), g.log(a)) : null,
@@ -60,7 +64,8 @@ function quickGeluSlope(g: Builder, x: Value, y: Value, c: RuleContext): Value {
   const [s, ay] = [g.sigmoid(g.scale(x, alpha)), g.scale(y, alpha)]
   return g.add(s, g.sub(ay, g.mul(ay, s)))
 }
-const step = (g: Builder, x: Value, below: Value): Value => g.where(g.greater(x, g.scalar(0, x)), one(g, x), below)
+const step = (g: Builder, x: Value, below: Value): Value =>
+  g.where(g.greater(x, g.scalar(0, x)), one(g, x), below)
 
 export const elementwise: GradientTable = {
   Add: ({ dy }) => [() => dy, () => dy],
@@ -72,8 +77,14 @@ export const elementwise: GradientTable = {
   Mean: ({ x, dy, g }) => x.map(() => () => g.scale(dy, 1 / x.length)),
   Max: extreme,
   Min: extreme,
-  Where: ({ x: [condition], dy, g }) => [null, () => g.where(condition, dy, g.scalar(0, dy)), () => g.where(condition, g.scalar(0, dy), dy)],
-  Cast: ({ x: [a], dy, g }) => [isFloat(a.dtype) ? () => g.op('Cast', [dy], { to: dtypes[a.dtype].code }) : null],
+  Where: ({ x: [condition], dy, g }) => [
+    null,
+    () => g.where(condition, dy, g.scalar(0, dy)),
+    () => g.where(condition, g.scalar(0, dy), dy),
+  ],
+  Cast: ({ x: [a], dy, g }) => [
+    isFloat(a.dtype) ? () => g.op('Cast', [dy], { to: dtypes[a.dtype].code }) : null,
+  ],
   CastLike: ({ x: [a], dy, g }) => [isFloat(a.dtype) ? () => g.cast(dy, a.dtype) : null, null],
   Identity: ({ dy }) => [() => dy],
   Neg: ({ dy, g }) => [() => g.neg(dy)],
@@ -99,13 +110,20 @@ export const elementwise: GradientTable = {
   }),
   HardSwish: unary((g, x) => {
     const middle = g.add(g.scale(x, 1 / 3), g.scalar(0.5, x))
-    return g.where(g.greater(x, g.scalar(3, x)), one(g, x), g.where(g.less(x, g.scalar(-3, x)), g.scalar(0, x), middle))
+    return g.where(
+      g.greater(x, g.scalar(3, x)),
+      one(g, x),
+      g.where(g.less(x, g.scalar(-3, x)), g.scalar(0, x), middle),
+    )
   }),
   Mish: unary((g, x) => {
     const t = g.tanh(g.op('Softplus', [x]))
     return g.add(t, g.mul(x, g.mul(g.sigmoid(x), g.sub(one(g, x), g.square(t)))))
   }),
-  PRelu: ({ x: [a, slope], dy, g }) => [() => g.where(g.less(a, g.scalar(0, a)), g.mul(dy, slope), dy), () => g.where(g.less(a, g.scalar(0, a)), g.mul(dy, a), g.scalar(0, dy))],
+  PRelu: ({ x: [a, slope], dy, g }) => [
+    () => g.where(g.less(a, g.scalar(0, a)), g.mul(dy, slope), dy),
+    () => g.where(g.less(a, g.scalar(0, a)), g.mul(dy, a), g.scalar(0, dy)),
+  ],
   Gelu: unary(geluSlope),
   'com.microsoft::QuickGelu': unary(quickGeluSlope),
   Clip: clip,

@@ -10,7 +10,10 @@ export function scatterByPosition(g: Builder, node: Node, dy: Value): Value {
   const total = productOf(shapeOf(x))
   const all = g.reshape(g.range(g.squeeze(g.dim(total), [0])), shapeOf(x))
   const picked = g.reshape(g.op(node.op, [all, ...node.inputs.slice(1)], node.attributes), [-1])
-  const sum = g.op('ScatterElements', [g.zeros([total], dy.dtype), picked, g.reshape(dy, [-1])], { axis: 0, reduction: 'add' })
+  const sum = g.op('ScatterElements', [g.zeros([total], dy.dtype), picked, g.reshape(dy, [-1])], {
+    axis: 0,
+    reduction: 'add',
+  })
   return g.reshape(sum, shapeOf(x))
 }
 
@@ -44,7 +47,10 @@ const gather: GradientRule = ({ x: [data, indices], dy, g, ...c }) => {
 }
 
 const gatherND: GradientRule = ({ x: [data, indices], node, dy, g, ...c }) => [
-  () => (c.int('batch_dims', 0) === 0 ? g.op('ScatterND', [g.zeros(shapeOf(data), dy.dtype), indices, dy], { reduction: 'add' }) : scatterByPosition(g, node, dy)),
+  () =>
+    c.int('batch_dims', 0) === 0
+      ? g.op('ScatterND', [g.zeros(shapeOf(data), dy.dtype), indices, dy], { reduction: 'add' })
+      : scatterByPosition(g, node, dy),
   null,
 ]
 
@@ -54,20 +60,32 @@ const scatter =
   ({ x: [, indices, updates], dy, g, ...c }) => {
     const axis: Record<string, number> = op === 'ScatterElements' ? { axis: c.int('axis', 0) } : {}
     const adds = c.attribute('reduction') === 'add'
-    return [() => (adds ? dy : g.op(op, [dy, indices, g.zeros(shapeOf(updates), dy.dtype)], axis)), null, () => g.op(pick, [dy, indices], axis)]
+    return [
+      () => (adds ? dy : g.op(op, [dy, indices, g.zeros(shapeOf(updates), dy.dtype)], axis)),
+      null,
+      () => g.op(pick, [dy, indices], axis),
+    ]
   }
 
 export const gathers: GradientTable = {
   Gather: gather,
   GatherElements: ({ x: [data, indices], dy, g, ...c }) => [
-    () => g.op('ScatterElements', [g.zeros(shapeOf(data), dy.dtype), indices, dy], { axis: c.int('axis', 0), reduction: 'add' }),
+    () =>
+      g.op('ScatterElements', [g.zeros(shapeOf(data), dy.dtype), indices, dy], {
+        axis: c.int('axis', 0),
+        reduction: 'add',
+      }),
     null,
   ],
   GatherND: gatherND,
   ScatterND: scatter('ScatterND', 'GatherND'),
   ScatterElements: scatter('ScatterElements', 'GatherElements'),
   TopK: ({ x: [data], y: [, indices], dy, g, ...c }) => [
-    () => g.op('ScatterElements', [g.zeros(shapeOf(data), dy.dtype), indices, dy], { axis: c.int('axis', -1), reduction: 'add' }),
+    () =>
+      g.op('ScatterElements', [g.zeros(shapeOf(data), dy.dtype), indices, dy], {
+        axis: c.int('axis', -1),
+        reduction: 'add',
+      }),
     null,
   ],
 }

@@ -23,8 +23,14 @@ function productRules(g: Builder, { a, b, transA, transB, alpha }: Product, dy: 
   const sharedWeight = shapeOf(b).length === 2 && shapeOf(a).length > 2 && !transA
   const [left, up] = sharedWeight ? [() => rows(g, a), () => rows(g, dy)] : [() => a, () => dy]
   return [
-    () => (transA ? g.matMul(b, dy, { transA: transB, transB: true, alpha }) : g.matMul(dy, b, { transB: !transB, alpha })),
-    () => (transB ? g.matMul(up(), left(), { transA: true, transB: transA, alpha }) : g.matMul(left(), up(), { transA: !transA, alpha })),
+    () =>
+      transA
+        ? g.matMul(b, dy, { transA: transB, transB: true, alpha })
+        : g.matMul(dy, b, { transB: !transB, alpha }),
+    () =>
+      transB
+        ? g.matMul(up(), left(), { transA: true, transB: transA, alpha })
+        : g.matMul(left(), up(), { transA: !transA, alpha }),
   ]
 }
 
@@ -44,7 +50,8 @@ const matMul: GradientRule = ({ x: [a, b], dy, g }) => {
   const up = vectorA ? g.unsqueeze(withColumn, [-2]) : withColumn
   const [da, db] = productRules(g, { a: matrixA, b: matrixB, ...plain }, up)
   const leading = (v: Value) => Array.from({ length: shapeOf(v).length - 2 }, (_, i) => i)
-  const flat = (v: Value, axis: number) => g.squeeze(leading(v).length > 0 ? g.squeeze(g.reduceSum(v, leading(v)), leading(v)) : v, [axis])
+  const flat = (v: Value, axis: number) =>
+    g.squeeze(leading(v).length > 0 ? g.squeeze(g.reduceSum(v, leading(v)), leading(v)) : v, [axis])
   return [vectorA ? () => flat(da(), 0) : da, vectorB ? () => flat(db(), 1) : db]
 }
 

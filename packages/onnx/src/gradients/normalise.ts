@@ -59,10 +59,19 @@ const batchNorm: GradientRule = (c) => {
       v,
       c.shape(0).flatMap((_, i) => (i === 0 ? [] : i === 1 ? [-1] : [1])),
     )
-  const inverse = () => g.reciprocal(g.sqrt(g.add(variance, g.scalar((c.attribute('epsilon') as number | undefined) ?? 1e-5, variance))))
+  const inverse = () =>
+    g.reciprocal(
+      g.sqrt(g.add(variance, g.scalar((c.attribute('epsilon') as number | undefined) ?? 1e-5, variance))),
+    )
   const perChannel = (v: Value) => g.squeeze(g.reduceSum(v, others), others)
   const others = c.shape(0).flatMap((_, i) => (i === 1 ? [] : [i]))
-  return [() => g.mul(dy, channel(g.mul(scale, inverse()))), () => perChannel(g.mul(dy, g.mul(g.sub(x, channel(mean)), channel(inverse())))), () => perChannel(dy), null, null]
+  return [
+    () => g.mul(dy, channel(g.mul(scale, inverse()))),
+    () => perChannel(g.mul(dy, g.mul(g.sub(x, channel(mean)), channel(inverse())))),
+    () => perChannel(dy),
+    null,
+    null,
+  ]
 }
 
 export const normalisations: GradientTable = {

@@ -22,9 +22,23 @@ function blocksOf(g: Builder, node: Node): Blocks {
   const [, bytes, scales] = node.inputs as Value[]
   const perRow = Math.ceil(k / size)
   if (intAttribute(node, 'bits', 4) !== 4 || k % size !== 0 || !bytes.data || node.inputs[4])
-    throw new GraftError('NO_GRADIENT_RULE', `MatMulNBits at ${node.name}: only constant weights of 4 bits in whole blocks, without g_idx, have a gradient rule.`)
-  const packed = g.graph.addConstant(`${bytes.name}_matrix`, { dtype: 'uint4', shape: [n, k], data: bytes.data })
-  return { n, k, size, perRow, packed, scales: shapeOf(scales).length === 2 ? scales : g.reshape(scales, [n, perRow]) }
+    throw new GraftError(
+      'NO_GRADIENT_RULE',
+      `MatMulNBits at ${node.name}: only constant weights of 4 bits in whole blocks, without g_idx, have a gradient rule.`,
+    )
+  const packed = g.graph.addConstant(`${bytes.name}_matrix`, {
+    dtype: 'uint4',
+    shape: [n, k],
+    data: bytes.data,
+  })
+  return {
+    n,
+    k,
+    size,
+    perRow,
+    packed,
+    scales: shapeOf(scales).length === 2 ? scales : g.reshape(scales, [n, perRow]),
+  }
 }
 
 /** The weight [N, K] in float32, from the bytes that the forward product reads. */
@@ -33,12 +47,18 @@ export function dequantised(g: Builder, node: Node): Value {
   const zeros = node.inputs[3] ? zeroPoints(g, node.inputs[3], blocks) : middles(g, blocks)
   return g.op('DequantizeLinear', [blocks.packed, blocks.scales, zeros], { axis: 1, block_size: blocks.size })
 }
-const middles = (g: Builder, { n, perRow }: Blocks): Value => packedConstant(g, new Array<number>(n * perRow).fill(middle), [n, perRow])
+const middles = (g: Builder, { n, perRow }: Blocks): Value =>
+  packedConstant(g, new Array<number>(n * perRow).fill(middle), [n, perRow])
 
 /** Zero points come with each row padded to whole bytes, or as floats; here they are 4-bit numbers without padding. */
 function zeroPoints(g: Builder, given: Value, { n, perRow }: Blocks): Value {
-  const values = given.data && numbersOf({ dtype: given.dtype, shape: given.shape as readonly number[], data: given.data })
-  if (given.dtype !== 'uint8' || !values) throw new GraftError('NO_GRADIENT_RULE', `${given.name}: zero points that are not packed constants have no gradient rule.`)
+  const values =
+    given.data && numbersOf({ dtype: given.dtype, shape: given.shape as readonly number[], data: given.data })
+  if (given.dtype !== 'uint8' || !values)
+    throw new GraftError(
+      'NO_GRADIENT_RULE',
+      `${given.name}: zero points that are not packed constants have no gradient rule.`,
+    )
   const rowBytes = Math.ceil(perRow / 2)
   const nibbles = Array.from({ length: n * perRow }, (_, i) => {
     const [row, column] = [Math.floor(i / perRow), i % perRow]
@@ -66,7 +86,10 @@ const matMulNBits: GradientRule = (c) => {
     const whole = g.matMul(dy, g.op('DequantizeLinear', [packed, scales], { axis: 1, block_size: size }))
     const perBlock = g.scale(g.matMul(dy, scales), middle)
     const leading = shapeOf(dy).slice(0, -1)
-    const spread = g.reshape(g.expand(g.unsqueeze(perBlock, [-1]), [...leading, perRow, size]), [...leading, k])
+    const spread = g.reshape(g.expand(g.unsqueeze(perBlock, [-1]), [...leading, perRow, size]), [
+      ...leading,
+      k,
+    ])
     return g.sub(whole, spread)
   }
   return [input, null, null, null, null, node.inputs[5] ? () => dy : null]

@@ -10,7 +10,11 @@ function reducedAxes(c: RuleContext): number[] {
   const all = Array.from({ length: rank }, (_, i) => i)
   if (!c.x[1]) return c.int('noop_with_empty_axes', 0) ? [] : all
   const known = c.x[1].known
-  if (!known) throw new GraftError('UNKNOWN_AXES', `${c.node.op} at ${c.node.name}: the gradient needs axes that are known at compile time.`)
+  if (!known)
+    throw new GraftError(
+      'UNKNOWN_AXES',
+      `${c.node.op} at ${c.node.name}: the gradient needs axes that are known at compile time.`,
+    )
   return known.map((a) => (Number(a) < 0 ? Number(a) + rank : Number(a)))
 }
 
@@ -57,7 +61,9 @@ const softmax: GradientRule = (c) => [
     return g.sub(weighted, g.mul(y[0], g.reduceSum(weighted, lastAxis(c))))
   },
 ]
-const logSoftmax: GradientRule = (c) => [() => c.g.sub(c.dy, c.g.mul(c.g.exp(c.y[0]), c.g.reduceSum(c.dy, lastAxis(c))))]
+const logSoftmax: GradientRule = (c) => [
+  () => c.g.sub(c.dy, c.g.mul(c.g.exp(c.y[0]), c.g.reduceSum(c.dy, lastAxis(c)))),
+]
 
 export const reductions: GradientTable = {
   ReduceSum: (c) => [() => kept(c, c.dy), null],

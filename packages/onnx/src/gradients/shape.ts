@@ -47,11 +47,16 @@ interface Window {
 /** The windows a Slice takes when every step is 1 and every bound is known; undefined otherwise. */
 function windows(c: RuleContext): Window[] | undefined {
   const [shape, [, starts, ends, axes, steps]] = [c.shape(0), c.x]
-  if (!starts.known || !ends.known || (steps && !steps.known?.every((s) => s === 1)) || (axes && !axes.known)) return undefined
+  if (!starts.known || !ends.known || (steps && !steps.known?.every((s) => s === 1)) || (axes && !axes.known))
+    return undefined
   const bounds = starts.known.map((_, i) => {
     const axis = Number(axes?.known?.[i] ?? i)
     const at = axis < 0 ? axis + shape.length : axis
-    return { axis: at, start: bound(starts.known?.[i] as Dim, shape[at]), end: bound(ends.known?.[i] as Dim, shape[at]) }
+    return {
+      axis: at,
+      start: bound(starts.known?.[i] as Dim, shape[at]),
+      end: bound(ends.known?.[i] as Dim, shape[at]),
+    }
   })
   return bounds.every((w) => w.start !== undefined && w.end !== undefined) ? (bounds as Window[]) : undefined
 }
@@ -79,7 +84,11 @@ function pad(g: Builder, dy: Value, before: Shape, after: Shape): Value {
 const tile: GradientRule = (c) => [
   () => {
     const [shape, repeats] = [c.shape(0), c.x[1].known as Shape | undefined]
-    if (!repeats) throw new GraftError('UNKNOWN_REPEATS', `Tile at ${c.node.name}: the gradient needs repeats that are known at compile time.`)
+    if (!repeats)
+      throw new GraftError(
+        'UNKNOWN_REPEATS',
+        `Tile at ${c.node.name}: the gradient needs repeats that are known at compile time.`,
+      )
     const apart = shape.flatMap((d, i) => [repeats[i], d])
     const summed = c.g.reduceSum(
       c.g.reshape(c.dy, apart),
@@ -96,8 +105,13 @@ const padRule: GradientRule = (c) => [
   () => {
     const [shape, pads, axes] = [c.shape(0), c.x[1].known as Shape | undefined, c.x[3]?.known]
     if ((c.attribute('mode') ?? 'constant') !== 'constant' || !pads)
-      throw new GraftError('NO_GRADIENT_RULE', `Pad at ${c.node.name}: only constant padding by known amounts has a gradient rule.`)
-    const padded = axes ? axes.map((a) => (Number(a) < 0 ? Number(a) + shape.length : Number(a))) : shape.map((_, i) => i)
+      throw new GraftError(
+        'NO_GRADIENT_RULE',
+        `Pad at ${c.node.name}: only constant padding by known amounts has a gradient rule.`,
+      )
+    const padded = axes
+      ? axes.map((a) => (Number(a) < 0 ? Number(a) + shape.length : Number(a)))
+      : shape.map((_, i) => i)
     const starts = c.g.shapeVector(padded.map((_, i) => pads[i]))
     const ends = c.g.shapeVector(padded.map((axis, i) => addDims(pads[i], shape[axis])))
     return c.g.op('Slice', [c.dy, starts, ends, c.g.ints(padded)])
@@ -120,5 +134,9 @@ export const shapes: GradientTable = {
   Tile: tile,
   Pad: padRule,
   Trilu: ({ x, node, dy, g }) => [() => g.op('Trilu', [dy, ...x.slice(1)], node.attributes), null],
-  CumSum: ({ x, node, dy, g }) => [() => g.op('CumSum', [dy, x[1]], { ...node.attributes, reverse: 1 - Number(node.attributes.reverse ?? 0) }), null],
+  CumSum: ({ x, node, dy, g }) => [
+    () =>
+      g.op('CumSum', [dy, x[1]], { ...node.attributes, reverse: 1 - Number(node.attributes.reverse ?? 0) }),
+    null,
+  ],
 }

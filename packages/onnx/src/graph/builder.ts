@@ -31,11 +31,19 @@ export class Builder {
     const found = this.constants.get(key)
     if (found) return found
     const make = arrays[dtype]
-    if (!make) throw new GraftError('ILLEGAL_CONSTANT', `Constants of type ${dtype} can't be built; use float32 and cast.`)
+    if (!make)
+      throw new GraftError(
+        'ILLEGAL_CONSTANT',
+        `Constants of type ${dtype} can't be built; use float32 and cast.`,
+      )
     const view = make(values)
     const data = { bytes: new Uint8Array(view.buffer, view.byteOffset, view.byteLength) }
     const known: Known = dtype === 'bool' ? values.map(Boolean) : values
-    const value = this.graph.addConstant('constant', { dtype, shape, data }, shape.length <= 1 ? known : undefined)
+    const value = this.graph.addConstant(
+      'constant',
+      { dtype, shape, data },
+      shape.length <= 1 ? known : undefined,
+    )
     this.constants.set(key, value)
     return value
   }
@@ -51,7 +59,8 @@ export class Builder {
   /** A scalar of the same float type as `like`. */
   scalar(value: number, like: Value | DType = 'float32'): Value {
     const dtype = typeof like === 'string' ? like : like.dtype
-    if (dtype === 'float16' || dtype === 'bfloat16') return this.cast(this.constant('float32', [value], []), dtype)
+    if (dtype === 'float16' || dtype === 'bfloat16')
+      return this.cast(this.constant('float32', [value], []), dtype)
     return this.constant(dtype, [value], [])
   }
 
@@ -86,8 +95,16 @@ export class Builder {
   /** a·b, either operand transposed in its last two dimensions without being copied. */
   matMul(a: Value, b: Value, { transA = false, transB = false, alpha = 1 } = {}): Value {
     if (!transA && !transB && alpha === 1) return this.op('MatMul', [a, b])
-    if (a.dtype === 'float64') return this.scale(this.op('MatMul', [transA ? this.swapLast(a) : a, transB ? this.swapLast(b) : b]), alpha)
-    return this.op('com.microsoft::FusedMatMul', [a, b], { transA: Number(transA), transB: Number(transB), alpha })
+    if (a.dtype === 'float64')
+      return this.scale(
+        this.op('MatMul', [transA ? this.swapLast(a) : a, transB ? this.swapLast(b) : b]),
+        alpha,
+      )
+    return this.op('com.microsoft::FusedMatMul', [a, b], {
+      transA: Number(transA),
+      transB: Number(transB),
+      alpha,
+    })
   }
   /** x·Wᵀ for a weight stored [out, in], as torch.nn.Linear does. */
   linear = (x: Value, weight: Value): Value => this.matMul(x, weight, { transB: true })
@@ -98,8 +115,10 @@ export class Builder {
   transpose = (a: Value, perm: readonly number[]): Value => this.op('Transpose', [a], { perm })
   softmax = (a: Value, axis = -1): Value => this.op('Softmax', [a], { axis })
 
-  reduceSum = (a: Value, axes: readonly number[] | Value, keepdims = true): Value => this.reduce('ReduceSum', a, axes, keepdims)
-  reduceMean = (a: Value, axes: readonly number[] | Value, keepdims = true): Value => this.reduce('ReduceMean', a, axes, keepdims)
+  reduceSum = (a: Value, axes: readonly number[] | Value, keepdims = true): Value =>
+    this.reduce('ReduceSum', a, axes, keepdims)
+  reduceMean = (a: Value, axes: readonly number[] | Value, keepdims = true): Value =>
+    this.reduce('ReduceMean', a, axes, keepdims)
   reduce(op: string, a: Value, axes: readonly number[] | Value, keepdims: boolean): Value {
     const input = Array.isArray(axes) ? this.ints(axes) : (axes as Value)
     return this.op(op, [a, input], { keepdims: Number(keepdims), noop_with_empty_axes: 1 })
@@ -113,9 +132,12 @@ export class Builder {
   expand = (a: Value, shape: Shape): Value => this.op('Expand', [a, this.shapeVector(shape)])
   unsqueeze = (a: Value, axes: readonly number[]): Value => this.op('Unsqueeze', [a, this.ints(axes)])
   squeeze = (a: Value, axes: readonly number[]): Value => this.op('Squeeze', [a, this.ints(axes)])
-  concat = (list: readonly Value[], axis: number): Value => (list.length === 1 ? list[0] : this.op('Concat', [...list], { axis }))
-  split = (a: Value, sizes: readonly number[], axis: number): Value[] => (sizes.length === 1 ? [a] : this.ops('Split', [a, this.ints(sizes)], { axis }, sizes.length))
-  slice = (a: Value, start: number, end: number, axis: number): Value => this.op('Slice', [a, this.ints([start]), this.ints([end]), this.ints([axis])])
+  concat = (list: readonly Value[], axis: number): Value =>
+    list.length === 1 ? list[0] : this.op('Concat', [...list], { axis })
+  split = (a: Value, sizes: readonly number[], axis: number): Value[] =>
+    sizes.length === 1 ? [a] : this.ops('Split', [a, this.ints(sizes)], { axis }, sizes.length)
+  slice = (a: Value, start: number, end: number, axis: number): Value =>
+    this.op('Slice', [a, this.ints([start]), this.ints([end]), this.ints([axis])])
   gather = (a: Value, indices: Value, axis = 0): Value => this.op('Gather', [a, indices], { axis })
   zeros(shape: Shape, dtype: DType = 'float32'): Value {
     return this.expand(this.scalar(0, dtype), shape)
@@ -129,7 +151,8 @@ export class Builder {
   shapeVector(shape: Shape, forReshape = false): Value {
     const symbolic = shape.filter((d) => typeof d === 'string')
     if (symbolic.length === 0) return this.ints(shape as readonly number[])
-    if (forReshape && symbolic.length === 1 && !shape.includes(0)) return this.ints(shape.map((d) => (typeof d === 'string' ? -1 : d)))
+    if (forReshape && symbolic.length === 1 && !shape.includes(0))
+      return this.ints(shape.map((d) => (typeof d === 'string' ? -1 : d)))
     const key = `shape|${shape}`
     const found = this.constants.get(key)
     if (found) return found
@@ -167,7 +190,10 @@ export class Builder {
         const axis = value?.shape?.indexOf(symbol) ?? -1
         if (value && axis >= 0) return this.dimensionOf(value, axis)
       }
-    throw new GraftError('UNKNOWN_DIMENSION', `Dimension ${symbol} of ${within} is not a dimension of any value of the graph.`)
+    throw new GraftError(
+      'UNKNOWN_DIMENSION',
+      `Dimension ${symbol} of ${within} is not a dimension of any value of the graph.`,
+    )
   }
   private dimensionOf(value: Value, axis: number): Value {
     return this.op('Shape', [value], { start: axis, end: axis + 1 })

@@ -120,8 +120,10 @@ export function broadcastShapes(a: Shape, b: Shape): Dim[] | undefined {
   return result
 }
 
-export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((d, i) => d === b[i])
-export const isStatic = (shape: Shape): shape is readonly number[] => shape.every((d) => typeof d === 'number')
+export const sameShape = (a: Shape, b: Shape): boolean =>
+  a.length === b.length && a.every((d, i) => d === b[i])
+export const isStatic = (shape: Shape): shape is readonly number[] =>
+  shape.every((d) => typeof d === 'number')
 export const printShape = (shape: Shape): string => `[${shape.join(', ')}]`
 
 /** The terms of a dimension, for whoever turns it into run-time arithmetic: coefficient and factors. */

@@ -47,10 +47,17 @@ export class Graph {
   }
 
   /** Adds a node and types its outputs. Throws ILLEGAL_NODE when the operator's rule refuses its inputs. */
-  addNode(op: string, inputs: (Value | null)[], attributes: Record<string, Attribute> = {}, options: NodeOptions = {}): Node {
+  addNode(
+    op: string,
+    inputs: (Value | null)[],
+    attributes: Record<string, Attribute> = {},
+    options: NodeOptions = {},
+  ): Node {
     const scope = options.scope ?? this.scope
     const name = this.fresh(options.name ?? `${scope ? `${scope}/` : ''}${op.replace('::', '.')}`)
-    const names = options.outputs ?? Array.from({ length: options.count ?? 1 }, (_, i) => (i === 0 ? `${name}:y` : `${name}:y${i}`))
+    const names =
+      options.outputs ??
+      Array.from({ length: options.count ?? 1 }, (_, i) => (i === 0 ? `${name}:y` : `${name}:y${i}`))
     const typed = this.type(op, inputs, attributes, names, name, options.declared)
     const node: Node = { op, name, inputs, outputs: [], attributes, scope, captures: options.captures }
     node.outputs = names.map((n, i) => (n === null ? null : this.value(n, typed[i])))
@@ -79,7 +86,10 @@ export class Graph {
   output(node: Node, i: number): Value {
     const found = node.outputs[i]
     if (found) return found
-    const names = Array.from({ length: Math.max(i + 1, node.outputs.length) }, (_, j) => node.outputs[j]?.name ?? (j === i ? 'needed' : null))
+    const names = Array.from(
+      { length: Math.max(i + 1, node.outputs.length) },
+      (_, j) => node.outputs[j]?.name ?? (j === i ? 'needed' : null),
+    )
     const typed = this.type(node.op, node.inputs, node.attributes, names, node.name)
     while (node.outputs.length < i) node.outputs.push(null)
     const value = this.value(`${node.name}:y${i}`, typed[i])
@@ -97,7 +107,8 @@ export class Graph {
   /** Frees a name: whichever value had it gets another. */
   release(name: string): void {
     if (!this.names.has(name)) return
-    for (const node of this.nodes) for (const v of node.outputs) if (v?.name === name) v.name = this.fresh(`${name}_inner`)
+    for (const node of this.nodes)
+      for (const v of node.outputs) if (v?.name === name) v.name = this.fresh(`${name}_inner`)
     this.names.delete(name)
   }
 
@@ -225,7 +236,12 @@ export class Graph {
 
   private adopt(node: Node, copyOf: (v: Value) => Value): Node {
     const copies = (list: (Value | null)[]) => list.map((v) => v && copyOf(v))
-    const copy: Node = { ...node, inputs: copies(node.inputs), outputs: copies(node.outputs), captures: node.captures?.map(copyOf) }
+    const copy: Node = {
+      ...node,
+      inputs: copies(node.inputs),
+      outputs: copies(node.outputs),
+      captures: node.captures?.map(copyOf),
+    }
     this.names.add(node.name)
     for (const v of copy.outputs) if (v) v.producer = copy
     for (const v of [...copy.inputs, ...(copy.captures ?? [])]) v?.users.add(copy)
@@ -234,7 +250,13 @@ export class Graph {
   }
 
   private value(hint: string, type: Typed): Value {
-    return { name: this.fresh(hint), dtype: type.dtype, shape: type.shape, known: type.known, users: new Set() }
+    return {
+      name: this.fresh(hint),
+      dtype: type.dtype,
+      shape: type.shape,
+      known: type.known,
+      users: new Set(),
+    }
   }
 
   private type(
@@ -249,9 +271,11 @@ export class Graph {
     if (!spec) return names.map((n) => declared?.get(n ?? '') ?? { dtype: 'float32', shape: null })
     const view = new OpView(op, inputs, attributes, names.length, where)
     const [least, most] = spec.arity
-    if (inputs.length < least || inputs.length > most) throw view.illegal(`takes ${least} to ${most} inputs, got ${inputs.length}`)
+    if (inputs.length < least || inputs.length > most)
+      throw view.illegal(`takes ${least} to ${most} inputs, got ${inputs.length}`)
     const typed = spec.infer(view)
-    if (typed.length < names.length) throw view.illegal(`makes ${typed.length} outputs, ${names.length} asked for`)
+    if (typed.length < names.length)
+      throw view.illegal(`makes ${typed.length} outputs, ${names.length} asked for`)
     return typed.map((t, i) => (t.shape ? t : { ...t, shape: declared?.get(names[i] ?? '')?.shape ?? null }))
   }
 }
@@ -260,7 +284,10 @@ export class Graph {
 export function shapeOf(value: Value): Shape {
   if (value.shape) return value.shape
   const maker = value.producer ? `operator ${value.producer.op} at ${value.producer.name}` : 'its declaration'
-  throw new GraftError('UNKNOWN_SHAPE', `The shape of ${value.name} is not known: ${maker} has no shape rule. Export the model without that operator, or add a rule for it.`)
+  throw new GraftError(
+    'UNKNOWN_SHAPE',
+    `The shape of ${value.name} is not known: ${maker} has no shape rule. Export the model without that operator, or add a rule for it.`,
+  )
 }
 export const describe = (v: Value): string => `${v.name}: ${v.dtype}${v.shape ? printShape(v.shape) : '[?]'}`
 

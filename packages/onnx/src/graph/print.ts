@@ -16,7 +16,11 @@ function printNode(node: Node): string {
 /** The graph as text, one node a line, in execution order. */
 export function print(graph: Graph): string {
   const constants = graph.constants().map((v) => `  ${describe(v)} = constant`)
-  return [`graph(${graph.inputs.map(describe).join(', ')}) {`, ...constants, ...graph.sorted().map(printNode), `  return ${graph.outputs.map((v) => v.name).join(', ')}`, '}'].join(
-    '\n',
-  )
+  return [
+    `graph(${graph.inputs.map(describe).join(', ')}) {`,
+    ...constants,
+    ...graph.sorted().map(printNode),
+    `  return ${graph.outputs.map((v) => v.name).join(', ')}`,
+    '}',
+  ].join('\n')
 }

@@ -44,7 +44,13 @@ export interface Value {
   known?: Known
 }
 
-export type Attribute = number | string | readonly number[] | readonly string[] | { tensor: Constant } | { proto: unknown }
+export type Attribute =
+  | number
+  | string
+  | readonly number[]
+  | readonly string[]
+  | { tensor: Constant }
+  | { proto: unknown }
 export interface Constant {
   dtype: DType
   shape: readonly number[]
@@ -62,5 +68,7 @@ export interface Node {
   captures?: Value[]
 }
 
-export const intAttribute = (node: Pick<Node, 'attributes'>, name: string, otherwise: number): number => (node.attributes[name] as number | undefined) ?? otherwise
-export const intsAttribute = (node: Pick<Node, 'attributes'>, name: string): readonly number[] | undefined => node.attributes[name] as readonly number[] | undefined
+export const intAttribute = (node: Pick<Node, 'attributes'>, name: string, otherwise: number): number =>
+  (node.attributes[name] as number | undefined) ?? otherwise
+export const intsAttribute = (node: Pick<Node, 'attributes'>, name: string): readonly number[] | undefined =>
+  node.attributes[name] as readonly number[] | undefined

@@ -4,7 +4,19 @@ import type { Node, Value } from '../graph/types.js'
 import { replaceNodes } from './replace.js'
 
 /** What ONNX Runtime's CPU provider does with bfloat16 itself. */
-const moving: ReadonlySet<string> = new Set(['Cast', 'Gather', 'Reshape', 'Transpose', 'Concat', 'Split', 'Slice', 'Squeeze', 'Unsqueeze', 'Identity', 'graft::StopGradient'])
+const moving: ReadonlySet<string> = new Set([
+  'Cast',
+  'Gather',
+  'Reshape',
+  'Transpose',
+  'Concat',
+  'Split',
+  'Slice',
+  'Squeeze',
+  'Unsqueeze',
+  'Identity',
+  'graft::StopGradient',
+])
 const isNarrow = (v: Value | null): v is Value => v?.dtype === 'bfloat16'
 
 /**

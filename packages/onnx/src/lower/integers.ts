@@ -20,7 +20,8 @@ const reading: Readonly<Record<string, Operands>> = {
 /** Operators that take positions of either width. */
 const indexing: Readonly<Record<string, number>> = { Gather: 1, GatherElements: 1, ScatterElements: 1 }
 
-const positions = (operands: Operands, count: number): readonly number[] => (operands === 'all' ? Array.from({ length: count }, (_, i) => i) : operands)
+const positions = (operands: Operands, count: number): readonly number[] =>
+  operands === 'all' ? Array.from({ length: count }, (_, i) => i) : operands
 const isWide = (v: Value | null | undefined): v is Value => v?.dtype === 'int64'
 
 /** The name of the 32-bit twin of a 64-bit input. */
@@ -59,7 +60,12 @@ class Narrowing {
     const node = v.producer
     const own = v.data
       ? v.dtype === 'int64'
-      : node?.op === 'Shape' || (!!node && isWide(v) && node.op !== 'Range' && node.inputs.length > 0 && node.inputs.every((x) => !x || this.ofShapes(x)))
+      : node?.op === 'Shape' ||
+        (!!node &&
+          isWide(v) &&
+          node.op !== 'Range' &&
+          node.inputs.length > 0 &&
+          node.inputs.every((x) => !x || this.ofShapes(x)))
     this.shapes.set(v, own)
     return own
   }
@@ -71,7 +77,8 @@ class Narrowing {
     const { op, inputs } = v.producer
     if (op in arithmetic || op === 'Range') return true
     if (op === 'Cast') return !isWide(inputs[0])
-    const from = op in moving ? [...positions(moving[op], inputs.length), ...(op in indexing ? [indexing[op]] : [])] : []
+    const from =
+      op in moving ? [...positions(moving[op], inputs.length), ...(op in indexing ? [indexing[op]] : [])] : []
     return from.some((i) => this.computed(inputs[i]))
   }
 
@@ -79,7 +86,8 @@ class Narrowing {
   repoint(node: Node, inputs: readonly number[]): void {
     const wide = inputs.filter((i) => isWide(node.inputs[i]))
     const narrow = wide.map((i) => this.of(node.inputs[i] as Value))
-    if (narrow.every((v) => v !== undefined)) wide.forEach((i, k) => this.g.graph.setInput(node, i, narrow[k] as Value))
+    if (narrow.every((v) => v !== undefined))
+      wide.forEach((i, k) => this.g.graph.setInput(node, i, narrow[k] as Value))
   }
 
   /** The same numbers in 32 bits, or undefined where they are made by an operator that has no such form. */
@@ -108,16 +116,28 @@ class Narrowing {
     const axis = (intAttribute({ attributes }, 'axis', 0) + rank) % rank
     const width = shapeOf(x)[axis]
     if (typeof width !== 'number' || attributes.select_last_index) return undefined
-    const places = g.constant('int32', Array.from({ length: width }, (_, i) => i), shapeOf(x).map((_, i) => (i === axis ? width : 1))) // biome-ignore format: one thing
-    const found = g.where(g.equal(x, g.reduce('ReduceMax', x, [axis], true)), places, g.constant('int32', [width], []))
+    const places = g.constant(
+      'int32',
+      Array.from({ length: width }, (_, i) => i),
+      shapeOf(x).map((_, i) => (i === axis ? width : 1)),
+    )
+    const found = g.where(
+      g.equal(x, g.reduce('ReduceMax', x, [axis], true)),
+      places,
+      g.constant('int32', [width], []),
+    )
     return g.reduce('ReduceMin', found, [axis], intAttribute({ attributes }, 'keepdims', 1) === 1)
   }
   private constant({ dtype, data, shape }: Value): Value | undefined {
     const numbers = numbersOf({ dtype, shape: shape as number[], data: data as TensorData })
-    return numbers?.every((n) => n === (n | 0)) ? this.g.constant('int32', numbers, shape as number[]) : undefined
+    return numbers?.every((n) => n === (n | 0))
+      ? this.g.constant('int32', numbers, shape as number[])
+      : undefined
   }
   private again(node: Node, operands: readonly number[], attributes: Node['attributes']): Value | undefined {
     const inputs = node.inputs.map((x, i) => (operands.includes(i) && x ? this.of(x) : x))
-    return inputs.includes(undefined as unknown as null) ? undefined : this.g.op(node.op, inputs as (Value | null)[], attributes)
+    return inputs.includes(undefined as unknown as null)
+      ? undefined
+      : this.g.op(node.op, inputs as (Value | null)[], attributes)
   }
 }

@@ -6,12 +6,17 @@ import { intAttribute, type Node, type Value } from '../graph/types.js'
 import { narrowIntegers } from './integers.js'
 import { type Lowering, replaceNodes } from './replace.js'
 
-const attribute = (node: Node, name: string, otherwise: number): number => (node.attributes[name] as number | undefined) ?? otherwise
+const attribute = (node: Node, name: string, otherwise: number): number =>
+  (node.attributes[name] as number | undefined) ?? otherwise
 
 /** Matrices go to Gemm, which reads either operand transposed; of batches the smaller part, the activations, is transposed beforehand. */
 const product: Lowering = (node, g) => {
   const [a, b] = node.inputs as Value[]
-  const flags = { transA: intAttribute(node, 'transA', 0), transB: intAttribute(node, 'transB', 0), alpha: attribute(node, 'alpha', 1) }
+  const flags = {
+    transA: intAttribute(node, 'transA', 0),
+    transB: intAttribute(node, 'transB', 0),
+    alpha: attribute(node, 'alpha', 1),
+  }
   const [left, right] = [shapeOf(a), shapeOf(b)]
   if (left.length === 2 && right.length === 2) return [g.op('Gemm', [a, b], flags)]
   if (right.length === 2 && !flags.transA) {
@@ -28,7 +33,9 @@ const rmsNorm: Lowering = (node, g) => {
   const rank = shapeOf(x).length
   const first = (intAttribute(node, 'axis', -1) + rank) % rank
   const axes = Array.from({ length: rank - first }, (_, i) => first + i)
-  const inverse = g.reciprocal(g.sqrt(g.add(g.reduceMean(g.square(x), axes), g.scalar(attribute(node, 'epsilon', 1e-5)))))
+  const inverse = g.reciprocal(
+    g.sqrt(g.add(g.reduceMean(g.square(x), axes), g.scalar(attribute(node, 'epsilon', 1e-5)))),
+  )
   return [g.mul(g.mul(x, inverse), scale), inverse]
 }
 
@@ -42,11 +49,20 @@ const sign: Lowering = (node, g) => {
   return [g.where(g.greater(x, zero), one, g.where(g.less(x, zero), g.neg(one), g.mul(x, zero)))]
 }
 const sum: Lowering = ({ inputs }, g) => (inputs.length > 1 ? [(inputs as Value[]).reduce(g.add)] : undefined)
-const mean: Lowering = ({ inputs }, g) => (inputs.length > 1 ? [g.scale((inputs as Value[]).reduce(g.add), 1 / inputs.length)] : undefined)
+const mean: Lowering = ({ inputs }, g) =>
+  inputs.length > 1 ? [g.scale((inputs as Value[]).reduce(g.add), 1 / inputs.length)] : undefined
 /** Truth values as numbers: 0 and 1. */
 const truth =
   (op: 'Add' | 'Mul'): Lowering =>
-  ({ inputs }, g) => [g.cast(g.op(op, inputs.map((v) => g.cast(v as Value, 'int32'))), 'bool')] // biome-ignore format: one thing
+  ({ inputs }, g) => [
+    g.cast(
+      g.op(
+        op,
+        inputs.map((v) => g.cast(v as Value, 'int32')),
+      ),
+      'bool',
+    ),
+  ]
 
 /** Picks of truth values and small whole numbers go by way of floats, which hold them exactly. */
 const pick: Lowering = (node, g) => {
@@ -61,7 +77,9 @@ const transposed: Lowering = (node, g) => {
   const [rows, columns] = shape as number[]
   const from = numbersOf({ dtype, shape: [rows, columns], data }) as number[]
   const to = BigInt64Array.from(from, (_, i) => BigInt(from[(i % rows) * columns + Math.floor(i / rows)]))
-  return [g.graph.addConstant(name, { dtype, shape: [columns, rows], data: { bytes: new Uint8Array(to.buffer) } })]
+  return [
+    g.graph.addConstant(name, { dtype, shape: [columns, rows], data: { bytes: new Uint8Array(to.buffer) } }),
+  ]
 }
 
 /** What ONNX Runtime's WebGPU provider has no kernel for (or a wrong one), by kernels it has. */

@@ -12,7 +12,9 @@ const near = 64
  * Rows picked from a cast table are picked first and cast then.
  */
 export function castPerUse(graph: Graph): void {
-  const wide = [...graph.nodes].filter((node) => unpacks.has(node.op) && node.outputs.length === 1 && weightOnly(node))
+  const wide = [...graph.nodes].filter(
+    (node) => unpacks.has(node.op) && node.outputs.length === 1 && weightOnly(node),
+  )
   if (wide.length === 0) return
   for (const node of wide) pickFirst(graph, node)
   const position = new Map(executionOrder(fileOrder(graph)).map((node, i) => [node, i]))
@@ -21,7 +23,8 @@ export function castPerUse(graph: Graph): void {
     const users = [...value.users].sort((a, b) => (position.get(a) ?? 0) - (position.get(b) ?? 0))
     let copy = value
     users.forEach((user, i) => {
-      if (i > 0 && (position.get(user) ?? 0) - (position.get(users[i - 1]) ?? 0) > near) copy = again(graph, node)
+      if (i > 0 && (position.get(user) ?? 0) - (position.get(users[i - 1]) ?? 0) > near)
+        copy = again(graph, node)
       if (copy !== value) repoint(graph, user, value, copy)
     })
   }
@@ -33,13 +36,16 @@ function pickFirst(graph: Graph, cast: Node): void {
   if (cast.op !== 'Cast') return
   for (const user of [...(cast.outputs[0] as Value).users]) {
     if (user.op !== 'Gather' || user.inputs[0] !== cast.outputs[0]) continue
-    const rows = graph.addNode('Gather', [cast.inputs[0], user.inputs[1]], user.attributes, { scope: user.scope }).outputs[0] as Value
+    const rows = graph.addNode('Gather', [cast.inputs[0], user.inputs[1]], user.attributes, {
+      scope: user.scope,
+    }).outputs[0] as Value
     const widened = graph.addNode('Cast', [rows], cast.attributes, { scope: user.scope }).outputs[0] as Value
     graph.replaceUses(user.outputs[0] as Value, widened)
   }
 }
 
-const again = (graph: Graph, { op, inputs, attributes, scope }: Node): Value => graph.addNode(op, inputs, attributes, { scope }).outputs[0] as Value
+const again = (graph: Graph, { op, inputs, attributes, scope }: Node): Value =>
+  graph.addNode(op, inputs, attributes, { scope }).outputs[0] as Value
 
 function repoint(graph: Graph, user: Node, from: Value, to: Value): void {
   user.inputs.forEach((v, i) => {

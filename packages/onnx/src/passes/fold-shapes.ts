@@ -10,7 +10,8 @@ import type { Node, Value } from '../graph/types.js'
 export function foldShapes(g: Builder): void {
   for (const node of g.graph.sorted())
     node.inputs.forEach((v, i) => {
-      const folded = node.op === 'Reshape' && i === 1 ? reshapeTarget(g, node) : v?.producer && foldedValue(g, v)
+      const folded =
+        node.op === 'Reshape' && i === 1 ? reshapeTarget(g, node) : v?.producer && foldedValue(g, v)
       if (folded && folded !== v) g.graph.setInput(node, i, folded)
     })
   g.graph.prune()
@@ -26,7 +27,11 @@ function foldedValue(g: Builder, v: Value): Value | undefined {
 
 function constant(g: Builder, v: Value): Value | undefined {
   if (!['float32', 'int64', 'bool', 'int32'].includes(v.dtype)) return undefined
-  return g.constant(v.dtype, (v.known as readonly (number | boolean)[]).map(Number), v.shape as readonly number[])
+  return g.constant(
+    v.dtype,
+    (v.known as readonly (number | boolean)[]).map(Number),
+    v.shape as readonly number[],
+  )
 }
 
 /** With at most one symbolic entry the target is a constant: that entry is what is left over. */

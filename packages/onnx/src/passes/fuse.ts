@@ -7,10 +7,14 @@ function untransposed(v: Value | null): Value | undefined {
   if (node?.op !== 'Transpose' || !v?.shape) return undefined
   const rank = v.shape.length
   const perm = intsAttribute(node, 'perm') ?? Array.from({ length: rank }, (_, i) => rank - 1 - i)
-  const swaps = rank >= 2 && perm.every((p, i) => p === (i < rank - 2 ? i : i === rank - 2 ? rank - 1 : rank - 2))
+  const swaps =
+    rank >= 2 && perm.every((p, i) => p === (i < rank - 2 ? i : i === rank - 2 ? rank - 1 : rank - 2))
   return swaps ? (node.inputs[0] as Value) : undefined
 }
-const scalarOf = (v: Value | null): number | undefined => (v?.data && (v.shape?.length === 0 || (v.shape?.length === 1 && v.shape[0] === 1)) ? Number(v.known?.[0]) : undefined)
+const scalarOf = (v: Value | null): number | undefined =>
+  v?.data && (v.shape?.length === 0 || (v.shape?.length === 1 && v.shape[0] === 1))
+    ? Number(v.known?.[0])
+    : undefined
 
 /** MatMul(a, Transpose(b)) reads b as it lies: no transposed copy of a weight or of the keys is ever made. */
 function fuseTransposition(g: Builder, node: Node): void {
@@ -19,7 +23,10 @@ function fuseTransposition(g: Builder, node: Node): void {
   const [plainA, plainB] = [untransposed(a), untransposed(b)]
   if (!plainA && !plainB) return
   g.graph.scope = node.scope
-  const fused = g.matMul(plainA ?? a, plainB ?? b, { transA: plainA !== undefined, transB: plainB !== undefined })
+  const fused = g.matMul(plainA ?? a, plainB ?? b, {
+    transA: plainA !== undefined,
+    transB: plainB !== undefined,
+  })
   g.graph.replaceUses(node.outputs[0] as Value, fused)
   g.graph.removeNode(node)
 }
@@ -29,13 +36,28 @@ function fuseScale(g: Builder, node: Node): void {
   const [x, factor] = scalarOf(node.inputs[0]) === undefined ? node.inputs : [node.inputs[1], node.inputs[0]]
   const alpha = node.op === 'Mul' ? scalarOf(factor) : inverse(scalarOf(node.inputs[1]))
   const product = x?.producer
-  if (alpha === undefined || !Number.isInteger(Math.log2(alpha)) || !product || x?.users.size !== 1 || x.dtype !== 'float32' || product.inputs.some((v) => v?.data)) return
+  if (
+    alpha === undefined ||
+    !Number.isInteger(Math.log2(alpha)) ||
+    !product ||
+    x?.users.size !== 1 ||
+    x.dtype !== 'float32' ||
+    product.inputs.some((v) => v?.data)
+  )
+    return
   if (product.op !== 'MatMul' && product.op !== 'com.microsoft::FusedMatMul') return
   if (product.inputs.some((v) => (v?.shape?.length ?? 0) < 2)) return
   g.graph.scope = product.scope
   const [a, b] = product.inputs as Value[]
-  const flags = { transA: intAttribute(product, 'transA', 0) === 1, transB: intAttribute(product, 'transB', 0) === 1 }
-  const fused = g.op('com.microsoft::FusedMatMul', [a, b], { transA: Number(flags.transA), transB: Number(flags.transB), alpha: alpha * intAttribute(product, 'alpha', 1) })
+  const flags = {
+    transA: intAttribute(product, 'transA', 0) === 1,
+    transB: intAttribute(product, 'transB', 0) === 1,
+  }
+  const fused = g.op('com.microsoft::FusedMatMul', [a, b], {
+    transA: Number(flags.transA),
+    transB: Number(flags.transB),
+    alpha: alpha * intAttribute(product, 'alpha', 1),
+  })
   g.graph.replaceUses(node.outputs[0] as Value, fused)
   g.graph.removeNode(node)
   g.graph.removeNode(product)
@@ -58,7 +80,10 @@ function fuseSlices(g: Builder, whole: Value): void {
     const size = whole.shape?.[axis] as number
     const bounds = [...new Set(parts.flatMap((p) => [p.start, p.end]))].sort((a, b) => a - b)
     const pieces = bounds.slice(1).map((end, i) => ({ start: bounds[i], end }))
-    const covered = bounds[0] === 0 && bounds[bounds.length - 1] === size && pieces.every((s) => parts.some((p) => p.start === s.start && p.end === s.end))
+    const covered =
+      bounds[0] === 0 &&
+      bounds[bounds.length - 1] === size &&
+      pieces.every((s) => parts.some((p) => p.start === s.start && p.end === s.end))
     if (!covered || pieces.length < 2 || parts.length !== pieces.length) continue
     g.graph.scope = parts[0].node.scope
     const made = g.split(
@@ -67,7 +92,10 @@ function fuseSlices(g: Builder, whole: Value): void {
       axis,
     )
     for (const part of parts) {
-      g.graph.replaceUses(part.node.outputs[0] as Value, made[pieces.findIndex((s) => s.start === part.start)])
+      g.graph.replaceUses(
+        part.node.outputs[0] as Value,
+        made[pieces.findIndex((s) => s.start === part.start)],
+      )
       g.graph.removeNode(part.node)
     }
   }
@@ -75,7 +103,13 @@ function fuseSlices(g: Builder, whole: Value): void {
 function staticPart(node: Node, whole: Value): (Part & { axis: number }) | undefined {
   const [, starts, ends, axes, steps] = node.inputs
   const rank = whole.shape?.length ?? 0
-  if (starts?.known?.length !== 1 || ends?.known?.length !== 1 || !axes?.known || (steps && steps.known?.[0] !== 1)) return undefined
+  if (
+    starts?.known?.length !== 1 ||
+    ends?.known?.length !== 1 ||
+    !axes?.known ||
+    (steps && steps.known?.[0] !== 1)
+  )
+    return undefined
   const axis = (Number(axes.known[0]) + rank) % rank
   const size = whole.shape?.[axis]
   if (typeof size !== 'number') return undefined

@@ -10,9 +10,28 @@ export type Precision = (typeof precisions)[number]
 const products: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul', 'Gemm', 'Conv'])
 /** Operators that take the precision of what they are given. Others (norms, soft-max, sums, losses) stay in float32. */
 const followers: ReadonlySet<string> = new Set([
-  'Add', 'Sub', 'Mul', 'Div', 'Neg', 'Relu', 'Sigmoid', 'Tanh', 'Gelu', 'com.microsoft::Gelu', 'com.microsoft::QuickGelu', 'com.microsoft::RotaryEmbedding',
-  'Reshape', 'Transpose', 'Concat', 'Split', 'Expand', 'Squeeze', 'Unsqueeze', 'Identity', 'graft::StopGradient',
-]) // biome-ignore format: a list
+  'Add',
+  'Sub',
+  'Mul',
+  'Div',
+  'Neg',
+  'Relu',
+  'Sigmoid',
+  'Tanh',
+  'Gelu',
+  'com.microsoft::Gelu',
+  'com.microsoft::QuickGelu',
+  'com.microsoft::RotaryEmbedding',
+  'Reshape',
+  'Transpose',
+  'Concat',
+  'Split',
+  'Expand',
+  'Squeeze',
+  'Unsqueeze',
+  'Identity',
+  'graft::StopGradient',
+])
 /** Beyond this a number is infinite in float16. */
 const greatest = 65504
 
@@ -21,7 +40,11 @@ const greatest = 65504
  * operand from the batch, such as a residual sum or a mask, stays wide. Weights, and what is computed of weights and of `held` values alone, are
  * cast where they are used; a weight stored in that precision is read as it lies. Every value keeps its float32 form, made by a cast if someone reads it.
  */
-export function computeInHalf(graph: Graph, precision: Exclude<Precision, 'float32'>, held: ReadonlySet<Value>): void {
+export function computeInHalf(
+  graph: Graph,
+  precision: Exclude<Precision, 'float32'>,
+  held: ReadonlySet<Value>,
+): void {
   const pass = new HalfCompute(graph, precision, held)
   for (const node of graph.sorted()) pass.visit(node)
   graph.scope = ''
@@ -48,7 +71,12 @@ class HalfCompute {
     if (!this.wanted(node)) return
     const { g, graph } = this
     graph.scope = node.scope
-    const made = graph.addNode(node.op, node.inputs.map((v) => v && this.half(v)), node.attributes, { count: node.outputs.length }) // biome-ignore format: one thing
+    const made = graph.addNode(
+      node.op,
+      node.inputs.map((v) => v && this.half(v)),
+      node.attributes,
+      { count: node.outputs.length },
+    )
     node.outputs.forEach((wide, i) => {
       if (!wide) return
       const narrow = made.outputs[i] as Value
@@ -61,20 +89,30 @@ class HalfCompute {
 
   private wanted({ op, inputs, outputs }: Node): boolean {
     const floats = inputs.filter((v): v is Value => !!v && isFloat(v.dtype))
-    if (outputs.some((v) => v?.dtype !== 'float32') || !floats.every((v) => v.dtype === 'float32')) return false
+    if (outputs.some((v) => v?.dtype !== 'float32') || !floats.every((v) => v.dtype === 'float32'))
+      return false
     if (products.has(op)) return floats.some((v) => this.ofBatch(v))
-    return followers.has(op) && floats.some((v) => this.native.has(v)) && floats.every((v) => this.native.has(v) || this.fits(v))
+    return (
+      followers.has(op) &&
+      floats.some((v) => this.native.has(v)) &&
+      floats.every((v) => this.native.has(v) || this.fits(v))
+    )
   }
   /** Weights and the like, but for masks' great numbers. */
   private fits(v: Value): boolean {
-    return !this.ofBatch(v) && !(v.known?.some((d) => typeof d === 'number' && Math.abs(d) > greatest) ?? false)
+    return (
+      !this.ofBatch(v) && !(v.known?.some((d) => typeof d === 'number' && Math.abs(d) > greatest) ?? false)
+    )
   }
 
   /** Whether a value depends on the batch, be it on its sizes, and not only on weights and what is held. */
   private ofBatch(v: Value): boolean {
     const known = this.batch.get(v)
     if (known !== undefined) return known
-    const own = !v.data && !this.held.has(v) && (!v.producer || v.producer.inputs.some((x) => x !== null && this.ofBatch(x)))
+    const own =
+      !v.data &&
+      !this.held.has(v) &&
+      (!v.producer || v.producer.inputs.some((x) => x !== null && this.ofBatch(x)))
     this.batch.set(v, own)
     return own
   }

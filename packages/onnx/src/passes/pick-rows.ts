@@ -5,9 +5,29 @@ import { intAttribute, type Node, type Value } from '../graph/types.js'
 
 /** Operators that make each element of the same element of their inputs. */
 const elementwise: ReadonlySet<string> = new Set([
-  'Add', 'Sub', 'Mul', 'Div', 'Pow', 'Neg', 'Relu', 'Sigmoid', 'Tanh', 'Erf', 'Exp', 'Sqrt', 'Gelu', 'com.microsoft::Gelu', 'com.microsoft::QuickGelu', 'com.microsoft::FastGelu',
-  'Where', 'Less', 'Greater', 'Cast', 'Identity', 'graft::StopGradient',
-]) // biome-ignore format: a list
+  'Add',
+  'Sub',
+  'Mul',
+  'Div',
+  'Pow',
+  'Neg',
+  'Relu',
+  'Sigmoid',
+  'Tanh',
+  'Erf',
+  'Exp',
+  'Sqrt',
+  'Gelu',
+  'com.microsoft::Gelu',
+  'com.microsoft::QuickGelu',
+  'com.microsoft::FastGelu',
+  'Where',
+  'Less',
+  'Greater',
+  'Cast',
+  'Identity',
+  'graft::StopGradient',
+])
 const products: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul'])
 const norms: ReadonlySet<string> = new Set(['SimplifiedLayerNormalization', 'LayerNormalization'])
 
@@ -36,7 +56,9 @@ class Picking {
     const outputs = new Set(g.graph.outputs)
     for (const node of g.graph.sorted().reverse()) {
       const [y] = node.outputs
-      const isInside = y === root || (!!y && y.users.size > 0 && !outputs.has(y) && [...y.users].every((user) => this.region.has(user)))
+      const isInside =
+        y === root ||
+        (!!y && y.users.size > 0 && !outputs.has(y) && [...y.users].every((user) => this.region.has(user)))
       if (isInside && this.isRowwise(node)) this.region.add(node)
     }
   }
@@ -47,7 +69,10 @@ class Picking {
     const { g } = this
     const { producer } = v
     g.graph.scope = producer?.scope ?? ''
-    const made = producer && this.region.has(producer) ? this.again(producer) : g.gather(g.reshape(v, [this.count, ...this.trailing(v)]), this.rows)
+    const made =
+      producer && this.region.has(producer)
+        ? this.again(producer)
+        : g.gather(g.reshape(v, [this.count, ...this.trailing(v)]), this.rows)
     g.graph.scope = ''
     this.picked.set(v, made)
     return made
@@ -63,19 +88,35 @@ class Picking {
   private isRowwise({ op, inputs, outputs, attributes }: Node): boolean {
     const [x, w] = inputs
     const y = outputs[0] as Value
-    if (outputs.length > 1 || !this.hasRows(y) || !inputs.every((v) => v === null || v.shape !== null)) return false
-    if (op === 'Reshape') return this.hasRows(x as Value) && sameShape(this.trailing(x as Value), this.trailing(y))
-    if (products.has(op)) return this.hasRows(x as Value) && shapeOf(w as Value).length === 2 && !intAttribute({ attributes }, 'transA', 0)
+    if (outputs.length > 1 || !this.hasRows(y) || !inputs.every((v) => v === null || v.shape !== null))
+      return false
+    if (op === 'Reshape')
+      return this.hasRows(x as Value) && sameShape(this.trailing(x as Value), this.trailing(y))
+    if (products.has(op))
+      return (
+        this.hasRows(x as Value) &&
+        shapeOf(w as Value).length === 2 &&
+        !intAttribute({ attributes }, 'transA', 0)
+      )
     const rank = this.trailing(y).length
-    if (norms.has(op)) return rank === 1 && [-1, shapeOf(y).length - 1].includes(intAttribute({ attributes }, 'axis', -1))
-    return elementwise.has(op) && inputs.every((v) => !v || (this.hasRows(v) ? shapeOf(v).length === shapeOf(y).length : shapeOf(v).length <= rank))
+    if (norms.has(op))
+      return rank === 1 && [-1, shapeOf(y).length - 1].includes(intAttribute({ attributes }, 'axis', -1))
+    return (
+      elementwise.has(op) &&
+      inputs.every(
+        (v) => !v || (this.hasRows(v) ? shapeOf(v).length === shapeOf(y).length : shapeOf(v).length <= rank),
+      )
+    )
   }
 
   /** Whether a value has a row per position: [batch, positions, …] or [batch·positions, …]. */
   private hasRows({ shape }: Value): boolean {
-    return !!shape && (this.begins(shape, this.leading) || this.begins(shape, [this.count])) && shape.length > 1
+    return (
+      !!shape && (this.begins(shape, this.leading) || this.begins(shape, [this.count])) && shape.length > 1
+    )
   }
-  private begins = (shape: Shape, leading: Shape): boolean => shape.length >= leading.length && sameShape(shape.slice(0, leading.length), leading)
+  private begins = (shape: Shape, leading: Shape): boolean =>
+    shape.length >= leading.length && sameShape(shape.slice(0, leading.length), leading)
   private trailing({ shape }: Value): Shape {
     const own = shape as Shape
     return own.slice(this.begins(own, this.leading) ? this.leading.length : 1)

@@ -10,9 +10,12 @@ interface Recognised {
 /** Looks at a node and, when it is the last of a known pattern, says what the pattern is. */
 type Pattern = (node: Node) => Recognised | undefined
 
-const made = (v: Value | null | undefined, ...ops: string[]): Node | undefined => (v?.producer && ops.includes(v.producer.op) ? v.producer : undefined)
-const number = (v: Value | null | undefined): number | undefined => (v?.data && v.known?.length === 1 && typeof v.known[0] === 'number' ? v.known[0] : undefined)
-const near = (a: number | undefined, b: number): boolean => a !== undefined && Math.abs(a - b) <= 1e-4 * Math.abs(b)
+const made = (v: Value | null | undefined, ...ops: string[]): Node | undefined =>
+  v?.producer && ops.includes(v.producer.op) ? v.producer : undefined
+const number = (v: Value | null | undefined): number | undefined =>
+  v?.data && v.known?.length === 1 && typeof v.known[0] === 'number' ? v.known[0] : undefined
+const near = (a: number | undefined, b: number): boolean =>
+  a !== undefined && Math.abs(a - b) <= 1e-4 * Math.abs(b)
 
 /** The two operands of a commutative node as [matching, other], or undefined. */
 function operand(node: Node | undefined, matches: (v: Value) => boolean): [Value, Value] | undefined {
@@ -41,9 +44,18 @@ function meanSquare(v: Value | null): { x: Value; epsilon: number } | undefined 
   const rank = mean?.inputs[0]?.shape?.length
   const axis = Number(mean?.inputs[1]?.known?.[0])
   const epsilon = number(sum?.[1])
-  if (!mean || !rank || epsilon === undefined || mean.inputs[1]?.known?.length !== 1 || (axis + rank) % rank !== rank - 1 || mean.attributes.keepdims === 0) return undefined
+  if (
+    !mean ||
+    !rank ||
+    epsilon === undefined ||
+    mean.inputs[1]?.known?.length !== 1 ||
+    (axis + rank) % rank !== rank - 1 ||
+    mean.attributes.keepdims === 0
+  )
+    return undefined
   const square = made(mean.inputs[0], 'Pow', 'Mul')
-  const isSquare = square?.op === 'Pow' ? number(square.inputs[1]) === 2 : square?.inputs[0] === square?.inputs[1]
+  const isSquare =
+    square?.op === 'Pow' ? number(square.inputs[1]) === 2 : square?.inputs[0] === square?.inputs[1]
   return square && isSquare ? { x: square.inputs[0] as Value, epsilon } : undefined
 }
 /** 1/√(mean(x²)+ε), spelt as Reciprocal or as a division. */
@@ -56,19 +68,34 @@ function inverseDeviation(v: Value): { x: Value; epsilon: number } | undefined {
 
 /** scale·(x·inverse deviation): root-mean-square norm (Zhang and Sennrich, 2019). */
 const rmsNorm: Pattern = (node) => {
-  const scaled = node.op === 'Mul' ? operand(node, (v) => made(v, 'Mul') !== undefined && v.users.size === 1 && v.shape?.length !== 1) : undefined
+  const scaled =
+    node.op === 'Mul'
+      ? operand(node, (v) => made(v, 'Mul') !== undefined && v.users.size === 1 && v.shape?.length !== 1)
+      : undefined
   const inner = operand(made(scaled?.[0], 'Mul'), (v) => inverseDeviation(v) !== undefined)
   const found = inner && inverseDeviation(inner[0])
   const scale = scaled?.[1]
   const width = found?.x.shape?.at(-1)
-  if (!found || found.x !== inner?.[1] || scale?.shape?.length !== 1 || scale.shape[0] !== width || found.x.dtype !== 'float32') return undefined
-  return { op: 'SimplifiedLayerNormalization', inputs: [found.x, scale], attributes: { axis: -1, epsilon: found.epsilon, stash_type: 1 } }
+  if (
+    !found ||
+    found.x !== inner?.[1] ||
+    scale?.shape?.length !== 1 ||
+    scale.shape[0] !== width ||
+    found.x.dtype !== 'float32'
+  )
+    return undefined
+  return {
+    op: 'SimplifiedLayerNormalization',
+    inputs: [found.x, scale],
+    attributes: { axis: -1, epsilon: found.epsilon, stash_type: 1 },
+  }
 }
 
 /** x·σ(x). */
 const silu: Pattern = (node) => {
   const found = node.op === 'Mul' ? operand(node, (v) => made(v, 'Sigmoid') !== undefined) : undefined
-  if (!found || made(found[0], 'Sigmoid')?.inputs[0] !== found[1] || found[1].dtype !== 'float32') return undefined
+  if (!found || made(found[0], 'Sigmoid')?.inputs[0] !== found[1] || found[1].dtype !== 'float32')
+    return undefined
   return { op: 'com.microsoft::QuickGelu', inputs: [found[1]], attributes: { alpha: 1 } }
 }
 
@@ -101,7 +128,10 @@ function isTanhCurve(curve: Value, x: Value): boolean {
 }
 function isCube(values: Value[], x: Value): boolean {
   const power = made(values[0], 'Pow')
-  return (values.length === 1 && power?.inputs[0] === x && number(power.inputs[1]) === 3) || (values.length === 3 && values.every((v) => v === x))
+  return (
+    (values.length === 1 && power?.inputs[0] === x && number(power.inputs[1]) === 3) ||
+    (values.length === 3 && values.every((v) => v === x))
+  )
 }
 
 const patterns: readonly Pattern[] = [rmsNorm, silu, gelu]

@@ -49,7 +49,14 @@ export class Arena {
   private bestFit(size: number): Chunk | undefined {
     let best: Chunk | undefined
     for (const c of this.chunks)
-      if (c.size >= size && (!best || c.size < best.size || (c.size === best.size && (c.region < best.region || (c.region === best.region && c.offset < best.offset))))) best = c
+      if (
+        c.size >= size &&
+        (!best ||
+          c.size < best.size ||
+          (c.size === best.size &&
+            (c.region < best.region || (c.region === best.region && c.offset < best.offset))))
+      )
+        best = c
     return best
   }
 
@@ -62,7 +69,14 @@ export class Arena {
   }
 
   private split(chunk: Chunk, size: number): void {
-    const rest: Chunk = { region: chunk.region, offset: chunk.offset + size, size: chunk.size - size, used: false, before: chunk, after: chunk.after }
+    const rest: Chunk = {
+      region: chunk.region,
+      offset: chunk.offset + size,
+      size: chunk.size - size,
+      used: false,
+      before: chunk,
+      after: chunk.after,
+    }
     if (chunk.after) chunk.after.before = rest
     chunk.after = rest
     chunk.size = size

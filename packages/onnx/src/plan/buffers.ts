@@ -1,11 +1,27 @@
 import { dtypes, type Node, type Value } from '../graph/types.js'
 
 /** Outputs that are their first input under another shape: no bytes of their own. */
-const views: ReadonlySet<string> = new Set(['Reshape', 'Squeeze', 'Unsqueeze', 'Flatten', 'Identity', 'graft::StopGradient'])
+const views: ReadonlySet<string> = new Set([
+  'Reshape',
+  'Squeeze',
+  'Unsqueeze',
+  'Flatten',
+  'Identity',
+  'graft::StopGradient',
+])
 /** Operators whose kernel writes over its input where nobody reads it afterwards (measured on ONNX Runtime 1.30, docs/performance.md). */
-const inPlace: ReadonlySet<string> = new Set(['Sigmoid', 'Tanh', 'Relu', 'Softmax', 'LogSoftmax', 'Clip', 'Cast'])
+const inPlace: ReadonlySet<string> = new Set([
+  'Sigmoid',
+  'Tanh',
+  'Relu',
+  'Softmax',
+  'LogSoftmax',
+  'Clip',
+  'Cast',
+])
 
-export const inputsOf = (node: Node): (Value | null)[] => (node.captures ? [...node.inputs, ...node.captures] : node.inputs)
+export const inputsOf = (node: Node): (Value | null)[] =>
+  node.captures ? [...node.inputs, ...node.captures] : node.inputs
 
 /**
  * Which values share a buffer, as ONNX Runtime's allocation planner decides before anything runs: a view is its input, a kernel may
@@ -21,7 +37,9 @@ export function shareBuffers(order: readonly Node[], outputs: readonly Value[]):
   for (const node of order) {
     node.outputs.forEach((y, i) => {
       if (!y) return
-      const taken = kept.has(y) ? undefined : ((i === 0 ? overwritten(node, y, root, reads) : undefined) ?? revived(dead, y))
+      const taken = kept.has(y)
+        ? undefined
+        : ((i === 0 ? overwritten(node, y, root, reads) : undefined) ?? revived(dead, y))
       buffer.set(y, taken ?? y)
       if (taken) reads.set(taken, (reads.get(taken) ?? 0) + (reads.get(y) ?? 0))
     })
@@ -44,9 +62,15 @@ export function countReads(order: readonly Node[], outputs: readonly Value[]): M
   return reads
 }
 
-const sameSize = (a: Value, b: Value): boolean => dtypes[a.dtype].bytes === dtypes[b.dtype].bytes && !!a.shape && `${a.shape}` === `${b.shape}`
+const sameSize = (a: Value, b: Value): boolean =>
+  dtypes[a.dtype].bytes === dtypes[b.dtype].bytes && !!a.shape && `${a.shape}` === `${b.shape}`
 
-function overwritten(node: Node, y: Value, root: (v: Value) => Value, reads: ReadonlyMap<Value, number>): Value | undefined {
+function overwritten(
+  node: Node,
+  y: Value,
+  root: (v: Value) => Value,
+  reads: ReadonlyMap<Value, number>,
+): Value | undefined {
   const [x] = node.inputs
   if (!x?.producer) return undefined
   if (views.has(node.op)) return root(x)

@@ -2,7 +2,8 @@ import { intAttribute, type Node, type Value } from '../graph/types.js'
 import { type Bindings, bytesOf, evaluate } from './sizes.js'
 
 const product = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1)
-const sizes = (v: Value, bindings: Bindings): number[] => (v.shape ?? []).map((d) => evaluate(d, bindings) ?? 0)
+const sizes = (v: Value, bindings: Bindings): number[] =>
+  (v.shape ?? []).map((d) => evaluate(d, bindings) ?? 0)
 
 /** Length of the dots that a product of matrices takes, by the left operand. */
 const depth: Record<string, (node: Node, left: readonly number[]) => number> = {
@@ -20,6 +21,11 @@ export function flopsOf(node: Node, bindings: Bindings): number {
   const k = depth[node.op]
   if (k) return 2 * out * k(node, sizes(node.inputs[0] as Value, bindings))
   if (node.op === 'Conv') return 2 * out * product(sizes(node.inputs[1] as Value, bindings).slice(1))
-  if (node.op === 'Einsum') return 2 * out * Math.max(1, product(node.inputs.flatMap((v) => (v ? sizes(v, bindings) : []))) / out ** 2) ** 0.5
+  if (node.op === 'Einsum')
+    return (
+      2 *
+      out *
+      Math.max(1, product(node.inputs.flatMap((v) => (v ? sizes(v, bindings) : []))) / out ** 2) ** 0.5
+    )
   return out
 }

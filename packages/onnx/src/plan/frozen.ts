@@ -18,7 +18,11 @@ export interface FrozenCut {
  * The cut is the one of the fewest bytes, nearest the top; the graph itself becomes the part above it, with new inputs. Undefined, and the
  * graph as it was, where no whole layer lies below. `data`: names of the inputs that are the data.
  */
-export function splitFrozen(graph: Graph, data: ReadonlySet<string>, bindings: Bindings): FrozenCut | undefined {
+export function splitFrozen(
+  graph: Graph,
+  data: ReadonlySet<string>,
+  bindings: Bindings,
+): FrozenCut | undefined {
   const cut = cheapestCut(graph, data, bindings)
   if (!cut) return undefined
   const { graph: below, copyOf } = graph.clone()
@@ -37,10 +41,15 @@ export function splitFrozen(graph: Graph, data: ReadonlySet<string>, bindings: B
 
 function cheapestCut(graph: Graph, data: ReadonlySet<string>, bindings: Bindings): Value[] | undefined {
   const sorted = graph.sorted()
-  const moving = reached(graph.inputs.filter((v) => !data.has(v.name)), sorted) // biome-ignore format: one thing
+  const moving = reached(
+    graph.inputs.filter((v) => !data.has(v.name)),
+    sorted,
+  )
   const upper = new Set([...moving].map(blockOf))
   const still = sorted.filter((node) => !moving.has(node) && !weightOnly(node))
-  const lower = still.filter((node) => blockOf(node) !== undefined && !upper.has(blockOf(node)) && readsWeights(node))
+  const lower = still.filter(
+    (node) => blockOf(node) !== undefined && !upper.has(blockOf(node)) && readsWeights(node),
+  )
   if (lower.length === 0) return undefined
   const forced = new Set(lower.flatMap(valuesOf))
   const after = reached([...forced], still)
@@ -55,7 +64,9 @@ function cheapestCut(graph: Graph, data: ReadonlySet<string>, bindings: Bindings
     flow.edge(into, out, storable(v) ? bytesOf(v, bindings) : always)
     for (const user of v.users) {
       if (moving.has(user)) flow.edge(out, sink, always)
-      else for (const next of valuesOf(user)) if (entry.has(next)) flow.edge(out, entry.get(next) as number, always)
+      else
+        for (const next of valuesOf(user))
+          if (entry.has(next)) flow.edge(out, entry.get(next) as number, always)
     }
   }
   const above = flow.sinkSide(source, sink)
@@ -65,7 +76,11 @@ function cheapestCut(graph: Graph, data: ReadonlySet<string>, bindings: Bindings
 const valuesOf = (node: Node): Value[] => node.outputs.filter((v): v is Value => v !== null)
 
 /** Layers do the work; masks and positions that stand among them may as well be computed on both sides. */
-const readsWeights = (node: Node): boolean => node.inputs.some((v) => v && (v.shape?.length ?? 0) > 1 && (v.data !== undefined || (v.producer && weightOnly(v.producer))))
+const readsWeights = (node: Node): boolean =>
+  node.inputs.some(
+    (v) =>
+      v && (v.shape?.length ?? 0) > 1 && (v.data !== undefined || (v.producer && weightOnly(v.producer))),
+  )
 
 /** The nodes that depend on any of the values. */
 function reached(values: readonly Value[], sorted: readonly Node[]): Set<Node> {
@@ -80,4 +95,5 @@ function reached(values: readonly Value[], sorted: readonly Node[]): Set<Node> {
 }
 
 /** Numbers per example and position, so that each example's can be kept by itself. */
-const storable = ({ dtype, shape }: Value): boolean => dtype === 'float32' && shape?.length === 3 && typeof shape[0] !== 'number' && typeof shape[2] === 'number'
+const storable = ({ dtype, shape }: Value): boolean =>
+  dtype === 'float32' && shape?.length === 3 && typeof shape[0] !== 'number' && typeof shape[2] === 'number'

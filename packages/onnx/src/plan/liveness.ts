@@ -26,7 +26,12 @@ export function planMemory(file: readonly Node[], outputs: Graph['outputs'], bin
     if (lives.total > peak) [peak, at] = [lives.total, node]
     lives.leave(node)
   }
-  return { peak, arena: lives.arena.touched, at, alive: aliveAt(at, order, new Lives(order, outputs, bindings)) }
+  return {
+    peak,
+    arena: lives.arena.touched,
+    at,
+    alive: aliveAt(at, order, new Lives(order, outputs, bindings)),
+  }
 }
 
 function aliveAt(at: Node, order: readonly Node[], lives: Lives): MemoryPlan['alive'] {
@@ -53,7 +58,8 @@ class Lives {
     private readonly bindings: Bindings,
   ) {
     this.buffer = shareBuffers(order, outputs)
-    for (const [v, n] of countReads(order, outputs)) this.reads.set(this.root(v), (this.reads.get(this.root(v)) ?? 0) + n)
+    for (const [v, n] of countReads(order, outputs))
+      this.reads.set(this.root(v), (this.reads.get(this.root(v)) ?? 0) + n)
   }
   private root(v: Value): Value {
     return this.buffer.get(v) ?? v

@@ -22,7 +22,8 @@ export class FlowGraph {
       while (this.push(source, sink, level, next) > 0);
     }
     const reached = new Set([sink])
-    for (const v of reached) for (const e of this.edges[v]) if (this.room[e ^ 1] > 0) reached.add(this.heads[e])
+    for (const v of reached)
+      for (const e of this.edges[v]) if (this.room[e ^ 1] > 0) reached.add(this.heads[e])
     return reached
   }
 

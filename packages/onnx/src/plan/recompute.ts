@@ -21,12 +21,18 @@ const cheapFlopsPerByte = 64
  * min-cut rematerialisation). A block is a module under the first number of a path ("model.layers.5"): what crosses from one
  * block to another is kept, so that no copy reaches further back than its own block. Numbers come out bit for bit the same.
  */
-export function recompute(graph: Graph, backward: ReadonlySet<Node>, mode: MemoryMode, bindings: Bindings): void {
+export function recompute(
+  graph: Graph,
+  backward: ReadonlySet<Node>,
+  mode: MemoryMode,
+  bindings: Bindings,
+): void {
   if (mode === 'fast') return
   const blocks = new Blocks(graph, backward, mode, bindings)
   const again = blocks.cheapestToRepeat()
   const copies = new Copies(graph, again)
-  for (const value of again) for (const user of [...value.users]) if (backward.has(user)) copies.repoint(user, value)
+  for (const value of again)
+    for (const user of [...value.users]) if (backward.has(user)) copies.repoint(user, value)
   graph.reorder(copies.behindOriginals(graph.sorted()))
 }
 
@@ -44,9 +50,14 @@ class Blocks {
     mode: MemoryMode,
     private readonly bindings: Bindings,
   ) {
-    const forward = graph.sorted().filter((node) => !backward.has(node) && blockOf(node) !== undefined && !weightOnly(node))
+    const forward = graph
+      .sorted()
+      .filter((node) => !backward.has(node) && blockOf(node) !== undefined && !weightOnly(node))
     this.values = forward.flatMap((node) => node.outputs.filter((v): v is Value => v !== null))
-    this.whole = this.affordable(forward, mode === 'low' ? Number.POSITIVE_INFINITY : extraShare * this.work(graph.nodes))
+    this.whole = this.affordable(
+      forward,
+      mode === 'low' ? Number.POSITIVE_INFINITY : extraShare * this.work(graph.nodes),
+    )
   }
   private work(nodes: Iterable<Node>): number {
     let sum = 0
@@ -70,7 +81,10 @@ class Blocks {
     const node = value.producer as Node
     if (random.test(node.op) || node.captures) return false
     if (node.outputs.some((v) => v && this.leavesBlock(v))) return false
-    return this.whole.has(blockOf(node) as string) || flopsOf(node, this.bindings) <= cheapFlopsPerByte * bytesOf(value, this.bindings)
+    return (
+      this.whole.has(blockOf(node) as string) ||
+      flopsOf(node, this.bindings) <= cheapFlopsPerByte * bytesOf(value, this.bindings)
+    )
   }
   private leavesBlock(value: Value): boolean {
     const block = blockOf(value.producer)
@@ -89,7 +103,9 @@ class Blocks {
       flow.edge(into, out, bytesOf(v, this.bindings))
       if ([...v.users].some((user) => this.backward.has(user))) flow.edge(out, sink, always)
       if (!this.repeatable(v)) flow.edge(source, into, always)
-      else for (const x of (v.producer as Node).inputs) if (x && exit.has(x)) flow.edge(exit.get(x) as number, into, always)
+      else
+        for (const x of (v.producer as Node).inputs)
+          if (x && exit.has(x)) flow.edge(exit.get(x) as number, into, always)
     }
     const sinkSide = flow.sinkSide(source, sink)
     return new Set(this.values.filter((v) => sinkSide.has(entry.get(v) as number)))
@@ -117,7 +133,10 @@ class Copies {
     let copy = this.made.get(node)
     if (!copy) {
       const inputs = node.inputs.map((v) => v && this.of(v))
-      copy = this.graph.addNode(node.op, inputs, node.attributes, { scope: `${node.scope}/again`, outputs: node.outputs.map((v) => v && `${v.name}:again`) })
+      copy = this.graph.addNode(node.op, inputs, node.attributes, {
+        scope: `${node.scope}/again`,
+        outputs: node.outputs.map((v) => v && `${v.name}:again`),
+      })
       this.made.set(node, copy)
     }
     return copy.outputs[node.outputs.indexOf(value)] as Value
@@ -126,6 +145,8 @@ class Copies {
   /** Each copy right behind its original: early in the file, so that it runs as late as it can. */
   behindOriginals(sorted: readonly Node[]): Node[] {
     const copies = new Set(this.made.values())
-    return sorted.filter((node) => !copies.has(node)).flatMap((node) => [node, ...(this.made.has(node) ? [this.made.get(node) as Node] : [])])
+    return sorted
+      .filter((node) => !copies.has(node))
+      .flatMap((node) => [node, ...(this.made.has(node) ? [this.made.get(node) as Node] : [])])
   }
 }

@@ -20,7 +20,9 @@ export function evaluate(dim: Dim, bindings: Bindings): number | undefined {
 function formulaValue(factor: string, bindings: Bindings): number | undefined {
   const [, a, b] = factor.match(/^\[(.+)\/\/(.+)\]$/) ?? []
   const [, c, d] = factor.match(/^\[max\((.+),(.+)\)\]$/) ?? []
-  const [left, right] = [a ?? c, b ?? d].map((text) => (text === undefined ? undefined : /^\d+$/.test(text) ? Number(text) : evaluate(text, bindings)))
+  const [left, right] = [a ?? c, b ?? d].map((text) =>
+    text === undefined ? undefined : /^\d+$/.test(text) ? Number(text) : evaluate(text, bindings),
+  )
   if (left === undefined || right === undefined) return undefined
   return a === undefined ? Math.max(left, right) : Math.floor(left / right)
 }

@@ -1,4 +1,13 @@
-import { broadcastShapes, type Dim, floorDivide, formula, multiplyDims, type Shape, subtractDims, addDims } from '../dim.js'
+import {
+  broadcastShapes,
+  type Dim,
+  floorDivide,
+  formula,
+  multiplyDims,
+  type Shape,
+  subtractDims,
+  addDims,
+} from '../dim.js'
 import { many, type OpSpec, type OpTable, type OpView, type Typed } from './spec.js'
 
 const like = (n: OpView, shape: Shape | null): Typed[] => [{ dtype: n.input(0).dtype, shape }]
@@ -9,10 +18,15 @@ function swapLast(dims: Shape): Dim[] {
 function matMulShape(n: OpView, a: Shape, b: Shape): Dim[] {
   const [left, right] = [a.length === 1 ? [1, ...a] : a, b.length === 1 ? [...b, 1] : b]
   const [k, l] = [left[left.length - 1], right[right.length - 2]]
-  if (typeof k === 'number' && typeof l === 'number' && k !== l) throw n.illegal(`inner sizes ${k} and ${l} differ`)
+  if (typeof k === 'number' && typeof l === 'number' && k !== l)
+    throw n.illegal(`inner sizes ${k} and ${l} differ`)
   const batch = broadcastShapes(left.slice(0, -2), right.slice(0, -2))
   if (!batch) throw n.illegal("batch dimensions don't broadcast")
-  return [...batch, ...(a.length === 1 ? [] : [left[left.length - 2]]), ...(b.length === 1 ? [] : [right[right.length - 1]])]
+  return [
+    ...batch,
+    ...(a.length === 1 ? [] : [left[left.length - 2]]),
+    ...(b.length === 1 ? [] : [right[right.length - 1]]),
+  ]
 }
 const matMul: OpSpec = {
   arity: [2, 2],
@@ -46,7 +60,15 @@ const windowed = (dim: Dim, kernel: number, dilation: number, stride: number, pa
 function spatial(n: OpView, dims: Shape, kernel: readonly number[]): Dim[] {
   if (n.text('auto_pad', 'NOTSET') !== 'NOTSET') return kernel.map((_, i) => formula(`${n.where}#${i}`))
   const at = (name: string, i: number, otherwise: number) => n.ints(name)?.[i] ?? otherwise
-  return kernel.map((k, i) => windowed(dims[i + 2], k, at('dilations', i, 1), at('strides', i, 1), at('pads', i, 0) + at('pads', i + kernel.length, 0)))
+  return kernel.map((k, i) =>
+    windowed(
+      dims[i + 2],
+      k,
+      at('dilations', i, 1),
+      at('strides', i, 1),
+      at('pads', i, 0) + at('pads', i + kernel.length, 0),
+    ),
+  )
 }
 const conv: OpSpec = {
   arity: [2, 3],
@@ -64,7 +86,10 @@ const convTranspose: OpSpec = {
     const size = (i: number): Dim => {
       const kernel = at('dilations', i, 1) * ((w[i + 2] as number) - 1) + 1
       const pads = at('pads', i, 0) + at('pads', i + w.length - 2, 0)
-      return addDims(multiplyDims(subtractDims(x[i + 2], 1), at('strides', i, 1)), kernel - pads + at('output_padding', i, 0))
+      return addDims(
+        multiplyDims(subtractDims(x[i + 2], 1), at('strides', i, 1)),
+        kernel - pads + at('output_padding', i, 0),
+      )
     }
     return like(n, [x[0], multiplyDims(w[1], n.int('group', 1)), ...w.slice(2).map((_, i) => size(i))])
   },
@@ -77,7 +102,10 @@ const pool: OpSpec = {
     return n.outputs > 1 ? [...like(n, dims), { dtype: 'int64', shape: dims }] : like(n, dims)
   },
 }
-const globalPool: OpSpec = { arity: [1, 1], infer: (n) => like(n, n.shape(0)?.map((d, i) => (i < 2 ? d : 1)) ?? null) }
+const globalPool: OpSpec = {
+  arity: [1, 1],
+  infer: (n) => like(n, n.shape(0)?.map((d, i) => (i < 2 ? d : 1)) ?? null),
+}
 
 /** Axes come as input 1 (opset 18, and ReduceSum since 13); import turns the older attribute into that input. */
 export function reductionAxes(n: OpView, rank: number): readonly number[] | undefined {
@@ -92,7 +120,10 @@ const reduce: OpSpec = {
     const axes = reductionAxes(n, dims.length)
     const keep = n.int('keepdims', 1)
     if (!axes) return like(n, keep ? dims.map((_, i) => formula(`${n.where}#${i}`)) : null)
-    return like(n, keep ? dims.map((d, i) => (axes.includes(i) ? 1 : d)) : dims.filter((_, i) => !axes.includes(i)))
+    return like(
+      n,
+      keep ? dims.map((d, i) => (axes.includes(i) ? 1 : d)) : dims.filter((_, i) => !axes.includes(i)),
+    )
   },
 }
 const argReduce: OpSpec = {
@@ -100,7 +131,9 @@ const argReduce: OpSpec = {
   infer: (n) => {
     const dims = n.shape(0)
     const axis = dims ? n.axis(n.int('axis', 0), dims.length) : 0
-    const shape = dims && (n.int('keepdims', 1) ? dims.map((d, i) => (i === axis ? 1 : d)) : dims.filter((_, i) => i !== axis))
+    const shape =
+      dims &&
+      (n.int('keepdims', 1) ? dims.map((d, i) => (i === axis ? 1 : d)) : dims.filter((_, i) => i !== axis))
     return [{ dtype: 'int64', shape }]
   },
 }
@@ -136,7 +169,12 @@ export const computeOps: OpTable = {
   AveragePool: pool,
   GlobalAveragePool: globalPool,
   GlobalMaxPool: globalPool,
-  ...Object.fromEntries(['Sum', 'Mean', 'Max', 'Min', 'Prod', 'L1', 'L2', 'LogSum', 'LogSumExp', 'SumSquare'].map((kind) => [`Reduce${kind}`, reduce])),
+  ...Object.fromEntries(
+    ['Sum', 'Mean', 'Max', 'Min', 'Prod', 'L1', 'L2', 'LogSum', 'LogSumExp', 'SumSquare'].map((kind) => [
+      `Reduce${kind}`,
+      reduce,
+    ]),
+  ),
   ArgMax: argReduce,
   ArgMin: argReduce,
   TopK: topK,

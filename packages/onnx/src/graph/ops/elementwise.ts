@@ -24,7 +24,9 @@ function foldPair(n: OpView, fold: Fold): Known | undefined {
 
 const binary = (fold?: Fold, dtype?: DType): OpSpec => ({
   arity: [2, 2],
-  infer: (n) => [{ dtype: dtype ?? n.sameType(0, 1), shape: n.broadcast(0, 1), known: fold && foldPair(n, fold) }],
+  infer: (n) => [
+    { dtype: dtype ?? n.sameType(0, 1), shape: n.broadcast(0, 1), known: fold && foldPair(n, fold) },
+  ],
 })
 /** Pow and BitShift-like operators let the second operand differ in type. */
 const binaryOfFirst = (fold?: Fold): OpSpec => ({
@@ -51,7 +53,14 @@ const unary = (fold?: (a: number) => number, arity: readonly [number, number] = 
 })
 const predicate: OpSpec = { arity: [1, 1], infer: (n) => [{ dtype: 'bool', shape: n.shape(0) }] }
 
-const divide: Fold = (a, b, dtype) => (isFloat(dtype) ? (typeof a === 'number' && typeof b === 'number' ? a / b : undefined) : b === 0 ? undefined : floorDivide(a, b))
+const divide: Fold = (a, b, dtype) =>
+  isFloat(dtype)
+    ? typeof a === 'number' && typeof b === 'number'
+      ? a / b
+      : undefined
+    : b === 0
+      ? undefined
+      : floorDivide(a, b)
 /** Symbolic sizes are at least 1, so a size is never equal to a number below 1. */
 const equal: Fold = (a, b) => {
   if (a === b) return true
@@ -64,7 +73,9 @@ function castKnown(n: OpView, to: DType): Known | undefined {
   const known = n.x[0]?.known
   if (!known) return undefined
   if (to === 'bool') return known.every((d) => typeof d !== 'string') ? known.map(Boolean) : undefined
-  return known.map((d) => (typeof d === 'boolean' ? Number(d) : typeof d === 'number' && !isFloat(to) ? Math.trunc(d) : d))
+  return known.map((d) =>
+    typeof d === 'boolean' ? Number(d) : typeof d === 'number' && !isFloat(to) ? Math.trunc(d) : d,
+  )
 }
 
 const cast: OpSpec = {
@@ -99,14 +110,45 @@ const dropout: OpSpec = {
   ],
 }
 
-const plain = ['Exp', 'Log', 'Sin', 'Cos', 'Tan', 'Erf', 'Tanh', 'Sigmoid', 'Relu', 'LeakyRelu', 'Elu', 'Selu', 'Celu', 'Softplus', 'Softsign',
-  'HardSigmoid', 'HardSwish', 'Mish', 'Sign', 'Round', 'Gelu', 'com.microsoft::Gelu', 'com.microsoft::QuickGelu', 'Asin', 'Acos', 'Atan',
-  'Sinh', 'Cosh', 'ThresholdedRelu', 'BitwiseNot'] // biome-ignore format: a list
+const plain = [
+  'Exp',
+  'Log',
+  'Sin',
+  'Cos',
+  'Tan',
+  'Erf',
+  'Tanh',
+  'Sigmoid',
+  'Relu',
+  'LeakyRelu',
+  'Elu',
+  'Selu',
+  'Celu',
+  'Softplus',
+  'Softsign',
+  'HardSigmoid',
+  'HardSwish',
+  'Mish',
+  'Sign',
+  'Round',
+  'Gelu',
+  'com.microsoft::Gelu',
+  'com.microsoft::QuickGelu',
+  'Asin',
+  'Acos',
+  'Atan',
+  'Sinh',
+  'Cosh',
+  'ThresholdedRelu',
+  'BitwiseNot',
+]
 
 export const elementwiseOps: OpTable = {
   Add: binary(addDims),
   Sub: binary(subtractDims),
-  Mul: binary((a, b, dtype) => (isFloat(dtype) && (typeof a === 'string' || typeof b === 'string') ? undefined : multiplyDims(a, b))),
+  Mul: binary((a, b, dtype) =>
+    isFloat(dtype) && (typeof a === 'string' || typeof b === 'string') ? undefined : multiplyDims(a, b),
+  ),
   Div: binary(divide),
   Mod: binary(number((a, b) => (b === 0 ? Number.NaN : ((a % b) + b) % b))),
   Pow: binaryOfFirst(number((a, b) => a ** b)),
@@ -148,7 +190,10 @@ export const elementwiseOps: OpTable = {
   Clip: unary(undefined, [1, 3]),
   'com.microsoft::FastGelu': unary(undefined, [1, 2]),
   ...Object.fromEntries(plain.map((op) => [op, unary()])),
-  Identity: { arity: [1, 1], infer: (n) => [{ dtype: n.input(0).dtype, shape: n.shape(0), known: n.x[0]?.known }] },
+  Identity: {
+    arity: [1, 1],
+    infer: (n) => [{ dtype: n.input(0).dtype, shape: n.shape(0), known: n.x[0]?.known }],
+  },
   'graft::StopGradient': unary(),
   Not: predicate,
   IsNaN: predicate,

@@ -1,7 +1,9 @@
 import { type Dim, formula, type Shape } from '../dim.js'
 import { many, type OpSpec, type OpTable, type OpView, type Typed } from './spec.js'
 
-const like = (n: OpView, shape: Shape | null, known?: Typed['known']): Typed[] => [{ dtype: n.input(0).dtype, shape, known }]
+const like = (n: OpView, shape: Shape | null, known?: Typed['known']): Typed[] => [
+  { dtype: n.input(0).dtype, shape, known },
+]
 
 const gather: OpSpec = {
   arity: [2, 2],
@@ -11,7 +13,10 @@ const gather: OpSpec = {
     const axis = n.axis(n.int('axis', 0), dims.length)
     const at = n.numbers(1)
     const contents = n.x[0]?.known
-    const known = dims.length === 1 && indices.length <= 1 && contents && at ? at.map((i) => contents[i < 0 ? i + contents.length : i]) : undefined
+    const known =
+      dims.length === 1 && indices.length <= 1 && contents && at
+        ? at.map((i) => contents[i < 0 ? i + contents.length : i])
+        : undefined
     return like(n, [...dims.slice(0, axis), ...indices, ...dims.slice(axis + 1)], known)
   },
 }
@@ -37,7 +42,9 @@ const oneHot: OpSpec = {
 }
 const nonZero: OpSpec = {
   arity: [1, 1],
-  infer: (n) => [{ dtype: 'int64', shape: n.shape(0) && [n.shape(0)?.length ?? 0, formula(`${n.where}#count`)] }],
+  infer: (n) => [
+    { dtype: 'int64', shape: n.shape(0) && [n.shape(0)?.length ?? 0, formula(`${n.where}#count`)] },
+  ],
 }
 const einsum: OpSpec = {
   arity: [1, many],
@@ -49,7 +56,8 @@ const einsum: OpSpec = {
     terms.forEach((term, i) => {
       const dims = n.shape(i) as Shape
       if (dims.length !== term.length) throw n.illegal(`term "${term}" needs rank ${term.length}`)
-      for (const [j, letter] of [...term].entries()) if (!sizes.has(letter) || sizes.get(letter) === 1) sizes.set(letter, dims[j])
+      for (const [j, letter] of [...term].entries())
+        if (!sizes.has(letter) || sizes.get(letter) === 1) sizes.set(letter, dims[j])
     })
     return like(
       n,

@@ -6,7 +6,8 @@ const matMulNBits: OpSpec = {
   arity: [3, 6],
   infer: (n) => {
     const [dims, k] = [n.shape(0), n.int('K', 0)]
-    if (dims && typeof dims.at(-1) === 'number' && dims.at(-1) !== k) throw n.illegal(`the input is ${dims.at(-1)} wide, the weight takes ${k}`)
+    if (dims && typeof dims.at(-1) === 'number' && dims.at(-1) !== k)
+      throw n.illegal(`the input is ${dims.at(-1)} wide, the weight takes ${k}`)
     return [{ dtype: n.input(0).dtype, shape: dims && [...dims.slice(0, -1), n.int('N', 0)] }]
   },
 }
@@ -15,10 +16,14 @@ const gatherBlockQuantized: OpSpec = {
   arity: [3, many],
   infer: (n) => {
     const [table, indices] = [n.shape(0), n.shape(1)]
-    const perByte = n.input(0).dtype === 'uint8' ? 8 / intAttribute({ attributes: n.attributes }, 'bits', 4) : 1
+    const perByte =
+      n.input(0).dtype === 'uint8' ? 8 / intAttribute({ attributes: n.attributes }, 'bits', 4) : 1
     const width = Number(table?.[1]) * perByte
     return [{ dtype: n.input(2).dtype, shape: table && indices && [...indices, width] }]
   },
 }
 
-export const quantisedOps: OpTable = { 'com.microsoft::MatMulNBits': matMulNBits, 'com.microsoft::GatherBlockQuantized': gatherBlockQuantized }
+export const quantisedOps: OpTable = {
+  'com.microsoft::MatMulNBits': matMulNBits,
+  'com.microsoft::GatherBlockQuantized': gatherBlockQuantized,
+}

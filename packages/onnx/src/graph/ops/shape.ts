@@ -1,12 +1,27 @@
-import { addDims, type Dim, divideExactly, floorDivide, formula, isStatic, multiplyDims, productOf, type Shape, subtractDims } from '../dim.js'
+import {
+  addDims,
+  type Dim,
+  divideExactly,
+  floorDivide,
+  formula,
+  isStatic,
+  multiplyDims,
+  productOf,
+  type Shape,
+  subtractDims,
+} from '../dim.js'
 import type { Known } from '../types.js'
 import { knownLimit, many, type OpSpec, type OpTable, type OpView, type Typed } from './spec.js'
 
-const shortVector = (shape: Shape | null): boolean => !!shape && shape.length <= 1 && Number(shape[0] ?? 1) <= knownLimit
+const shortVector = (shape: Shape | null): boolean =>
+  !!shape && shape.length <= 1 && Number(shape[0] ?? 1) <= knownLimit
 
 /** A typed output of input 0's element type. */
-const like = (n: OpView, shape: Shape | null, known?: Known): Typed[] => [{ dtype: n.input(0).dtype, shape, known }]
-const unknownOfRank = (n: OpView, rank: number): Dim[] => Array.from({ length: rank }, (_, i) => formula(`${n.where}#${i}`))
+const like = (n: OpView, shape: Shape | null, known?: Known): Typed[] => [
+  { dtype: n.input(0).dtype, shape, known },
+]
+const unknownOfRank = (n: OpView, rank: number): Dim[] =>
+  Array.from({ length: rank }, (_, i) => formula(`${n.where}#${i}`))
 
 const shape: OpSpec = {
   arity: [1, 1],
@@ -31,17 +46,25 @@ function reshapedDims(n: OpView, from: Shape | null, target: readonly Dim[]): Di
   if (!from) return dims.map((d, i) => (d === -1 ? formula(`${n.where}#${i}`) : d))
   const total = productOf(from)
   if (free >= 0) dims[free] = divideExactly(total, rest) ?? floorDivide(total, rest)
-  else if (typeof rest !== typeof total || (typeof rest === 'number' && rest !== total)) throw staticShape(n, total, dims)
+  else if (typeof rest !== typeof total || (typeof rest === 'number' && rest !== total))
+    throw staticShape(n, total, dims)
   return dims
 }
 const staticShape = (n: OpView, total: Dim, dims: readonly Dim[]) =>
-  n.illegal(`can't reshape ${total} elements into [${dims.join(', ')}]: the export fixed a dimension that should be free. Export again with dynamic batch and sequence`)
+  n.illegal(
+    `can't reshape ${total} elements into [${dims.join(', ')}]: the export fixed a dimension that should be free. Export again with dynamic batch and sequence`,
+  )
 
 const reshape: OpSpec = {
   arity: [2, 2],
   infer: (n) => {
     const target = n.dims(1)
-    if (target) return like(n, reshapedDims(n, n.shape(0), target), n.x[0]?.known && target.length <= 1 ? n.x[0].known : undefined)
+    if (target)
+      return like(
+        n,
+        reshapedDims(n, n.shape(0), target),
+        n.x[0]?.known && target.length <= 1 ? n.x[0].known : undefined,
+      )
     const rank = n.shape(1)?.[0]
     return like(n, typeof rank === 'number' ? unknownOfRank(n, rank) : null)
   },
@@ -111,7 +134,9 @@ const split: OpSpec = {
     const given = n.dims(1)
     const chunk = given ? undefined : splitChunk(dims[axis], n.outputs)
     return outputs.flatMap((_, i) => {
-      const part = given?.[i] ?? (i === n.outputs - 1 ? subtractDims(dims[axis], multiplyDims(chunk as Dim, i)) : (chunk as Dim))
+      const part =
+        given?.[i] ??
+        (i === n.outputs - 1 ? subtractDims(dims[axis], multiplyDims(chunk as Dim, i)) : (chunk as Dim))
       return like(
         n,
         dims.map((d, j) => (j === axis ? part : d)),
@@ -119,21 +144,31 @@ const split: OpSpec = {
     })
   },
 }
-const splitChunk = (dim: Dim, parts: number): Dim => (typeof dim === 'number' ? Math.ceil(dim / parts) : floorDivide(dim, parts))
+const splitChunk = (dim: Dim, parts: number): Dim =>
+  typeof dim === 'number' ? Math.ceil(dim / parts) : floorDivide(dim, parts)
 
 /** Whether an end means "to the end": exporters write the greatest int32 or int64. Vectors of trained parameters may be longer than the first. */
 export const isOpen = (end: number): boolean => end === 2 ** 31 - 1 || end > 2 ** 52
 
 /** How many elements start:end:step takes of `dim`. */
-function sliceLength(n: OpView, dim: Dim, start: Dim | undefined, end: Dim | undefined, step: number, label: string): Dim {
+function sliceLength(
+  n: OpView,
+  dim: Dim,
+  start: Dim | undefined,
+  end: Dim | undefined,
+  step: number,
+  label: string,
+): Dim {
   if (start === undefined || end === undefined) return formula(`${n.where}#${label}`)
   const open = (d: Dim) => typeof d === 'number' && isOpen(d)
   if (typeof dim === 'number' && typeof start === 'number' && typeof end === 'number') {
-    const clamp = (v: number) => Math.min(Math.max(v < 0 ? v + dim : v, step < 0 ? -1 : 0), step < 0 ? dim - 1 : dim)
+    const clamp = (v: number) =>
+      Math.min(Math.max(v < 0 ? v + dim : v, step < 0 ? -1 : 0), step < 0 ? dim - 1 : dim)
     return Math.max(0, Math.ceil((clamp(end) - clamp(start)) / step))
   }
   const absolute = (d: Dim): Dim => (typeof d === 'number' && d < 0 ? addDims(dim, d) : d)
-  if (step === 1 && (open(end) || end === dim)) return start === 0 ? dim : typeof start === 'number' && start < 0 ? -start : subtractDims(dim, start)
+  if (step === 1 && (open(end) || end === dim))
+    return start === 0 ? dim : typeof start === 'number' && start < 0 ? -start : subtractDims(dim, start)
   if (step === 1) return subtractDims(absolute(end), absolute(start))
   return formula(`slice(${dim},${start},${end},${step})`)
 }
@@ -143,14 +178,18 @@ const slice: OpSpec = {
     const dims = n.shape(0)
     if (!dims) return like(n, null)
     const count = n.shape(1)?.[0] as number
-    const axes = n.numbers(3)?.map((a) => n.axis(a, dims.length)) ?? Array.from({ length: count }, (_, i) => i)
+    const axes =
+      n.numbers(3)?.map((a) => n.axis(a, dims.length)) ?? Array.from({ length: count }, (_, i) => i)
     const steps = n.numbers(4) ?? axes.map(() => 1)
     const result = dims.map((d, i) => {
       const at = axes.indexOf(i)
       return at < 0 ? d : sliceLength(n, d, n.dims(1)?.[at], n.dims(2)?.[at], steps[at], `${i}`)
     })
     const [start, end] = [n.numbers(1)?.[0], n.numbers(2)?.[0]]
-    const known = steps[0] === 1 && start !== undefined && end !== undefined ? n.x[0]?.known?.slice(start, end) : undefined
+    const known =
+      steps[0] === 1 && start !== undefined && end !== undefined
+        ? n.x[0]?.known?.slice(start, end)
+        : undefined
     return like(n, result, dims.length === 1 ? known : undefined)
   },
 }
@@ -176,7 +215,12 @@ const tile: OpSpec = {
   arity: [2, 2],
   infer: (n) => {
     const [dims, repeats] = [n.shape(0), n.dims(1)]
-    return like(n, dims && repeats ? dims.map((d, i) => multiplyDims(d, repeats[i])) : dims && unknownOfRank(n, dims.length))
+    return like(
+      n,
+      dims && repeats
+        ? dims.map((d, i) => multiplyDims(d, repeats[i]))
+        : dims && unknownOfRank(n, dims.length),
+    )
   },
 }
 const pad: OpSpec = {
@@ -201,7 +245,10 @@ const constantOfShape: OpSpec = {
     const value = n.attributes.value as { tensor: { dtype: Typed['dtype'] } } | undefined
     const dims = n.dims(0)
     const fill = n.attributes.fill as number | undefined
-    const known = dims && isStatic(dims) && shortVector(dims) && fill !== undefined ? Array<number>(dims[0] ?? 1).fill(fill) : undefined
+    const known =
+      dims && isStatic(dims) && shortVector(dims) && fill !== undefined
+        ? Array<number>(dims[0] ?? 1).fill(fill)
+        : undefined
     return [{ dtype: value?.tensor.dtype ?? 'float32', shape: dims ?? null, known }]
   },
 }
@@ -209,8 +256,14 @@ const range: OpSpec = {
   arity: [3, 3],
   infer: (n) => {
     const [start, limit, delta] = [n.dims(0)?.[0], n.dims(1)?.[0], n.numbers(2)?.[0]]
-    const length = start !== undefined && limit !== undefined && delta === 1 ? subtractDims(limit, start) : formula(`${n.where}#0`)
-    const known = typeof length === 'number' && typeof start === 'number' && length <= knownLimit ? Array.from({ length }, (_, i) => start + i) : undefined
+    const length =
+      start !== undefined && limit !== undefined && delta === 1
+        ? subtractDims(limit, start)
+        : formula(`${n.where}#0`)
+    const known =
+      typeof length === 'number' && typeof start === 'number' && length <= knownLimit
+        ? Array.from({ length }, (_, i) => start + i)
+        : undefined
     return like(n, [length], known)
   },
 }

@@ -41,7 +41,8 @@ export class OpView {
   /** A non-negative axis below `rank`. */
   axis(axis: number, rank: number): number {
     const positive = axis < 0 ? axis + rank : axis
-    if (positive < 0 || positive >= Math.max(rank, 1)) throw this.illegal(`axis ${axis} is outside rank ${rank}`)
+    if (positive < 0 || positive >= Math.max(rank, 1))
+      throw this.illegal(`axis ${axis} is outside rank ${rank}`)
     return positive
   }
   /** The contents of integer input i as numbers, or undefined when it isn't there or not known at compile time. */
@@ -65,11 +66,15 @@ export class OpView {
   }
   sameType(...indices: number[]): DType {
     const dtype = this.input(indices[0]).dtype
-    for (const i of indices) if (this.input(i).dtype !== dtype) throw this.illegal(`inputs have types ${dtype} and ${this.input(i).dtype}`)
+    for (const i of indices)
+      if (this.input(i).dtype !== dtype)
+        throw this.illegal(`inputs have types ${dtype} and ${this.input(i).dtype}`)
     return dtype
   }
   illegal(why: string): GraftError {
-    const inputs = this.x.map((v) => (v ? `${v.name}: ${v.dtype}${v.shape ? printShape(v.shape) : '[?]'}` : '–')).join(', ')
+    const inputs = this.x
+      .map((v) => (v ? `${v.name}: ${v.dtype}${v.shape ? printShape(v.shape) : '[?]'}` : '–'))
+      .join(', ')
     return new GraftError('ILLEGAL_NODE', `${this.op} at ${this.where}: ${why} (inputs: ${inputs}).`)
   }
 }
