@@ -4,14 +4,14 @@ module.exports = {
   forbidden: [
     {
       name: 'onnx-stands-alone',
-      comment: '@graft/onnx knows nothing of PEFT',
+      comment: '@graft-peft/onnx knows nothing of PEFT',
       severity: 'error',
       from: { path: room('onnx') },
       to: { path: '^packages/(?!onnx/)' },
     },
     {
       name: 'core-names-no-method',
-      comment: 'the core imports @graft/onnx alone',
+      comment: 'the core imports @graft-peft/onnx alone',
       severity: 'error',
       from: { path: room('core') },
       to: { path: '^packages/(?!core/|onnx/)' },

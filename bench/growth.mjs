@@ -140,7 +140,7 @@ async function picture(values, title, unit) {
 }
 
 async function point(count) {
-  const { defaultRegistry, Model, openAdapter, Writer } = await import('graft')
+  const { defaultRegistry, Model, openAdapter, Writer } = await import('graft-peft')
   const registry = defaultRegistry()
   const base = join(root, 'examples/support-intents/model/onnx/model.onnx')
   const folder = mkdtempSync(join(tmpdir(), 'graft-adapters-'))
@@ -185,8 +185,8 @@ async function point(count) {
 
 /** From an opened model to the bytes that ONNX Runtime gets. */
 async function compileOnce(folder) {
-  const { adamw, adapt, compileStep, defaultRegistry, methodOptions, Model } = await import('graft')
-  const { encodeOnnx } = await import('@graft/onnx')
+  const { adamw, adapt, compileStep, defaultRegistry, methodOptions, Model } = await import('graft-peft')
+  const { encodeOnnx } = await import('@graft-peft/onnx')
   const registry = defaultRegistry()
   const started = performance.now()
   const base = Model.open(folder, { architectures: registry.all('architecture'), task: 'causal-lm' })

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
-import { defaultRegistry } from 'graft'
+import { defaultRegistry } from 'graft-peft'
 
 const [model, data, label = 'label', steps = '200', ...only] = process.argv.slice(2)
 const cli = fileURLToPath(new URL('../packages/cli/bin/graft.js', import.meta.url))

@@ -1,8 +1,8 @@
 // Times what happens before the first step: reading a model, differentiating, writing the step. node bench/passes.mjs [model.onnx]
 import { fileURLToPath } from 'node:url'
-import { adapt, compileGradient, methodOptions, Model } from '@graft/core'
-import { encodeOnnx, readOnnx, simplify } from '@graft/onnx'
-import { defaultRegistry } from 'graft'
+import { adapt, compileGradient, methodOptions, Model } from '@graft-peft/core'
+import { encodeOnnx, readOnnx, simplify } from '@graft-peft/onnx'
+import { defaultRegistry } from 'graft-peft'
 import { bench, run } from 'mitata'
 
 const file =

@@ -7,9 +7,9 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import launcher, { work } from '@graft/bullmq'
+import launcher, { work } from '@graft-peft/bullmq'
 import { Redis } from 'ioredis'
-import { Random } from 'graft'
+import { Random } from 'graft-peft'
 
 const { values: flags } = parseArgs({
   options: {

@@ -11,7 +11,15 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { biasOf, copyOf, Model, Random, storedFloats, type StoredTensor, writeSafetensors } from '@graft/core'
+import {
+  biasOf,
+  copyOf,
+  Model,
+  Random,
+  storedFloats,
+  type StoredTensor,
+  writeSafetensors,
+} from '@graft-peft/core'
 import { parse, stringify } from 'yaml'
 import { afterAll } from 'vitest'
 

@@ -12,8 +12,8 @@ import {
   type PeftMethod,
   scalar,
   type Tensors,
-} from '@graft/core'
-import { defaultRegistry } from 'graft'
+} from '@graft-peft/core'
+import { defaultRegistry } from 'graft-peft'
 import { root } from './fixture.js'
 
 export const registry = defaultRegistry()

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { graft, root, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
 
-const source = (name: string, body = '') => `import { defineArchitecture } from '@graft/core'
-import { decoderTasks, gatedDecoder, llamaLike } from '@graft/architectures'
+const source = (name: string, body = '') => `import { defineArchitecture } from '@graft-peft/core'
+import { decoderTasks, gatedDecoder, llamaLike } from '@graft-peft/architectures'
 export default defineArchitecture({
   name: '${name}', modelTypes: ['${name}'], tasks: decoderTasks, prefix: 'model',
   build: (c) => { ${body} return gatedDecoder(c, { ...llamaLike(c.config), scale: c.config.number('attention_multiplier') }) },

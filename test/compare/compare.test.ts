@@ -1,8 +1,8 @@
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createHash } from 'node:crypto'
-import { Random } from '@graft/core'
-import { differ, interval, type RunResult, type Summary } from '@graft/compare'
+import { Random } from '@graft-peft/core'
+import { differ, interval, type RunResult, type Summary } from '@graft-peft/compare'
 import { describe, expect, it } from 'vitest'
 import { graft, sproutFolder, temporaryFolder, writeComparison } from '../fixture.js'
 

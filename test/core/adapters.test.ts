@@ -8,8 +8,8 @@ import {
   type StoredTensor,
   storedFloats,
   writeSafetensors,
-} from '@graft/core'
-import { readOnnx } from '@graft/onnx'
+} from '@graft-peft/core'
+import { readOnnx } from '@graft-peft/onnx'
 import { example, graft, temporaryFolder, writeRun } from '../fixture.js'
 
 let folder: string

@@ -10,7 +10,7 @@ import {
 } from 'node:fs'
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
-import { Builder, Graph, readOnnx, writeOnnx } from '@graft/onnx'
+import { Builder, Graph, readOnnx, writeOnnx } from '@graft-peft/onnx'
 import { describe, expect, it } from 'vitest'
 import {
   example,

@@ -1,5 +1,5 @@
-import { adamw, compileGradient, memoryModes, type Model, runOnce, sgd, Stepper } from '@graft/core'
-import { executionOrder, fileOrder, type Graph, planMemory } from '@graft/onnx'
+import { adamw, compileGradient, memoryModes, type Model, runOnce, sgd, Stepper } from '@graft-peft/core'
+import { executionOrder, fileOrder, type Graph, planMemory } from '@graft-peft/onnx'
 import { describe, expect, it } from 'vitest'
 import { attach, causalLm as objective, feedsOf, openTiny as open, texts as examples } from '../tiny.js'
 

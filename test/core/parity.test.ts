@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type CaseReport, verify } from '@graft/core'
-import { defaultRegistry } from 'graft'
+import { type CaseReport, verify } from '@graft-peft/core'
+import { defaultRegistry } from 'graft-peft'
 import { describe, expect, it } from 'vitest'
 import { golden, hasGolden, root } from '../fixture.js'
 

@@ -10,8 +10,8 @@ import {
   type Precision,
   runOnce,
   type Tensors,
-} from '@graft/core'
-import { type Node, type Value } from '@graft/onnx'
+} from '@graft-peft/core'
+import { type Node, type Value } from '@graft-peft/onnx'
 import { describe, expect, it } from 'vitest'
 import { graft, type Settings, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
 import { attach, feedsOf, openTiny as open } from '../tiny.js'

@@ -7,7 +7,7 @@ import {
   modelFeeds,
   runOnce,
   scalar,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { describe, expect, it } from 'vitest'
 import { openTiny, registry } from '../tiny.js'
 

@@ -16,8 +16,8 @@ import {
   runOnce,
   scalar,
   tokenClassification,
-} from '@graft/core'
-import { defaultRegistry } from 'graft'
+} from '@graft-peft/core'
+import { defaultRegistry } from 'graft-peft'
 import sharp from 'sharp'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { graft, root, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'

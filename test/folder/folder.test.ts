@@ -10,8 +10,8 @@ import {
   type StoredTensor,
   verify,
   writeSafetensors,
-} from '@graft/core'
-import { defaultRegistry } from 'graft'
+} from '@graft-peft/core'
+import { defaultRegistry } from 'graft-peft'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Finished, graft, root, sprout, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
 

@@ -1,6 +1,14 @@
 import { join } from 'node:path'
-import { greedy, Model, openAdapter, Sampler, Writer, type WritingOptions, type Written } from '@graft/core'
-import { defaultRegistry } from 'graft'
+import {
+  greedy,
+  Model,
+  openAdapter,
+  Sampler,
+  Writer,
+  type WritingOptions,
+  type Written,
+} from '@graft-peft/core'
+import { defaultRegistry } from 'graft-peft'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { graft, sprout, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
 

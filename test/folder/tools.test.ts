@@ -15,8 +15,8 @@ import {
   readSafetensors,
   runOnce,
   unmerge,
-} from '@graft/core'
-import { defaultRegistry } from 'graft'
+} from '@graft-peft/core'
+import { defaultRegistry } from 'graft-peft'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { graft, root, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
 

@@ -9,8 +9,8 @@ import {
   runOnce,
   scalar,
   targets,
-} from '@graft/core'
-import { defaultRegistry } from 'graft'
+} from '@graft-peft/core'
+import { defaultRegistry } from 'graft-peft'
 import { describe, expect, it } from 'vitest'
 import { sprout, temporaryFolder, writeRun } from '../fixture.js'
 

@@ -1,6 +1,6 @@
-import { type PeftMethod, validate } from '@graft/core'
-import { defaultRegistry } from 'graft'
-import { testMethod, type TestCases, type ValidCase } from '@graft/method-tester'
+import { type PeftMethod, validate } from '@graft-peft/core'
+import { defaultRegistry } from 'graft-peft'
+import { testMethod, type TestCases, type ValidCase } from '@graft-peft/method-tester'
 import { describe, expect, it } from 'vitest'
 
 const qv = { target_modules: ['q_proj', 'v_proj'] }

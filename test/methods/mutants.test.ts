@@ -11,8 +11,8 @@ import {
   targets,
   type Value,
   zeros,
-} from '@graft/core'
-import { checkMethod, type ValidCase } from '@graft/method-tester'
+} from '@graft-peft/core'
+import { checkMethod, type ValidCase } from '@graft-peft/method-tester'
 import { expect, it } from 'vitest'
 
 interface Options extends TargetOptions {

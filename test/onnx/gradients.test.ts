@@ -1,5 +1,10 @@
-import { checkGradient, type CaseInput, type GradientCase, gradientTolerance } from '@graft/method-tester'
-import { gradientRules } from '@graft/onnx'
+import {
+  checkGradient,
+  type CaseInput,
+  type GradientCase,
+  gradientTolerance,
+} from '@graft-peft/method-tester'
+import { gradientRules } from '@graft-peft/onnx'
 import { describe, expect, it } from 'vitest'
 
 /** random floats in [-2, 2] */

@@ -9,8 +9,8 @@ import {
   numbers,
   runOnce,
   type Tensors,
-} from '@graft/core'
-import { Builder, Graph, lowerForWebgpu, narrowName, type Value } from '@graft/onnx'
+} from '@graft-peft/core'
+import { Builder, Graph, lowerForWebgpu, narrowName, type Value } from '@graft-peft/onnx'
 import { describe, expect, it } from 'vitest'
 import { attach, feedsOf, openTiny as open } from '../tiny.js'
 

@@ -1,5 +1,5 @@
-import { compileEvaluation, compileGradient, float32, int64, numbers, runOnce } from '@graft/core'
-import { Builder, Graph, pickRows, type Value } from '@graft/onnx'
+import { compileEvaluation, compileGradient, float32, int64, numbers, runOnce } from '@graft-peft/core'
+import { Builder, Graph, pickRows, type Value } from '@graft-peft/onnx'
 import { describe, expect, it } from 'vitest'
 import { attach, openTiny, registry } from '../tiny.js'
 

@@ -1,8 +1,8 @@
 // Opens the step of each method on WebGPU with ONNX Runtime telling where it puts each node. Before each, a line "== name" with the names of
 // the nodes that may be on the CPU: those that make sizes and positions, and hand them over.
-import { adamw, adapt, compileEvaluation, compileStep, methodOptions, Model } from '@graft/core'
-import { encodeOnnx, lowerForWebgpu } from '@graft/onnx'
-import { defaultRegistry } from 'graft'
+import { adamw, adapt, compileEvaluation, compileStep, methodOptions, Model } from '@graft-peft/core'
+import { encodeOnnx, lowerForWebgpu } from '@graft-peft/onnx'
+import { defaultRegistry } from 'graft-peft'
 import { InferenceSession } from 'onnxruntime-node'
 
 const [path, ...wanted] = process.argv.slice(2)

@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { floatsOf, readSafetensors } from '@graft/core'
-import { defaultRegistry } from 'graft'
+import { floatsOf, readSafetensors } from '@graft-peft/core'
+import { defaultRegistry } from 'graft-peft'
 import { describe, expect, it } from 'vitest'
 import { graft, root, sprout, temporaryFolder, writeRun } from '../fixture.js'
 

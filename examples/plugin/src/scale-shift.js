@@ -1,4 +1,4 @@
-import { definePeftMethod, ones, targetedSchema, targets, zeros } from '@graft/core'
+import { definePeftMethod, ones, targetedSchema, targets, zeros } from '@graft-peft/core'
 
 /** SSF: y ⊙ γ + β on chosen linear layers (Lian et al., 2022, arXiv 2210.08823). */
 export default definePeftMethod({

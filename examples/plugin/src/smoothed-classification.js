@@ -1,4 +1,4 @@
-import { defineObjective, sequenceClassification } from '@graft/core'
+import { defineObjective, sequenceClassification } from '@graft-peft/core'
 
 const smoothing = 0.1
 

@@ -1,5 +1,5 @@
 import { describe, it } from 'node:test'
-import { testMethod } from '@graft/method-tester'
+import { testMethod } from '@graft-peft/method-tester'
 import scaleShift from '../src/scale-shift.js'
 
 testMethod({ describe, it }, scaleShift, {

@@ -11,7 +11,7 @@ import {
   floatsOf,
   type Value,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 import type { Triplet } from './index.js'
 import type { AdaLoraOptions } from './options.js'
 

@@ -7,7 +7,7 @@ import {
   trainBiases,
   type Value,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { allocator } from './allocator.js'
 import { type AdaLoraOptions, schema } from './options.js'
 

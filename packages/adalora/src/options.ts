@@ -9,7 +9,7 @@ import {
   type TargetOptions,
   targetedSchema,
   whole,
-} from '@graft/core'
+} from '@graft-peft/core'
 
 /** HF PEFT's AdaLoraConfig. `total_step` is the run's own number of steps when left out. */
 export interface AdaLoraOptions extends TargetOptions, BiasOption {

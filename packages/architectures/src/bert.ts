@@ -1,4 +1,4 @@
-import { type ArchitectureContext, defineArchitecture, type Value } from '@graft/core'
+import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
 import { bertEncoder, encoderInputs, type EncoderSizes, encoderSizes } from './blocks/bert-encoder.js'
 import { firstToken, vocabularyLogits } from './blocks/heads.js'

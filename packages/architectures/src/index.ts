@@ -1,4 +1,4 @@
-import type { Architecture } from '@graft/core'
+import type { Architecture } from '@graft-peft/core'
 import { bert } from './bert.js'
 import { bloom } from './bloom.js'
 import { clip } from './clip.js'

@@ -1,4 +1,4 @@
-import { type ArchitectureContext, defineArchitecture, type Settings, type Value } from '@graft/core'
+import { type ArchitectureContext, defineArchitecture, type Settings, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
 import { attend, joinHeads } from './blocks/attention.js'
 import { firstToken, meanToken, vocabularyLogits } from './blocks/heads.js'

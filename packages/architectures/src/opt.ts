@@ -1,4 +1,4 @@
-import { type ArchitectureContext, defineArchitecture, GraftError, type Value } from '@graft/core'
+import { type ArchitectureContext, defineArchitecture, GraftError, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
 import { attend, Cache, joinHeads, splitHeads } from './blocks/attention.js'
 import { decoderOutputs, decoderTasks, vocabularyLogits } from './blocks/heads.js'

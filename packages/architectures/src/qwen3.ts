@@ -1,4 +1,4 @@
-import { defineArchitecture } from '@graft/core'
+import { defineArchitecture } from '@graft-peft/core'
 import { gatedDecoder, llamaLike, slidingLayers } from './blocks/gated-decoder.js'
 import { decoderTasks } from './blocks/heads.js'
 

@@ -1,4 +1,4 @@
-import { type ArchitectureContext, type Builder, defineArchitecture, type Value } from '@graft/core'
+import { type ArchitectureContext, type Builder, defineArchitecture, type Value } from '@graft-peft/core'
 import { bertEncoder, encoderInputs, type EncoderSizes, encoderSizes } from './blocks/bert-encoder.js'
 import { firstToken, vocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'

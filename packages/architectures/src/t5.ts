@@ -4,7 +4,7 @@ import {
   defineArchitecture,
   type Settings,
   type Value,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
 import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { vocabularyLogits } from './blocks/heads.js'

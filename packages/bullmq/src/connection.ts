@@ -1,4 +1,4 @@
-import { GraftError } from '@graft/core'
+import { GraftError } from '@graft-peft/core'
 import type { Redis } from 'ioredis'
 
 /** milliseconds between attempts to reach a Redis that is gone: longer and longer, never more than a quarter of a minute */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { defineLauncher, type Job, type JobProgress, type LaunchContext } from '@graft/core'
+import { defineLauncher, type Job, type JobProgress, type LaunchContext } from '@graft-peft/core'
 import type { Queue as JobQueue } from 'bullmq'
 import { connect } from './connection.js'
 

@@ -1,20 +1,20 @@
-import { loadPlugins, Registry } from '@graft/core'
-import architectures from '@graft/architectures'
-import adalora from '@graft/adalora'
-import bullmq from '@graft/bullmq'
-import local from '@graft/compare'
-import ia3 from '@graft/ia3'
-import lora from '@graft/lora'
-import lycoris from '@graft/lycoris'
-import miss from '@graft/miss'
-import orthogonal from '@graft/orthogonal'
-import pTuning from '@graft/p-tuning'
-import prefixTuning from '@graft/prefix-tuning'
-import promptTuning from '@graft/prompt-tuning'
-import selective from '@graft/selective'
-import sparse from '@graft/sparse'
-import trackers from '@graft/trackers'
-import vera from '@graft/vera'
+import { loadPlugins, Registry } from '@graft-peft/core'
+import architectures from '@graft-peft/architectures'
+import adalora from '@graft-peft/adalora'
+import bullmq from '@graft-peft/bullmq'
+import local from '@graft-peft/compare'
+import ia3 from '@graft-peft/ia3'
+import lora from '@graft-peft/lora'
+import lycoris from '@graft-peft/lycoris'
+import miss from '@graft-peft/miss'
+import orthogonal from '@graft-peft/orthogonal'
+import pTuning from '@graft-peft/p-tuning'
+import prefixTuning from '@graft-peft/prefix-tuning'
+import promptTuning from '@graft-peft/prompt-tuning'
+import selective from '@graft-peft/selective'
+import sparse from '@graft-peft/sparse'
+import trackers from '@graft-peft/trackers'
+import vera from '@graft-peft/vera'
 import { Option } from 'commander'
 import { version } from './version.js'
 
@@ -30,22 +30,22 @@ export async function registryWith(plugins: string | undefined): Promise<Registr
 
 /** Architectures, methods, trackers and launchers that come with the command line, by the package they come from; all others are named in a config's plugins. */
 const builtins: Record<string, unknown> = {
-  '@graft/architectures': architectures,
-  '@graft/lora': lora,
-  '@graft/adalora': adalora,
-  '@graft/prefix-tuning': prefixTuning,
-  '@graft/prompt-tuning': promptTuning,
-  '@graft/p-tuning': pTuning,
-  '@graft/ia3': ia3,
-  '@graft/vera': vera,
-  '@graft/lycoris': lycoris,
-  '@graft/orthogonal': orthogonal,
-  '@graft/selective': selective,
-  '@graft/sparse': sparse,
-  '@graft/miss': miss,
-  '@graft/trackers': trackers,
-  '@graft/compare': local,
-  '@graft/bullmq': bullmq,
+  '@graft-peft/architectures': architectures,
+  '@graft-peft/lora': lora,
+  '@graft-peft/adalora': adalora,
+  '@graft-peft/prefix-tuning': prefixTuning,
+  '@graft-peft/prompt-tuning': promptTuning,
+  '@graft-peft/p-tuning': pTuning,
+  '@graft-peft/ia3': ia3,
+  '@graft-peft/vera': vera,
+  '@graft-peft/lycoris': lycoris,
+  '@graft-peft/orthogonal': orthogonal,
+  '@graft-peft/selective': selective,
+  '@graft-peft/sparse': sparse,
+  '@graft-peft/miss': miss,
+  '@graft-peft/trackers': trackers,
+  '@graft-peft/compare': local,
+  '@graft-peft/bullmq': bullmq,
 }
 
 export function defaultRegistry(): Registry {

@@ -1,2 +1,2 @@
-export * from '@graft/core'
+export * from '@graft-peft/core'
 export { defaultRegistry } from './builtins.js'

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander'
-import { GraftError } from '@graft/core'
+import { GraftError } from '@graft-peft/core'
 import { benchCommand } from './commands/bench.js'
 import { chatCommand } from './commands/chat.js'
 import { combineCommand } from './commands/combine.js'

@@ -1,4 +1,4 @@
-import { GraftError } from '@graft/core'
+import { GraftError } from '@graft-peft/core'
 import { parse } from 'yaml'
 
 /** A method's options as flags say them: a rank, modules, and further pairs, which come last. */

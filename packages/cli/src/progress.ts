@@ -1,5 +1,5 @@
 import { Presets, SingleBar } from 'cli-progress'
-import type { PullOptions } from '@graft/core'
+import type { PullOptions } from '@graft-peft/core'
 import { duration, note } from './output.js'
 
 /** A progress line on the error stream: redrawn on a terminal, one line every few seconds in a pipe. */

@@ -6,7 +6,7 @@ import {
   resolveModel,
   Writer,
   type WritingOptions,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { type Command, InvalidArgumentError } from 'commander'
 import { pulling } from './progress.js'
 

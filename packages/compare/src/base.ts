@@ -6,7 +6,7 @@ import {
   prepare,
   type Registry,
   type TrainConfig,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { untouched } from './untouched.js'
 
 /** Scores of the base as it is; where the objective adds a head, of that head as it starts. */

@@ -10,7 +10,7 @@ import {
   take,
   type TrainConfig,
   writeAtomically,
-} from '@graft/core'
+} from '@graft-peft/core'
 import type { Budget } from './comparison.js'
 
 /** steps timed to know how many fit into minutes, after two that warm up */

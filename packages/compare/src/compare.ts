@@ -11,7 +11,7 @@ import {
   predictStep,
   prepare,
   type Registry,
-} from '@graft/core'
+} from '@graft-peft/core'
 import type { Comparison, RunSpec } from './comparison.js'
 import { execute } from './execute.js'
 import { languageModel } from './forgetting.js'
@@ -102,7 +102,7 @@ async function check(
 ): Promise<Map<string, number>> {
   const memory = new Map<string, number>()
   if (!registry.all('method').some((m) => m.name === untouched.name))
-    registry.register('method', untouched, { package: '@graft/compare', version: '' })
+    registry.register('method', untouched, { package: '@graft-peft/compare', version: '' })
   const scratch = join(comparison.shared.output, 'check')
   mkdirSync(scratch, { recursive: true })
   try {

@@ -15,7 +15,7 @@ import {
   type PullOptions,
   type RawConfig,
   type Registry,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { untouched } from './untouched.js'
 
 /** One row to be: a method with its options, under a label of its own. */

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process'
 import { existsSync, mkdirSync, openSync, closeSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Job, JobEnd, JobProgress } from '@graft/core'
+import type { Job, JobEnd, JobProgress } from '@graft-peft/core'
 import { resultFile } from './run.js'
 
 /**

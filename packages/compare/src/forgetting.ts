@@ -12,7 +12,7 @@ import {
   readRecords,
   type Registry,
   type TrainConfig,
-} from '@graft/core'
+} from '@graft-peft/core'
 import type { RunSpec } from './comparison.js'
 import type { Forgetting } from './results.js'
 import { untouched } from './untouched.js'

@@ -1,5 +1,5 @@
 import { availableParallelism, freemem, totalmem } from 'node:os'
-import { defineLauncher, type Job, type LaunchContext } from '@graft/core'
+import { defineLauncher, type Job, type LaunchContext } from '@graft-peft/core'
 
 interface Options {
   /** runs side by side at most; as many as cores and memory allow when null */

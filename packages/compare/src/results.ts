@@ -1,5 +1,5 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
-import { type Evaluation, writeAtomically } from '@graft/core'
+import { type Evaluation, writeAtomically } from '@graft-peft/core'
 
 /** Loss on a general text, before training and after. */
 export interface Forgetting {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { Evaluation } from '@graft/core'
+import type { Evaluation } from '@graft-peft/core'
 import type { RunResult } from './results.js'
 
 interface StepLine {

@@ -10,7 +10,7 @@ import {
   train,
   type TrainConfig,
   writeAtomically,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { stepsWithin } from './budget.js'
 import type { RunSpec } from './comparison.js'
 import { evaluateBase } from './base.js'
@@ -44,7 +44,7 @@ export async function performRun(
   hooks: RunHooks,
 ): Promise<RunResult | undefined> {
   const spec = JSON.parse(readFileSync(join(folder, 'run.json'), 'utf8')) as RunSpec
-  registry.register('method', untouched, { package: '@graft/compare', version: '' })
+  registry.register('method', untouched, { package: '@graft-peft/compare', version: '' })
   let result: RunResult | undefined
   try {
     result = await measured(spec, folder, registry, hooks)

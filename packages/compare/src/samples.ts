@@ -12,7 +12,7 @@ import {
   Tokenizer,
   type TrainConfig,
   Writer,
-} from '@graft/core'
+} from '@graft-peft/core'
 import type { Answer, RunResult } from './results.js'
 
 /** tokens that a generated answer has at most */

@@ -1,5 +1,5 @@
 import { cpus, totalmem } from 'node:os'
-import { type Registry, runtimeVersion } from '@graft/core'
+import { type Registry, runtimeVersion } from '@graft-peft/core'
 import type { Comparison, Entry } from './comparison.js'
 import { type Pick, picks } from './picks.js'
 import type { Results, RunResult } from './results.js'

@@ -1,4 +1,4 @@
-import { definePeftMethod } from '@graft/core'
+import { definePeftMethod } from '@graft-peft/core'
 
 /** The base model as it is: the row that all others are measured from. Nothing of it is trained. */
 export const untouched = definePeftMethod({

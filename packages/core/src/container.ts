@@ -70,7 +70,7 @@ export class Registry {
   private readonly origins = new Map<string, Origin>()
 
   constructor() {
-    const core = { package: '@graft/core', version: '' }
+    const core = { package: '@graft-peft/core', version: '' }
     for (const objective of objectives) this.register('objective', objective, core)
     for (const metric of metrics) this.register('metric', metric, core)
   }

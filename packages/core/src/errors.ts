@@ -1,4 +1,4 @@
-import { GraftError } from '@graft/onnx'
+import { GraftError } from '@graft-peft/onnx'
 
 export { GraftError }
 

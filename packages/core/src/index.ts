@@ -98,7 +98,7 @@ export {
   shapeOf,
   type Value,
   writeAtomically,
-} from '@graft/onnx'
+} from '@graft-peft/onnx'
 export { Writer, type WritingOptions, type Written } from './generate/writer.js'
 export { greedy, Sampler, type SamplingOptions } from './generate/sampler.js'
 export { type Quantisation, quantisations } from './model/quantise.js'

@@ -9,7 +9,7 @@ import {
   type TargetOptions,
   targetedSchema,
   targets,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { targetModules } from './defaults.js'
 
 interface Ia3Options extends TargetOptions {

@@ -6,7 +6,7 @@ import {
   Random,
   type Value,
   type WeightSlot,
-} from '@graft/core'
+} from '@graft-peft/core'
 
 /** A low-rank update x ↦ s·B·A·x of one linear layer. */
 export interface Update {

@@ -1,4 +1,4 @@
-import { GraftError, type LinearSite, type PrepareContext, type Tensors, principal } from '@graft/core'
+import { GraftError, type LinearSite, type PrepareContext, type Tensors, principal } from '@graft-peft/core'
 import { Matrix } from 'ml-matrix'
 
 /** What EVA finds for one layer: how many components of its inputs to adapt, and which. */

@@ -11,7 +11,7 @@ import {
   trainBiases,
   type Value,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { attachDora } from './dora.js'
 import { eva, type Explained } from './eva.js'
 import { adaptConvolution, adaptEmbedding } from './layers.js'

@@ -8,7 +8,7 @@ import {
   type Value,
   zeros,
   kaimingUniform,
-} from '@graft/core'
+} from '@graft-peft/core'
 import type { LoraOptions } from './options.js'
 
 interface Rank {

@@ -1,4 +1,11 @@
-import { fileKey, floatsOf, type LowRankForm, moduleKey, type StoredTensor, storedFloats } from '@graft/core'
+import {
+  fileKey,
+  floatsOf,
+  type LowRankForm,
+  moduleKey,
+  type StoredTensor,
+  storedFloats,
+} from '@graft-peft/core'
 import { Matrix } from 'ml-matrix'
 import type { LoraOptions } from './options.js'
 import { rankAndScale } from './rank.js'

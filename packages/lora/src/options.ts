@@ -8,7 +8,7 @@ import {
   share,
   type TargetOptions,
   targetedSchema,
-} from '@graft/core'
+} from '@graft-peft/core'
 
 /** HF PEFT's LoraConfig under its own names, and LoRA+'s ratio of learning rates. */
 export interface LoraOptions extends TargetOptions, BiasOption {

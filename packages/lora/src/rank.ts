@@ -1,4 +1,4 @@
-import { byPattern } from '@graft/core'
+import { byPattern } from '@graft-peft/core'
 import type { LoraOptions } from './options.js'
 
 export interface Rank {

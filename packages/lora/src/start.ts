@@ -8,7 +8,7 @@ import {
   Random,
   type WeightSlot,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { Matrix, QrDecomposition } from 'ml-matrix'
 
 /** What A [r, in] and B [out, r] start from. */

@@ -6,7 +6,7 @@ import {
   targetedSchema,
   targets,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { type LycorisOptions, lycorisOptions, rankAndScale } from './shared.js'
 
 /** ΔW = (α/r)·(w1a·w1b) ⊙ (w2a·w2b) (Hyeon-Woo et al., 2021, arXiv 2108.06098); options as HF PEFT's LoHaConfig. */

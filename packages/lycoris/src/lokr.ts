@@ -7,7 +7,7 @@ import {
   targetedSchema,
   targets,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { type LycorisOptions, lycorisOptions, rankAndScale } from './shared.js'
 
 export interface LokrOptions extends LycorisOptions {

@@ -1,4 +1,4 @@
-import { byPattern, pattern, positive, real, type TargetOptions } from '@graft/core'
+import { byPattern, pattern, positive, real, type TargetOptions } from '@graft-peft/core'
 
 export interface LycorisOptions extends TargetOptions {
   r: number

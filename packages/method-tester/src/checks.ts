@@ -10,8 +10,8 @@ import {
   validate,
   type Variable,
   withWeights,
-} from '@graft/core'
-import { readBytes } from '@graft/onnx'
+} from '@graft-peft/core'
+import { readBytes } from '@graft-peft/onnx'
 import { Bench } from './harness.js'
 import { toyDecoder, toyEncoder } from './toys.js'
 

@@ -1,5 +1,5 @@
-import { Builder, differentiate, type DType, Graph, isFloat, type Shape, type Value } from '@graft/onnx'
-import { Random, Session, type Tensor, type Tensors } from '@graft/core'
+import { Builder, differentiate, type DType, Graph, isFloat, type Shape, type Value } from '@graft-peft/onnx'
+import { Random, Session, type Tensor, type Tensors } from '@graft-peft/core'
 
 /** One input of an operator: random floats of a shape, or given numbers. */
 export interface CaseInput {

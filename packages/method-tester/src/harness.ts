@@ -23,7 +23,7 @@ import {
   sequenceClassification,
   Session,
   type Tensors,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { toySizes } from './toys.js'
 
 /** One method under one config on one toy model. */

@@ -1,4 +1,4 @@
-import { type CaseReport, type PeftMethod, Registry, validate, verify } from '@graft/core'
+import { type CaseReport, type PeftMethod, Registry, validate, verify } from '@graft-peft/core'
 import { Bench } from './harness.js'
 import { checks, type InvalidCase, type MethodCases } from './checks.js'
 import { toyDecoder } from './toys.js'

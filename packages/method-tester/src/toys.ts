@@ -1,5 +1,5 @@
-import { Model, Random } from '@graft/core'
-import { Builder, Graph, type Value } from '@graft/onnx'
+import { Model, Random } from '@graft-peft/core'
+import { Builder, Graph, type Value } from '@graft-peft/onnx'
 
 /** Sizes of the toy models: small enough for finite differences, large enough for ranks, blocks and heads. */
 const [vocabulary, width, inner, heads, layers, classes] = [24, 16, 24, 2, 2, 3]

@@ -15,7 +15,7 @@ import {
   trainBiases,
   type Value,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 
 export interface MissOptions extends TargetOptions, BiasOption {
   r: number

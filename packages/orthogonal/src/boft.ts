@@ -15,7 +15,7 @@ import {
   type Value,
   whole,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { cayley, rotateBlocks } from './rotation.js'
 
 export interface BoftOptions extends TargetOptions, BiasOption {

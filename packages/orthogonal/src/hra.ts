@@ -12,7 +12,7 @@ import {
   targets,
   trainBiases,
   type Value,
-} from '@graft/core'
+} from '@graft-peft/core'
 
 export interface HraOptions extends TargetOptions, BiasOption {
   r: number

@@ -16,7 +16,7 @@ import {
   type Value,
   whole,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { cayley, rotateBlocks } from './rotation.js'
 
 export interface OftOptions extends TargetOptions, BiasOption {

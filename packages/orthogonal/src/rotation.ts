@@ -1,4 +1,4 @@
-import { type Builder, shapeOf, type Value } from '@graft/core'
+import { type Builder, shapeOf, type Value } from '@graft-peft/core'
 
 /** x [..., blocks·b] with each block of its last axis multiplied by that block's matrix [blocks, b, b]. */
 export function rotateBlocks(g: Builder, x: Value, rotations: Value): Value {

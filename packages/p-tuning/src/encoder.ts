@@ -1,4 +1,4 @@
-import { type AttachContext, type Initialiser, uniform, type Value } from '@graft/core'
+import { type AttachContext, type Initialiser, uniform, type Value } from '@graft-peft/core'
 
 interface Parts extends Pick<AttachContext, 'g' | 'param'> {
   drop(x: Value, name: string): Value

@@ -11,7 +11,7 @@ import {
   promptRecord,
   promptSchema,
   share,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { lstm, mlp } from './encoder.js'
 
 interface PTuningOptions extends PromptOptions {

@@ -17,7 +17,7 @@ import {
   uniform,
   type Value,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 
 interface PrefixOptions extends PromptOptions {
   prefix_projection: boolean

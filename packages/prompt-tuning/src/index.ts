@@ -11,7 +11,7 @@ import {
   promptKey,
   promptRecord,
   promptSchema,
-} from '@graft/core'
+} from '@graft-peft/core'
 
 interface PromptTuningOptions extends PromptOptions {
   prompt_tuning_init: 'RANDOM' | 'SAMPLE_VOCAB' | 'TEXT'

@@ -1,4 +1,4 @@
-import { biasOf, definePeftMethod, GraftError, optionSchema, trainParameter } from '@graft/core'
+import { biasOf, definePeftMethod, GraftError, optionSchema, trainParameter } from '@graft-peft/core'
 
 /** Trains the biases alone (Ben Zaken et al., 2021, arXiv 2106.10199); HF PEFT has it as LoRA's option bias: all, without LoRA. */
 export default definePeftMethod({

@@ -1,4 +1,4 @@
-import { biasOf, definePeftMethod, optionSchema, trainParameter } from '@graft/core'
+import { biasOf, definePeftMethod, optionSchema, trainParameter } from '@graft-peft/core'
 
 /** Trains every weight and bias of the model: the yardstick the other methods are measured by. */
 export default definePeftMethod({

@@ -6,7 +6,7 @@ import {
   targetedSchema,
   targets,
   trainParameter,
-} from '@graft/core'
+} from '@graft-peft/core'
 
 /** Trains the norms' weights and biases (Zhao et al., 2023, arXiv 2312.11420); options as HF PEFT's LNTuningConfig. All norms by default. */
 export default definePeftMethod<TargetOptions>({

@@ -10,7 +10,7 @@ import {
   type TargetOptions,
   targetedSchema,
   targets,
-} from '@graft/core'
+} from '@graft-peft/core'
 
 export interface TrainableTokensOptions extends TargetOptions {
   token_indices: readonly number[]

@@ -16,7 +16,7 @@ import {
   trainBiases,
   type Value,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 
 export interface FourierFtOptions extends TargetOptions, BiasOption {
   n_frequency: number

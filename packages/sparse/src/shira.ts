@@ -11,7 +11,7 @@ import {
   targets,
   TorchRandom,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 
 export interface ShiraOptions extends TargetOptions {
   r: number

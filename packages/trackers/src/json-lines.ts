@@ -1,6 +1,6 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { defineTracker, writeAtomically } from '@graft/core'
+import { defineTracker, writeAtomically } from '@graft-peft/core'
 
 interface Options {
   file: string | null

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { defineTracker, GraftError, writeAtomically } from '@graft/core'
+import { defineTracker, GraftError, writeAtomically } from '@graft-peft/core'
 
 interface Options {
   uri: string

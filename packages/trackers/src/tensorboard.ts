@@ -2,7 +2,7 @@ import { appendFileSync, mkdirSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
-import { defineTracker } from '@graft/core'
+import { defineTracker } from '@graft-peft/core'
 import { record } from './records.js'
 
 /** TensorBoard's event files, in the run's folder: tensorboard --logdir OUT. */

@@ -15,7 +15,7 @@ import {
   trainBiases,
   whole,
   zeros,
-} from '@graft/core'
+} from '@graft-peft/core'
 
 export interface RandLoraOptions extends TargetOptions, BiasOption {
   r: number

@@ -1,4 +1,4 @@
-import { type Builder, GraftError, type Settings, suggestion, type Value } from '@graft/core'
+import { type Builder, GraftError, type Settings, suggestion, type Value } from '@graft-peft/core'
 
 type Activation = (g: Builder, x: Value) => Value
 const gelu =

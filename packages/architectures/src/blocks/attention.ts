@@ -1,4 +1,4 @@
-import { type ArchitectureContext, type Builder, shapeOf, type Value } from '@graft/core'
+import { type ArchitectureContext, type Builder, shapeOf, type Value } from '@graft-peft/core'
 
 /** [batch, sequence, heads·width] → [batch, heads, sequence, width] */
 export function splitHeads(g: Builder, x: Value, heads: number, width: number): Value {

@@ -1,4 +1,4 @@
-import type { ArchitectureContext, Settings, Value } from '@graft/core'
+import type { ArchitectureContext, Settings, Value } from '@graft-peft/core'
 import { activation } from './activations.js'
 import { attend, joinHeads, splitHeads } from './attention.js'
 import { textInputs, type TextInputs } from './inputs.js'

@@ -1,4 +1,4 @@
-import type { ArchitectureContext, Settings, Value } from '@graft/core'
+import type { ArchitectureContext, Settings, Value } from '@graft-peft/core'
 import { activation } from './activations.js'
 import { attend, Cache, joinHeads, splitHeads } from './attention.js'
 import { decoderOutputs, vocabularyLogits } from './heads.js'

@@ -1,4 +1,4 @@
-import { type ArchitectureContext, type Builder, GraftError, shapeOf, type Value } from '@graft/core'
+import { type ArchitectureContext, type Builder, GraftError, shapeOf, type Value } from '@graft-peft/core'
 import type { Scope } from './scope.js'
 
 /** Logits per position over the vocabulary; a tied head reads the token embedding (its parameter's path and shape). */

@@ -1,4 +1,4 @@
-import { type ArchitectureContext, type Builder, type Settings, shapeOf, type Value } from '@graft/core'
+import { type ArchitectureContext, type Builder, type Settings, shapeOf, type Value } from '@graft-peft/core'
 
 export interface ImageInput {
   /** [batch, channels, size, size], normalised */

@@ -1,4 +1,4 @@
-import { addDims, type ArchitectureContext, type Builder, type Value } from '@graft/core'
+import { addDims, type ArchitectureContext, type Builder, type Value } from '@graft-peft/core'
 
 /** A batch of texts as a model gets it, all int64. */
 export interface TextInputs {

@@ -1,4 +1,4 @@
-import type { Builder, Value } from '@graft/core'
+import type { Builder, Value } from '@graft-peft/core'
 import type { TextInputs } from './inputs.js'
 
 /** torch.finfo(float32).min, what transformers adds to scores that don't count. */

@@ -1,4 +1,4 @@
-import type { ArchitectureContext, Value } from '@graft/core'
+import type { ArchitectureContext, Value } from '@graft-peft/core'
 import type { Scope } from './scope.js'
 
 /** The bucket of a distance key − query: exact near by, logarithmic further off (Raffel et al., 2020; T5's _relative_position_bucket). */

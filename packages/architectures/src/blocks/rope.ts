@@ -1,4 +1,4 @@
-import { type Builder, GraftError, type Settings, type Value } from '@graft/core'
+import { type Builder, GraftError, type Settings, type Value } from '@graft-peft/core'
 import type { TextInputs } from './inputs.js'
 
 /** Rotary position embedding (Su et al., 2021, arXiv 2104.09864) as tables over positions: cosines and sines [total, width / 2]. */

@@ -1,4 +1,4 @@
-import { type ArchitectureContext, type Builder, normal, type Value } from '@graft/core'
+import { type ArchitectureContext, type Builder, normal, type Value } from '@graft-peft/core'
 
 /** Where a module starts from that the checkpoint doesn't have: transformers' initializer_range. */
 const freshHead = normal(0.02)

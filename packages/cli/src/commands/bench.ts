@@ -9,7 +9,7 @@ import {
   type Quantisation,
   quantisations,
   resolveModel,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { methodFlags, optionPairs } from '../pairs.js'

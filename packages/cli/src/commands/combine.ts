@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { combine, type CombineMode, combineModes, type LowRankReport } from '@graft/core'
+import { combine, type CombineMode, combineModes, type LowRankReport } from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, scientific } from '../output.js'

@@ -15,7 +15,7 @@ import {
   type Summary,
   withinNoise,
   writeReport,
-} from '@graft/compare'
+} from '@graft-peft/compare'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { duration, note, printJson, printLine, printTable } from '../output.js'

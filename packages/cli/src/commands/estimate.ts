@@ -12,7 +12,7 @@ import {
   type Quantisation,
   quantisations,
   resolveModel,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, printTable, thousands } from '../output.js'

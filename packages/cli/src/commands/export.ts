@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { Command } from 'commander'
-import { exportAdapter, exportTraining, GraftError, loadConfig, openAdapter } from '@graft/core'
+import { exportAdapter, exportTraining, GraftError, loadConfig, openAdapter } from '@graft-peft/core'
 import { defaultRegistry, pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, thousands } from '../output.js'

@@ -7,7 +7,7 @@ import {
   type Writer,
   type Written,
   type WritingOptions,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { note, printJson } from '../output.js'

@@ -10,7 +10,7 @@ import {
   resolveModel,
   sequenceClassification,
   type Site,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, printTable, thousands } from '../output.js'

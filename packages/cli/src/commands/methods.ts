@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import type { PeftMethod } from '@graft/core'
+import type { PeftMethod } from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, printTable } from '../output.js'

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { Command } from 'commander'
-import { GraftError, writeAtomically } from '@graft/core'
+import { GraftError, writeAtomically } from '@graft-peft/core'
 import { type CommandMaker, examples } from '../command.js'
 import { printLine } from '../output.js'
 import { methodPackage } from '../scaffold/method.js'

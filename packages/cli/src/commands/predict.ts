@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { AtomicFile, openAdapter, predict, readRecords } from '@graft/core'
+import { AtomicFile, openAdapter, predict, readRecords } from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { note, printJson, thousands } from '../output.js'

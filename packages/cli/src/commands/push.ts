@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { push } from '@graft/core'
+import { push } from '@graft-peft/core'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine } from '../output.js'
 

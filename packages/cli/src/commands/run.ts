@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { performRun } from '@graft/compare'
+import { performRun } from '@graft-peft/compare'
 import { defaultRegistry } from '../builtins.js'
 import type { CommandMaker } from '../command.js'
 

@@ -6,7 +6,7 @@ import {
   type TrainConfig,
   type TrainHooks,
   type TrainResult,
-} from '@graft/core'
+} from '@graft-peft/core'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { percent, printJson, printLine, thousands } from '../output.js'

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { type CaseReport, type Device, tolerancesOn, verify } from '@graft/core'
+import { type CaseReport, type Device, tolerancesOn, verify } from '@graft-peft/core'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { printJson, printLine, printTable, scientific } from '../output.js'

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { Command } from 'commander'
-import { work } from '@graft/bullmq'
-import { execute } from '@graft/compare'
+import { work } from '@graft-peft/bullmq'
+import { execute } from '@graft-peft/compare'
 import { type CommandMaker, examples } from '../command.js'
 import { note } from '../output.js'
 

@@ -26,11 +26,11 @@ const manifest = (name: string, version: string) => ({
     test: 'tsc && node --test test/*.test.js',
     train: 'tsc && graft train train.yaml --overwrite',
   },
-  peerDependencies: { '@graft/core': `^${version}` },
+  peerDependencies: { '@graft-peft/core': `^${version}` },
   devDependencies: {
-    '@graft/core': `^${version}`,
-    '@graft/method-tester': `^${version}`,
-    graft: `^${version}`,
+    '@graft-peft/core': `^${version}`,
+    '@graft-peft/method-tester': `^${version}`,
+    'graft-peft': `^${version}`,
     typescript: '^6.0.3',
   },
 })
@@ -50,7 +50,7 @@ const tsconfig = {
 
 const source = (
   id: string,
-) => `import { definePeftMethod, kaimingUniform, positive, real, type TargetOptions, targetedSchema, targets, zeros } from '@graft/core'
+) => `import { definePeftMethod, kaimingUniform, positive, real, type TargetOptions, targetedSchema, targets, zeros } from '@graft-peft/core'
 
 export interface Options extends TargetOptions {
   r: number
@@ -83,7 +83,7 @@ export default definePeftMethod<Options>({
 })
 `
 const test = `import { describe, it } from 'node:test'
-import { testMethod } from '@graft/method-tester'
+import { testMethod } from '@graft-peft/method-tester'
 import method from '../dist/index.js'
 
 testMethod({ describe, it }, method, {

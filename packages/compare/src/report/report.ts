@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeAtomically } from '@graft/core'
+import { writeAtomically } from '@graft-peft/core'
 import type { Summary } from '../summary.js'
 import { charts } from './charts.js'
 import { columnsOf, withinNoise } from './columns.js'

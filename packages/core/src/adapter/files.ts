@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeAtomically } from '@graft/onnx'
+import { writeAtomically } from '@graft-peft/onnx'
 import { GraftError, suggestion } from '../errors.js'
 import type { FrozenTensor, Variables } from '../method/variables.js'
 import { fileKey } from './keys.js'

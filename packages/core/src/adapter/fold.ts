@@ -1,4 +1,4 @@
-import { Builder, elements, type Value } from '@graft/onnx'
+import { Builder, elements, type Value } from '@graft-peft/onnx'
 import type { Adapted } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'
 import { GraftError } from '../errors.js'

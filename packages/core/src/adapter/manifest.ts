@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { readBytes, writeAtomically } from '@graft/onnx'
+import { readBytes, writeAtomically } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import type { Model } from '../model/model.js'
 import type { Quantisation } from '../model/quantise.js'

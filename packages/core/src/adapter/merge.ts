@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { shapeOf, type Value, writeOnnx } from '@graft/onnx'
+import { shapeOf, type Value, writeOnnx } from '@graft-peft/onnx'
 import { adapt } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'
 import type { Registry } from '../container.js'

@@ -1,5 +1,5 @@
 import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
-import { bfloat16ToFloat, halfToFloat, writeAtomically } from '@graft/onnx'
+import { bfloat16ToFloat, halfToFloat, writeAtomically } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 
 /** The safetensors container: 8 bytes header length, JSON header, raw tensors. https://github.com/huggingface/safetensors */

@@ -1,4 +1,4 @@
-import type { Value } from '@graft/onnx'
+import type { Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import type { Adapted } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeOnnx } from '@graft/onnx'
+import { writeOnnx } from '@graft-peft/onnx'
 import { adapt } from '../compile/adapt.js'
 import { GraftError } from '../errors.js'
 import { copyOf, transpose } from '../method/variables.js'

@@ -1,6 +1,6 @@
 import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
-import { AtomicFile, type Constant, floatToBfloat16, floatToHalf, writeAtomically } from '@graft/onnx'
+import { AtomicFile, type Constant, floatToBfloat16, floatToHalf, writeAtomically } from '@graft-peft/onnx'
 import { Checkpoint } from '../architecture/checkpoint.js'
 import type { Task } from '../architecture/architecture.js'
 import { GraftError } from '../errors.js'

@@ -1,4 +1,4 @@
-import type { Builder, Value } from '@graft/onnx'
+import type { Builder, Value } from '@graft-peft/onnx'
 import type { Settings } from './settings.js'
 import type { Weights } from './weights.js'
 

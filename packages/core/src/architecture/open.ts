@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Builder, Graph } from '@graft/onnx'
+import { Builder, Graph } from '@graft-peft/onnx'
 import { GraftError, nearest } from '../errors.js'
 import type { Architecture, Task } from './architecture.js'
 import { Checkpoint, Imagined } from './checkpoint.js'

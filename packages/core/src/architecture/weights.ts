@@ -1,4 +1,4 @@
-import { type Builder, type DType, type Value } from '@graft/onnx'
+import { type Builder, type DType, type Value } from '@graft-peft/onnx'
 import type { LocatedTensor } from '../adapter/safetensors.js'
 import { GraftError, suggestion } from '../errors.js'
 import { type Initialiser, zeros } from '../method/variables.js'

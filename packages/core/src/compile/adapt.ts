@@ -1,4 +1,4 @@
-import { computeInHalf, type Precision, type Value } from '@graft/onnx'
+import { computeInHalf, type Precision, type Value } from '@graft-peft/onnx'
 import { fileKey } from '../adapter/keys.js'
 import { floatsOf, type StoredTensor } from '../adapter/safetensors.js'
 import { GraftError } from '../errors.js'

@@ -1,4 +1,4 @@
-import { type Builder, productOf, shapeOf, type Value } from '@graft/onnx'
+import { type Builder, productOf, shapeOf, type Value } from '@graft-peft/onnx'
 import { Random } from '../method/random.js'
 
 /**

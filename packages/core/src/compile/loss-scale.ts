@@ -1,4 +1,4 @@
-import type { Builder, Value } from '@graft/onnx'
+import type { Builder, Value } from '@graft-peft/onnx'
 
 /** The state of loss scaling: the scale, and how many steps have gone by since it changed. */
 export const scalingName = 'scaling'

@@ -8,7 +8,7 @@ import {
   type Graph,
   planMemory,
   type Value,
-} from '@graft/onnx'
+} from '@graft-peft/onnx'
 import type { Adapted } from './adapt.js'
 
 /** What a step will take, in bytes, and how much work it is. */

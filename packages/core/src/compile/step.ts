@@ -8,7 +8,7 @@ import {
   recompute,
   share,
   type Value,
-} from '@graft/onnx'
+} from '@graft-peft/onnx'
 import type { Variable, Variables } from '../method/variables.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
 import { gradientName } from '../runtime/variable-tensors.js'

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Value } from '@graft/onnx'
+import type { Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { Random } from '../method/random.js'
 import { noVirtualTokens, type VirtualTokens } from '../method/method.js'

@@ -1,4 +1,4 @@
-import { elements, shapeOf } from '@graft/onnx'
+import { elements, shapeOf } from '@graft-peft/onnx'
 import { GraftError, suggestion } from '../errors.js'
 import type { Model } from '../model/model.js'
 import type { Example } from '../objective/objective.js'

@@ -1,5 +1,5 @@
 import { Builder as FlatBuilder } from 'flatbuffers'
-import { dtypes } from '@graft/onnx'
+import { dtypes } from '@graft-peft/onnx'
 
 export interface AdapterParameter {
   name: string

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeAtomically, writeOnnx } from '@graft/onnx'
+import { writeAtomically, writeOnnx } from '@graft-peft/onnx'
 import { fileKey, moduleKey } from '../adapter/keys.js'
 import { type OpenedAdapter, parametersOf } from '../adapter/open.js'
 import { adapt } from '../compile/adapt.js'

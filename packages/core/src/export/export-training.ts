@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeAtomically, writeOnnx } from '@graft/onnx'
+import { writeAtomically, writeOnnx } from '@graft-peft/onnx'
 import { storedFloats, type StoredTensor, writeSafetensors } from '../adapter/safetensors.js'
 import { next } from '../compile/step.js'
 import type { Registry } from '../container.js'

@@ -1,4 +1,4 @@
-import { type Graph, shapeOf, type Value } from '@graft/onnx'
+import { type Graph, shapeOf, type Value } from '@graft-peft/onnx'
 import { adapt } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'
 import { noVirtualTokens } from '../method/method.js'

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync, symlinkSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
-import { writeAtomically } from '@graft/onnx'
+import { writeAtomically } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { download, type RemoteFile } from './download.js'
 import { hubError } from './errors.js'

@@ -1,4 +1,4 @@
-import type { Builder, Value } from '@graft/onnx'
+import type { Builder, Value } from '@graft-peft/onnx'
 import type { Matrix } from 'ml-matrix'
 import type { StoredTensor } from '../adapter/safetensors.js'
 import type { Model } from '../model/model.js'

@@ -1,4 +1,4 @@
-import { type Builder, elements, type Value } from '@graft/onnx'
+import { type Builder, elements, type Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import type { WeightSlot } from '../model/site.js'
 import { float32, type Tensors } from '../runtime/tensor.js'

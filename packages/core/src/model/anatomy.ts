@@ -6,7 +6,7 @@ import {
   readBytes,
   type TensorData,
   type Value,
-} from '@graft/onnx'
+} from '@graft-peft/onnx'
 import { skippedModule, wrapperPrefix } from './paths.js'
 import {
   type ConvSite,

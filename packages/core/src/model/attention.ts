@@ -1,4 +1,4 @@
-import type { Graph, Node, Value } from '@graft/onnx'
+import type { Graph, Node, Value } from '@graft-peft/onnx'
 import { type AttentionSite, ValueSlot } from './site.js'
 
 const products: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul'])

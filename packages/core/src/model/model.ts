@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { Builder, type Graph, readOnnx, type Shape, shapeOf, simplify, type Value } from '@graft/onnx'
+import { Builder, type Graph, readOnnx, type Shape, shapeOf, simplify, type Value } from '@graft-peft/onnx'
 import type { Architecture, Task } from '../architecture/architecture.js'
 import { hasCheckpoint } from '../architecture/checkpoint.js'
 import { type BuildOptions, buildModel } from '../architecture/open.js'

@@ -10,7 +10,7 @@ import {
   readBytes,
   shapeOf,
   type Value,
-} from '@graft/onnx'
+} from '@graft-peft/onnx'
 
 /** A named value of the model that a method may replace by a function of itself. Maps stack in the order they are made. */
 export class ValueSlot {

@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync } from 'node:fs'
-import { type Builder, type TensorData, type Value } from '@graft/onnx'
+import { type Builder, type TensorData, type Value } from '@graft-peft/onnx'
 import type { EmbeddingSite, LinearSite } from './site.js'
 
 /**

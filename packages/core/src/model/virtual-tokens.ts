@@ -1,4 +1,4 @@
-import { type Builder, shapeOf, type Value } from '@graft/onnx'
+import { type Builder, shapeOf, type Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { sequenceAxis } from './attention.js'
 import type { Model } from './model.js'

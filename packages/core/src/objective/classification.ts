@@ -1,4 +1,4 @@
-import { pickRows, shapeOf, type Value } from '@graft/onnx'
+import { pickRows, shapeOf, type Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { normal } from '../method/variables.js'
 import { int64 } from '../runtime/tensor.js'

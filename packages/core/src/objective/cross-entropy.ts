@@ -1,4 +1,4 @@
-import type { Builder, Value } from '@graft/onnx'
+import type { Builder, Value } from '@graft-peft/onnx'
 
 export interface RowLosses {
   /** −log p of each row's target, [rows, 1] */

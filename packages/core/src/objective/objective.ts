@@ -1,4 +1,4 @@
-import type { Builder, Partials, Value } from '@graft/onnx'
+import type { Builder, Partials, Value } from '@graft-peft/onnx'
 import type { Task } from '../architecture/architecture.js'
 import type { Coder } from '../data/coder.js'
 import type { ImageReference } from '../data/images.js'

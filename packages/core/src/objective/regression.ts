@@ -1,4 +1,4 @@
-import { shapeOf, type Value } from '@graft/onnx'
+import { shapeOf, type Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { float32, int64 } from '../runtime/tensor.js'
 import { hasOwnLogits, lastRows, lastTokens, score } from './classification.js'

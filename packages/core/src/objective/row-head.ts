@@ -1,4 +1,4 @@
-import { type Builder, differentiate, type Node, pickRows, shapeOf, type Value } from '@graft/onnx'
+import { type Builder, differentiate, type Node, pickRows, shapeOf, type Value } from '@graft-peft/onnx'
 import { crossEntropy } from './cross-entropy.js'
 import type { BuiltObjective } from './objective.js'
 import { blockHead, blockLoss } from './vocabulary-blocks.js'

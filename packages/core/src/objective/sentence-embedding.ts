@@ -1,4 +1,4 @@
-import { shapeOf, type Value } from '@graft/onnx'
+import { shapeOf, type Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { int64 } from '../runtime/tensor.js'
 import { defineObjective, type Example, type ObjectiveContext } from './objective.js'

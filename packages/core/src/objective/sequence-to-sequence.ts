@@ -1,4 +1,4 @@
-import { pickRows, shapeOf } from '@graft/onnx'
+import { pickRows, shapeOf } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { int64 } from '../runtime/tensor.js'
 import { chunksFor } from './causal-lm.js'

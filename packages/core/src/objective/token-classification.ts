@@ -1,4 +1,4 @@
-import { pickRows, type Value } from '@graft/onnx'
+import { pickRows, type Value } from '@graft-peft/onnx'
 import { listField } from '../data/records.js'
 import { GraftError } from '../errors.js'
 import { normal } from '../method/variables.js'

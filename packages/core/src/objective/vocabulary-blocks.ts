@@ -7,7 +7,7 @@ import {
   shapeOf,
   type TensorData,
   type Value,
-} from '@graft/onnx'
+} from '@graft-peft/onnx'
 import type { RowHead } from './row-head.js'
 
 /** The loss of some rows and its gradient, made without ever holding logits of the whole vocabulary. */

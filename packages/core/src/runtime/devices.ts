@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { Builder, Graph } from '@graft/onnx'
+import { Builder, Graph } from '@graft-peft/onnx'
 import { reason } from './reasons.js'
 import { float32 } from './tensor.js'
 import { type Device, devices, runOnce } from './session.js'

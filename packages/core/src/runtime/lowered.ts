@@ -1,4 +1,4 @@
-import { type Graph, lowerForCpu, lowerForWebgpu, narrowName } from '@graft/onnx'
+import { type Graph, lowerForCpu, lowerForWebgpu, narrowName } from '@graft-peft/onnx'
 import type { Device } from './session.js'
 import { int32, type Tensors } from './tensor.js'
 

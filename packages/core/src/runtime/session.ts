@@ -1,4 +1,4 @@
-import { Builder, encodeLoop, encodeOnnx, Graph } from '@graft/onnx'
+import { Builder, encodeLoop, encodeOnnx, Graph } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { feedsFor, lowered } from './lowered.js'
 import { reason } from './reasons.js'

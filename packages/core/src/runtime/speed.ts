@@ -1,4 +1,4 @@
-import { Builder, Graph } from '@graft/onnx'
+import { Builder, Graph } from '@graft-peft/onnx'
 import { Session, type SessionOptions } from './session.js'
 import { float32 } from './tensor.js'
 

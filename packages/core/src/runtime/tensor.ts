@@ -1,4 +1,4 @@
-import type { DType } from '@graft/onnx'
+import type { DType } from '@graft-peft/onnx'
 
 export type NumericArray = Float32Array | BigInt64Array | Int32Array | Uint8Array | Float64Array
 /** A tensor on its way to or from a session. */

@@ -1,4 +1,4 @@
-import type { MemoryMode, Precision } from '@graft/onnx'
+import type { MemoryMode, Precision } from '@graft-peft/onnx'
 import type { Registry } from '../container.js'
 import { knownOptions, methodOptions } from '../method/options.js'
 import { Random } from '../method/random.js'

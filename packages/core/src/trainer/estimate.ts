@@ -1,4 +1,4 @@
-import { type Bindings, type MemoryMode, memoryModes } from '@graft/onnx'
+import { type Bindings, type MemoryMode, memoryModes } from '@graft-peft/onnx'
 import type { AdaptOptions } from '../compile/adapt.js'
 import type { Prediction } from '../compile/predict.js'
 import type { Registry } from '../container.js'

@@ -1,4 +1,4 @@
-import type { FrozenCut, Value } from '@graft/onnx'
+import type { FrozenCut, Value } from '@graft-peft/onnx'
 import { batchOf, modelFeeds, sortedBatches } from '../data/batches.js'
 import { Appended, type Dataset, take } from '../data/dataset.js'
 import { GraftError } from '../errors.js'

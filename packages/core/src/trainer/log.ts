@@ -1,5 +1,5 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
-import { writeAtomically } from '@graft/onnx'
+import { writeAtomically } from '@graft-peft/onnx'
 
 export type LogEntry = { step: number } & Record<string, unknown>
 

@@ -1,4 +1,4 @@
-import { Builder, type Value } from '@graft/onnx'
+import { Builder, type Value } from '@graft-peft/onnx'
 import { pluginFailed } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'
 import { batchOf, EpochBatches, modelFeeds } from '../data/batches.js'

@@ -1,4 +1,4 @@
-import type { Graph } from '@graft/onnx'
+import type { Graph } from '@graft-peft/onnx'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
 import { GraftError } from '../errors.js'
 import { type Example, outputs } from '../objective/objective.js'

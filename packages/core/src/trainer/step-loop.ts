@@ -1,4 +1,4 @@
-import { sizesOf, stacked } from '@graft/onnx'
+import { sizesOf, stacked } from '@graft-peft/onnx'
 import { int64, type Tensor, type Tensors } from '../runtime/tensor.js'
 
 /** What a loop is fed for several runs: each input's values one after another, padded to the largest, with the sizes they have. */

@@ -1,4 +1,4 @@
-import type { Value } from '@graft/onnx'
+import type { Value } from '@graft-peft/onnx'
 import type { Adapted } from '../compile/adapt.js'
 import type { Prediction } from '../compile/predict.js'
 import { next } from '../compile/step.js'

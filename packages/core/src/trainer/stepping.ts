@@ -5,7 +5,7 @@ import {
   type MemoryMode,
   type Precision,
   splitFrozen,
-} from '@graft/onnx'
+} from '@graft-peft/onnx'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
 import { initialScaling, scalingName } from '../compile/loss-scale.js'
 import { predict, type Prediction } from '../compile/predict.js'

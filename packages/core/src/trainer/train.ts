@@ -1,4 +1,4 @@
-import type { FrozenCut } from '@graft/onnx'
+import type { FrozenCut } from '@graft-peft/onnx'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Adapted, AdaptOptions } from '../compile/adapt.js'

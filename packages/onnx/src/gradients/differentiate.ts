@@ -129,6 +129,6 @@ function missingRule(node: Node): GraftError {
   return new GraftError(
     'NO_GRADIENT_RULE',
     `Operator ${node.op} at node ${node.name}${path} has no gradient rule, and a trainable parameter reaches the loss only through it. ` +
-      'Target modules above it, export the model without that operator, or add a rule to the gradient table of @graft/onnx.',
+      'Target modules above it, export the model without that operator, or add a rule to the gradient table of @graft-peft/onnx.',
   )
 }
