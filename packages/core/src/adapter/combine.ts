@@ -4,13 +4,13 @@ import { Matrix } from 'ml-matrix'
 import type { Registry } from '../container.js'
 import { GraftError, suggestion } from '../errors.js'
 import type { LowRankUpdate, PeftMethod } from '../method/method.js'
-import { Random } from '../method/random.js'
+import { Random } from '../numbers/random.js'
 import { denseUpdates, type Truncated, truncate, truncateProduct } from './dense.js'
 import { type AdapterConfig, configFile, readAdapterConfig, saveAdapter, weightsFile } from './files.js'
-import { fileKey } from './keys.js'
+import { fileKey } from '../method/keys.js'
 import { hasManifest, readManifest, writeManifest } from './manifest.js'
 import { type OpenedAdapter, openAdapter } from './open.js'
-import { floatsOf, type StoredTensor, storedFloats } from './safetensors.js'
+import { floatsOf, type StoredTensor, storedFloats } from '../files/safetensors.js'
 
 /**
  * How adapters are added up: `sum` exactly, as one product of joined factors; the others on whole updates.

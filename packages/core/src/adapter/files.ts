@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { writeAtomically } from '@graft-peft/onnx'
 import { GraftError, suggestion } from '../errors.js'
 import type { FrozenTensor, Variables } from '../method/variables.js'
-import { fileKey } from './keys.js'
-import { floatsOf, readSafetensors, type StoredTensor, writeSafetensors } from './safetensors.js'
+import { fileKey } from '../method/keys.js'
+import { floatsOf, readSafetensors, type StoredTensor, writeSafetensors } from '../files/safetensors.js'
 
 /** HF PEFT's two adapter files. */
 export const configFile = 'adapter_config.json'

@@ -12,9 +12,9 @@ import { parseRepository } from '../hub/settings.js'
 import { isCheckpoint, Model } from '../model/model.js'
 import { type Objective, outputs } from '../objective/objective.js'
 import { type AdapterConfig, fillVariables, readAdapterConfig, readTensors, weightsFile } from './files.js'
-import { moduleKey } from './keys.js'
+import { moduleKey } from '../method/keys.js'
 import { baseFingerprint, hasManifest, type Manifest, readManifest } from './manifest.js'
-import type { StoredTensor } from './safetensors.js'
+import type { StoredTensor } from '../files/safetensors.js'
 
 /** An adapter folder with its base model, ready to be attached. */
 export interface OpenedAdapter {

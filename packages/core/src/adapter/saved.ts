@@ -5,8 +5,8 @@ import { finish } from '../compile/step.js'
 import type { Variable } from '../method/variables.js'
 import { runOnce } from '../runtime/session.js'
 import { float32 } from '../runtime/tensor.js'
-import { fileKey } from './keys.js'
-import { type StoredTensor, storedFloats, storedNumbers } from './safetensors.js'
+import { fileKey } from '../method/keys.js'
+import { type StoredTensor, storedFloats, storedNumbers } from '../files/safetensors.js'
 
 export interface Saved {
   tensors: Map<string, StoredTensor>

@@ -6,7 +6,7 @@ import type { Task } from '../architecture/architecture.js'
 import { GraftError } from '../errors.js'
 import type { Model } from '../model/model.js'
 import { type NamedSlot, parametersIn } from './fold.js'
-import { type LocatedTensor, safetensorsHeader, type StoredTensor } from './safetensors.js'
+import { type LocatedTensor, safetensorsHeader, type StoredTensor } from '../files/safetensors.js'
 
 /** Files of a model's folder that go with its weights. */
 const besides = [

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve, sep } from 'node:path'
 import { GraftError } from '../errors.js'
-import { type LocatedTensor, locateTensors } from '../adapter/safetensors.js'
+import { type LocatedTensor, locateTensors } from '../files/safetensors.js'
 
 const single = 'model.safetensors'
 const index = 'model.safetensors.index.json'

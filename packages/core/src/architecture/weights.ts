@@ -1,8 +1,8 @@
 import { type Builder, type DType, type Value } from '@graft-peft/onnx'
-import type { LocatedTensor } from '../adapter/safetensors.js'
+import type { LocatedTensor } from '../files/safetensors.js'
 import { GraftError, suggestion } from '../errors.js'
 import { type Initialiser, zeros } from '../method/variables.js'
-import { Random } from '../method/random.js'
+import { Random } from '../numbers/random.js'
 import type { TensorSource } from './checkpoint.js'
 
 /** How float types of a checkpoint are called in a graph. */

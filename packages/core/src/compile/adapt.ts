@@ -1,6 +1,6 @@
 import { computeInHalf, type Precision, type Value } from '@graft-peft/onnx'
-import { fileKey } from '../adapter/keys.js'
-import { floatsOf, type StoredTensor } from '../adapter/safetensors.js'
+import { fileKey } from '../method/keys.js'
+import { floatsOf, type StoredTensor } from '../files/safetensors.js'
 import { GraftError } from '../errors.js'
 import {
   type Adapter,
@@ -9,7 +9,7 @@ import {
   type PeftMethod,
   type VirtualTokens,
 } from '../method/method.js'
-import { Random } from '../method/random.js'
+import { Random } from '../numbers/random.js'
 import { trainModules, trainNamedModules } from '../method/train-fully.js'
 import { type BufferOptions, type FrozenTensor, Variables } from '../method/variables.js'
 import type { Model } from '../model/model.js'

@@ -1,5 +1,5 @@
 import { type Builder, productOf, shapeOf, type Value } from '@graft-peft/onnx'
-import { Random } from '../method/random.js'
+import { Random } from '../numbers/random.js'
 
 /**
  * Dropout whose mask is a function of (seed, module, row, column): the same step drops the same elements whenever it is run,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
-import { Random } from '../method/random.js'
+import { Random } from '../numbers/random.js'
 import { noVirtualTokens, type VirtualTokens } from '../method/method.js'
 import type { Batch, Example } from '../objective/objective.js'
 import { float32, int64, type Tensors } from '../runtime/tensor.js'

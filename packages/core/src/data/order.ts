@@ -1,4 +1,4 @@
-import { Random } from '../method/random.js'
+import { Random } from '../numbers/random.js'
 
 /**
  * A random permutation of 0 … length − 1 that needs no memory: a Feistel network over the next power of four, walked until it lands

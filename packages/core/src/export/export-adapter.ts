@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeAtomically, writeOnnx } from '@graft-peft/onnx'
-import { fileKey, moduleKey } from '../adapter/keys.js'
+import { fileKey, moduleKey } from '../method/keys.js'
 import { type OpenedAdapter, parametersOf } from '../adapter/open.js'
 import { adapt } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'

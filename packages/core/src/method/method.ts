@@ -1,6 +1,6 @@
 import type { Builder, Value } from '@graft-peft/onnx'
 import type { Matrix } from 'ml-matrix'
-import type { StoredTensor } from '../adapter/safetensors.js'
+import type { StoredTensor } from '../files/safetensors.js'
 import type { Model } from '../model/model.js'
 import type { WeightSlot } from '../model/site.js'
 import type { Tensors } from '../runtime/tensor.js'

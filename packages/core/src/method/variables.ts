@@ -3,7 +3,7 @@ import { GraftError } from '../errors.js'
 import type { WeightSlot } from '../model/site.js'
 import { float32, type Tensors } from '../runtime/tensor.js'
 import { parameterName, variableTensors } from '../runtime/variable-tensors.js'
-import { Random } from './random.js'
+import { Random } from '../numbers/random.js'
 
 /** Fills a new variable. `shape` as declared; `random` is the variable's own stream, fixed by the run's seed and its name. */
 export type Initialiser = (shape: readonly number[], random: Random) => Float32Array

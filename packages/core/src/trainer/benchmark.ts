@@ -1,15 +1,15 @@
 import type { MemoryMode, Precision } from '@graft-peft/onnx'
 import type { Registry } from '../container.js'
 import { knownOptions, methodOptions } from '../method/options.js'
-import { Random } from '../method/random.js'
+import { Random } from '../numbers/random.js'
 import { Model } from '../model/model.js'
 import type { Quantisation } from '../model/quantise.js'
 import type { Example } from '../objective/objective.js'
 import { adamw } from '../optimizer/adamw.js'
 import { chosenDevice } from '../runtime/devices.js'
 import type { SessionOptions } from '../runtime/session.js'
-import { Stepper } from './stepper.js'
-import { adaptForTraining } from './stepping.js'
+import { Stepper } from '../step/stepper.js'
+import { adaptForTraining } from '../step/stepping.js'
 
 export interface BenchmarkOptions extends SessionOptions {
   memory: MemoryMode

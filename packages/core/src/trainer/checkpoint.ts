@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { floatsOf, readSafetensors, storedFloats, writeSafetensors } from '../adapter/safetensors.js'
+import { floatsOf, readSafetensors, storedFloats, writeSafetensors } from '../files/safetensors.js'
 import { GraftError } from '../errors.js'
 
 /** Where a run stands between two steps. Batches and dropout masks are functions of the seed and this, so it is all there is. */

@@ -1,6 +1,6 @@
 import { type Bindings, type MemoryMode, memoryModes } from '@graft-peft/onnx'
 import type { AdaptOptions } from '../compile/adapt.js'
-import type { Prediction } from '../compile/predict.js'
+import type { Prediction } from '../compile/forecast.js'
 import type { Registry } from '../container.js'
 import type { PeftMethod } from '../method/method.js'
 import { methodOptions } from '../method/options.js'
@@ -8,7 +8,7 @@ import { Model } from '../model/model.js'
 import { type Quantisation } from '../model/quantise.js'
 import type { Example } from '../objective/objective.js'
 import { adamw } from '../optimizer/adamw.js'
-import type { TrainConfig } from './config.js'
+import type { TrainConfig } from '../config/config.js'
 import { prepare } from './prepare.js'
 import { planRun } from './run.js'
 import {
@@ -17,7 +17,7 @@ import {
   predictStep,
   sampleSizes,
   type StepperOptions,
-} from './stepping.js'
+} from '../step/stepping.js'
 
 /** What tuning a model by one method would take. */
 export interface MethodEstimate {

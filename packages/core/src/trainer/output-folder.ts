@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { GraftError } from '../errors.js'
-import type { TrainConfig } from './config.js'
+import type { TrainConfig } from '../config/config.js'
 import type { TrainFlags } from './train.js'
 
 export const checkpointFile = ({ output }: TrainConfig, name: 'last' | 'best'): string =>

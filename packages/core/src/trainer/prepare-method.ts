@@ -9,7 +9,7 @@ import type { PrepareContext } from '../method/method.js'
 import type { Model } from '../model/model.js'
 import { runOnce } from '../runtime/session.js'
 import type { Tensors } from '../runtime/tensor.js'
-import type { TrainConfig } from './config.js'
+import type { TrainConfig } from '../config/config.js'
 import type { Prepared } from './prepare.js'
 
 /** Lets a method look at the base model before it is attached. Deterministic, so a resumed run prepares the same. */

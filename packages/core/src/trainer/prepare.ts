@@ -11,7 +11,7 @@ import { GraftError } from '../errors.js'
 import type { Metric } from '../metric/metric.js'
 import { Model } from '../model/model.js'
 import { type Example, type Objective, outputs } from '../objective/objective.js'
-import type { TrainConfig } from './config.js'
+import type { TrainConfig } from '../config/config.js'
 
 /** What encoding did to a part of the data, for the user to read. */
 export interface EncodeReport {

@@ -1,7 +1,7 @@
 import type { Registry } from '../container.js'
 import { Tokenizer } from '../data/tokenizer.js'
 import type { Example } from '../objective/objective.js'
-import type { TrainConfig } from './config.js'
+import type { TrainConfig } from '../config/config.js'
 import { type Part, type EncodeReport, prepare } from './prepare.js'
 
 /** A stretch of an example as the model sees it. */

@@ -6,7 +6,7 @@ import { makeOptimizer } from '../optimizer/table.js'
 import type { SessionOptions } from '../runtime/session.js'
 import type { Tensors } from '../runtime/tensor.js'
 import { largest } from '../data/dataset.js'
-import type { TrainConfig } from './config.js'
+import type { TrainConfig } from '../config/config.js'
 import type { Prepared } from './prepare.js'
 import { prepareMethod } from './prepare-method.js'
 import {
@@ -16,7 +16,7 @@ import {
   initialState,
   partOf,
   type StepperOptions,
-} from './stepping.js'
+} from '../step/stepping.js'
 
 /** What follows from a config and its data: the adapted model, and how its step is compiled and run. */
 export interface RunPlan {

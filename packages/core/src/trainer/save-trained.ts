@@ -4,7 +4,7 @@ import { baseFingerprint, writeManifest } from '../adapter/manifest.js'
 import { savedForm } from '../adapter/saved.js'
 import { adapt, type AdaptOptions } from '../compile/adapt.js'
 import { hubName } from '../hub/card.js'
-import type { TrainConfig } from './config.js'
+import type { TrainConfig } from '../config/config.js'
 import type { Prepared } from './prepare.js'
 
 /** Writes a trained adapter into the run's folder: HF PEFT's two files, and what Graft itself needs to use it. Returns the adapter's folder. */

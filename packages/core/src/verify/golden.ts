@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { configFile, readAdapterConfig } from '../adapter/files.js'
-import { floatsOf, readSafetensors, type StoredTensor } from '../adapter/safetensors.js'
+import { floatsOf, readSafetensors, type StoredTensor } from '../files/safetensors.js'
 import { hasCheckpoint } from '../architecture/checkpoint.js'
 import { GraftError } from '../errors.js'
 import type { Model } from '../model/model.js'

@@ -5,8 +5,8 @@ import type { DataRecord } from '../data/records.js'
 import { GraftError } from '../errors.js'
 import type { Example } from '../objective/objective.js'
 import type { SessionOptions } from '../runtime/session.js'
-import { Evaluator } from '../trainer/evaluator.js'
-import { type OpenedAdapter, parametersOf } from './open.js'
+import { Evaluator } from '../step/evaluator.js'
+import { type OpenedAdapter, parametersOf } from '../adapter/open.js'
 
 export interface Classified {
   label: string

@@ -1,6 +1,6 @@
 import { basename } from 'node:path'
-import type { TrainConfig } from '../trainer/config.js'
-import type { Tracker, Tracking } from './tracker.js'
+import type { TrainConfig } from '../config/config.js'
+import type { Tracker, Tracking } from '../tracking/tracker.js'
 
 /** A tracker that a config names, with its options checked. */
 export interface ChosenTracker {

@@ -1,6 +1,6 @@
 import type { Value } from '@graft-peft/onnx'
 import type { Adapted } from '../compile/adapt.js'
-import type { Prediction } from '../compile/predict.js'
+import type { Prediction } from '../compile/forecast.js'
 import { next } from '../compile/step.js'
 import { GraftError } from '../errors.js'
 import type { Example } from '../objective/objective.js'
@@ -9,7 +9,7 @@ import { Session } from '../runtime/session.js'
 import { type Tensors, vectorTensors } from '../runtime/tensor.js'
 import type { Carry } from '../runtime/worker.js'
 import { frozenFeeds } from './frozen-prefix.js'
-import { stackFeeds } from './step-loop.js'
+import { stackFeeds } from './loop.js'
 import {
   carriedBy,
   compileStepper,

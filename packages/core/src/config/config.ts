@@ -10,9 +10,9 @@ import type { OptimizerOptions } from '../optimizer/optimizer.js'
 import type { ScheduleOptions } from '../optimizer/schedule.js'
 import { type Device, devices } from '../runtime/session.js'
 import type { Launcher } from '../launch/launcher.js'
-import type { ChosenTracker } from '../tracking/follow.js'
+import type { ChosenTracker } from '../trainer/followers.js'
 import type { Tracker } from '../tracking/tracker.js'
-import { ConfigSource } from './config-source.js'
+import { ConfigSource } from './source.js'
 
 export interface TrainingOptions extends ScheduleOptions, Omit<OptimizerOptions, 'name'> {
   epochs: number

@@ -1,5 +1,5 @@
 import { GraftError } from '../errors.js'
-import { Random } from '../method/random.js'
+import { Random } from '../numbers/random.js'
 
 export interface SamplingOptions {
   /** 0: always the most likely token */
