@@ -140,7 +140,7 @@ async function picture(values, title, unit) {
 }
 
 async function point(count) {
-  const { defaultRegistry, Model, openAdapter, Writer } = await import('graft-peft')
+  const { defaultRegistry, openAdapter, Writer, openModel } = await import('graft-peft')
   const registry = defaultRegistry()
   const base = join(root, 'examples/support-intents/model/onnx/model.onnx')
   const folder = mkdtempSync(join(tmpdir(), 'graft-adapters-'))
@@ -157,7 +157,7 @@ async function point(count) {
   )
   run([cli, 'train', join(folder, 'config.yaml')])
   const writer = new Writer(
-    Model.open(base, { architectures: registry.all('architecture'), task: 'causal-lm', cache: true }),
+    openModel(base, { architectures: registry.all('architecture'), task: 'causal-lm', cache: true }),
   )
   for (let k = 0; k < count; k++)
     await writer.load(`a${k}`, await openAdapter(join(folder, 'out/adapter'), registry, base))
@@ -185,11 +185,11 @@ async function point(count) {
 
 /** From an opened model to the bytes that ONNX Runtime gets. */
 async function compileOnce(folder) {
-  const { adamw, adapt, compileStep, defaultRegistry, methodOptions, Model } = await import('graft-peft')
+  const { adamw, adapt, compileStep, defaultRegistry, methodOptions, openModel } = await import('graft-peft')
   const { encodeOnnx } = await import('@graft-peft/onnx')
   const registry = defaultRegistry()
   const started = performance.now()
-  const base = Model.open(folder, { architectures: registry.all('architecture'), task: 'causal-lm' })
+  const base = openModel(folder, { architectures: registry.all('architecture'), task: 'causal-lm' })
   const method = registry.get('method', 'lora')
   const adapted = adapt(base, {
     method,

@@ -1,6 +1,6 @@
 // Times what happens before the first step: reading a model, differentiating, writing the step. node bench/passes.mjs [model.onnx]
 import { fileURLToPath } from 'node:url'
-import { adapt, compileGradient, methodOptions, Model } from '@graft-peft/core'
+import { adapt, compileGradient, methodOptions, openModel } from '@graft-peft/core'
 import { encodeOnnx, readOnnx, simplify } from '@graft-peft/onnx'
 import { defaultRegistry } from 'graft-peft'
 import { bench, run } from 'mitata'
@@ -19,12 +19,12 @@ const options = {
   totalSteps: 1,
   training: true,
 }
-const model = Model.open(file)
+const model = openModel(file)
 const compiled = compileGradient(adapt(model, options))
 
 bench('read', () => readOnnx(file))
 bench('read and simplify', () => simplify(readOnnx(file)))
-bench('open (with anatomy)', () => Model.open(file))
+bench('open (with anatomy)', () => openModel(file))
 bench('fork', () => model.fork())
 bench('adapt and differentiate', () => compileGradient(adapt(model, options)))
 bench('encode', () => encodeOnnx(compiled))

@@ -14,11 +14,11 @@ import { fileURLToPath } from 'node:url'
 import {
   biasOf,
   copyOf,
-  Model,
   Random,
   storedFloats,
   type StoredTensor,
   writeSafetensors,
+  openModel,
 } from '@graft-peft/core'
 import { parse, stringify } from 'yaml'
 import { afterAll } from 'vitest'
@@ -45,7 +45,7 @@ afterAll(() => {
 
 /** The embedded model as a Hugging Face folder: config.json, model.safetensors, tokenizer. */
 export function sproutFolder(folder: string, changes: Record<string, unknown> = {}): string {
-  const model = Model.open(sprout)
+  const model = openModel(sprout)
   const tensors = new Map<string, StoredTensor>()
   for (const site of model.sites) {
     if (site.path === model.outputEmbedding?.path) continue

@@ -7,11 +7,12 @@ import {
   type Example,
   float32,
   methodOptions,
-  Model,
   modelFeeds,
   type PeftMethod,
   scalar,
   type Tensors,
+  type Model,
+  openModel,
 } from '@graft-peft/core'
 import { defaultRegistry } from 'graft-peft'
 import { root } from './fixture.js'
@@ -21,7 +22,7 @@ export const causalLm = registry.get('objective', 'causal-lm')
 
 /** A tiny random language model of an architecture. */
 export const openTiny = (architecture: string): Model =>
-  Model.open(join(root, 'test/golden/architectures', architecture, 'model'), {
+  openModel(join(root, 'test/golden/architectures', architecture, 'model'), {
     architectures: registry.all('architecture'),
     task: 'causal-lm',
   })

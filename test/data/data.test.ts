@@ -10,12 +10,12 @@ import {
   type Example,
   float32,
   methodOptions,
-  Model,
   modelFeeds,
   readRecords,
   runOnce,
   scalar,
   tokenClassification,
+  openModel,
 } from '@graft-peft/core'
 import { defaultRegistry } from 'graft-peft'
 import sharp from 'sharp'
@@ -87,7 +87,7 @@ describe('formats', () => {
 
 const coder = (template?: string, options = {}): Coder => {
   if (template !== undefined) writeFileSync(join(base, 'chat_template.jinja'), template)
-  const model = Model.open(base, { architectures: registry.all('architecture') })
+  const model = openModel(base, { architectures: registry.all('architecture') })
   return new Coder(model, [], { columns: {}, max_length: 256, train_on_prompt: false, ...options })
 }
 const record = (value: Record<string, unknown>): DataRecord => ({ fields: value, where: 'test:1' })
@@ -148,7 +148,7 @@ describe('what is learnt of a text', () => {
   })
   it('a conversation without a template, or that is none', () => {
     const other = sproutFolder(join(temporaryFolder(), 'plain'))
-    const model = Model.open(other, { architectures: registry.all('architecture') })
+    const model = openModel(other, { architectures: registry.all('architecture') })
     const bare = new Coder(model, [], { columns: {}, max_length: 64, train_on_prompt: false })
     expect(() => bare.language(record({ messages: talk }))).toThrow(/needs the model's chat template/)
     expect(() => coder(plainTemplate).language(record({ messages: [{ role: 'user' }] }))).toThrow(
@@ -172,7 +172,7 @@ describe('packing', () => {
     [61, 12, 12, 9],
   ].map((ids) => ({ ids, tokenLabels: ids.map((id, i) => (i === 0 ? -100 : id)) }))
   async function lossAndGradient(batch: readonly Example[]) {
-    const model = Model.open(base, { architectures: registry.all('architecture') })
+    const model = openModel(base, { architectures: registry.all('architecture') })
     const method = registry.get('method', 'lora')
     const config = methodOptions(method, { r: 2, init_lora_weights: false, target_modules: 'all-linear' })
     const adapted = adapt(model, {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import {
   type Check,
   type Model,
-  Model as Opened,
+  openModel,
   readSafetensors,
   runOnce,
   int64,
@@ -16,7 +16,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { type Finished, graft, root, sprout, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
 
 const architectures = defaultRegistry().all('architecture')
-const open = (path: string, options = {}): Model => Opened.open(path, { architectures, ...options })
+const open = (path: string, options = {}): Model => openModel(path, { architectures, ...options })
 let folder: string
 let base: string
 beforeAll(() => {

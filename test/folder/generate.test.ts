@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import {
   greedy,
-  Model,
   openAdapter,
   Sampler,
   Writer,
   type WritingOptions,
   type Written,
+  openModel,
 } from '@graft-peft/core'
 import { defaultRegistry } from 'graft-peft'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -21,7 +21,7 @@ beforeAll(() => {
 const writers: Writer[] = []
 afterAll(() => Promise.all(writers.map((w) => w.close())))
 const writer = (path: string, cache: boolean): Writer => {
-  const made = new Writer(Model.open(path, { architectures, task: 'causal-lm', cache }))
+  const made = new Writer(openModel(path, { architectures, task: 'causal-lm', cache }))
   writers.push(made)
   return made
 }

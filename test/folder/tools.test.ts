@@ -10,11 +10,11 @@ import {
   int64,
   loadConfig,
   merge,
-  Model,
   openAdapter,
   readSafetensors,
   runOnce,
   unmerge,
+  openModel,
 } from '@graft-peft/core'
 import { defaultRegistry } from 'graft-peft'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -96,7 +96,7 @@ describe('merging', () => {
   it('into ONNX with a cache, which writes what base and adapter write', async () => {
     const out = join(temporaryFolder(), 'onnx')
     await merge(await open(adapters.lora), out, registry, 'onnx')
-    const names = Model.open(join(out, 'onnx/model.onnx'), { cache: true }).graph.inputs.map((v) => v.name)
+    const names = openModel(join(out, 'onnx/model.onnx'), { cache: true }).graph.inputs.map((v) => v.name)
     expect(names.slice(0, 3)).toEqual(['input_ids', 'attention_mask', 'position_ids'])
     expect(names).toContain('past_key_values.5.value')
     const write = (args: string[]) =>
@@ -305,7 +305,7 @@ describe('exports', () => {
         Object.entries(feeds).map(([name, t]) => [name, new ort.Tensor(t.dtype, t.data, t.shape)]),
       ),
     )
-    const bare = await runOnce(Model.open(base, { architectures }).graph, feeds)
+    const bare = await runOnce(openModel(base, { architectures }).graph, feeds)
     expect(
       greatest((run.logits.data as Float32Array).map((v, i) => v - (bare.logits.data as Float32Array)[i])),
     ).toBeLessThan(1e-5)

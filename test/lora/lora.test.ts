@@ -5,10 +5,10 @@ import {
   int64,
   loadConfig,
   methodOptions,
-  Model,
   runOnce,
   scalar,
   targets,
+  openModel,
 } from '@graft-peft/core'
 import { defaultRegistry } from 'graft-peft'
 import { describe, expect, it } from 'vitest'
@@ -16,7 +16,7 @@ import { sprout, temporaryFolder, writeRun } from '../fixture.js'
 
 const registry = defaultRegistry()
 const lora = registry.get('method', 'lora')
-const model = Model.open(sprout)
+const model = openModel(sprout)
 const paths = (options: Parameters<typeof targets>[1]) => targets(model.fork(), options).map((s) => s.path)
 const adapted = (options: Record<string, unknown>, training = true) =>
   adapt(model, {

@@ -1,6 +1,6 @@
 // Opens the step of each method on WebGPU with ONNX Runtime telling where it puts each node. Before each, a line "== name" with the names of
 // the nodes that may be on the CPU: those that make sizes and positions, and hand them over.
-import { adamw, adapt, compileEvaluation, compileStep, methodOptions, Model } from '@graft-peft/core'
+import { adamw, adapt, compileEvaluation, compileStep, methodOptions, openModel } from '@graft-peft/core'
 import { encodeOnnx, lowerForWebgpu } from '@graft-peft/onnx'
 import { defaultRegistry } from 'graft-peft'
 import { InferenceSession } from 'onnxruntime-node'
@@ -18,7 +18,7 @@ for (const name of wanted)
   for (const training of [true, false]) {
     const method = registry.get('method', name)
     const config = methodOptions(method, options[name] ?? {})
-    const adapted = adapt(Model.open(path), {
+    const adapted = adapt(openModel(path), {
       method,
       config,
       objective: registry.get('objective', 'causal-lm'),

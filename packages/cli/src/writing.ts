@@ -1,11 +1,11 @@
 import {
   GraftError,
-  Model,
   openAdapter,
   type Registry,
   resolveModel,
   Writer,
   type WritingOptions,
+  openModel,
 } from '@graft-peft/core'
 import { type Command, InvalidArgumentError } from 'commander'
 import { pulling } from './progress.js'
@@ -64,7 +64,7 @@ export async function openWriter(
   registry: Registry,
 ): Promise<Writer> {
   const local = await resolveModel(path, pulling())
-  const model = Model.open(local, {
+  const model = openModel(local, {
     architectures: registry.all('architecture'),
     task: 'causal-lm',
     cache: true,

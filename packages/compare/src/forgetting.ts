@@ -7,11 +7,12 @@ import {
   fileKey,
   floatsOf,
   inMemory,
-  Model,
   openAdapter,
   readRecords,
   type Registry,
   type TrainConfig,
+  type Model,
+  openModel,
 } from '@graft-peft/core'
 import type { RunSpec } from './comparison.js'
 import type { Forgetting } from './results.js'
@@ -53,7 +54,7 @@ export async function forgetting(
 
 /** The model as it writes texts. Throws what opening throws for one that doesn't. */
 export const languageModel = ({ model, quantize }: TrainConfig, registry: Registry): Model =>
-  Model.open(model, { architectures: registry.all('architecture'), task: 'causal-lm', quantize })
+  openModel(model, { architectures: registry.all('architecture'), task: 'causal-lm', quantize })
 
 async function generalText(
   { file, examples: limit }: NonNullable<RunSpec['forgetting']>,

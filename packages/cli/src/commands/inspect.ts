@@ -4,12 +4,13 @@ import {
   biasOf,
   causalLm,
   methodOptions,
-  Model,
   type PeftMethod,
   type Registry,
   resolveModel,
   sequenceClassification,
   type Site,
+  type Model,
+  openModel,
 } from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
@@ -34,7 +35,7 @@ export const inspectCommand: CommandMaker = () =>
     )
     .action(async (given: string, flags: { plugins?: string; json?: boolean }) => {
       const registry = await registryWith(flags.plugins)
-      const model = Model.open(await resolveModel(given, pulling()), {
+      const model = openModel(await resolveModel(given, pulling()), {
         architectures: registry.all('architecture'),
       })
       const report = describeModel(model, registry)

@@ -9,7 +9,9 @@ import { GraftError } from '../errors.js'
 import type { AttachContext } from '../method/method.js'
 import { Random } from '../numbers/random.js'
 import type { Variables } from '../method/variables.js'
-import { Model, type OpenOptions } from '../model/model.js'
+import { type OpenOptions } from '../model/open.js'
+import { type Model } from '../model/model.js'
+import { openModel } from '../model/open.js'
 import { QuantisedSlot } from '../model/site.js'
 import { outputs } from '../objective/objective.js'
 import type { Tensors } from '../runtime/tensor.js'
@@ -72,8 +74,8 @@ export async function merge(
   if (format === 'safetensors') writeCheckpoint(base, weights, output, opened.labels)
   else writeGraph(opened, weights, file, output, open, asConstants(adapted.variables, parameters))
   const found = await runOnce(
-    Model.open(format === 'safetensors' ? output : file, open).graph,
-    withEmptyCache(Model.open(format === 'safetensors' ? output : file, open), feeds),
+    openModel(format === 'safetensors' ? output : file, open).graph,
+    withEmptyCache(openModel(format === 'safetensors' ? output : file, open), feeds),
   )
   return {
     file,
@@ -105,7 +107,7 @@ function writeGraph(
 ): void {
   const { model: base, labels } = opened
   const cached = base.task === 'causal-lm'
-  const merged = withWeights(cached ? Model.open(base.folder, { ...open, cache: true }) : base, weights)
+  const merged = withWeights(cached ? openModel(base.folder, { ...open, cache: true }) : base, weights)
   if (!cached) countPositions(merged)
   if (!cached)
     finish(merged.g, {

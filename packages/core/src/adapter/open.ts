@@ -9,7 +9,9 @@ import type { Task } from '../architecture/architecture.js'
 import { architectureOf, readModelConfig, taskOf } from '../architecture/open.js'
 import { resolveModel } from '../hub/pull.js'
 import { parseRepository } from '../hub/settings.js'
-import { isCheckpoint, Model } from '../model/model.js'
+import { isCheckpoint } from '../model/open.js'
+import { type Model } from '../model/model.js'
+import { openModel } from '../model/open.js'
 import { type Objective, outputs } from '../objective/objective.js'
 import { type AdapterConfig, fillVariables, readAdapterConfig, readTensors, weightsFile } from './files.js'
 import { moduleKey } from '../method/keys.js'
@@ -50,7 +52,7 @@ export async function openAdapter(
   const objective = as ? registry.get('objective', as) : trained
   const stored = as ? withoutModules(readTensors(folder), trained.savedModules) : readTensors(folder)
   const classes = as ? undefined : manifest ? outputs(objective, manifest.labels) : headOutputs(stored)
-  const base = Model.open(path, {
+  const base = openModel(path, {
     architectures: registry.all('architecture'),
     task: objective.task,
     labels: classes,

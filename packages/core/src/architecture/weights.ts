@@ -1,7 +1,7 @@
 import { type Builder, type DType, type Value } from '@graft-peft/onnx'
 import type { LocatedTensor } from '../files/safetensors.js'
 import { GraftError, suggestion } from '../errors.js'
-import { type Initialiser, zeros } from '../method/variables.js'
+import { type Initialiser, zeros } from '../numbers/initialise.js'
 import { Random } from '../numbers/random.js'
 import type { TensorSource } from './checkpoint.js'
 

@@ -8,10 +8,9 @@ import { type Quantisation, quantisations } from '../model/quantise.js'
 import { type MemoryMode, memoryModes, type Precision, precisions } from '@graft-peft/onnx'
 import type { OptimizerOptions } from '../optimizer/optimizer.js'
 import type { ScheduleOptions } from '../optimizer/schedule.js'
-import { type Device, devices } from '../runtime/session.js'
+import { type Device, devices } from '../runtime/device.js'
 import type { Launcher } from '../launch/launcher.js'
-import type { ChosenTracker } from '../trainer/followers.js'
-import type { Tracker } from '../tracking/tracker.js'
+import type { Tracker, ChosenTracker } from '../tracking/tracker.js'
 import { ConfigSource } from './source.js'
 
 export interface TrainingOptions extends ScheduleOptions, Omit<OptimizerOptions, 'name'> {

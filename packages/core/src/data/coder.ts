@@ -1,7 +1,7 @@
 import { elements, shapeOf } from '@graft-peft/onnx'
 import { GraftError, suggestion } from '../errors.js'
 import type { Model } from '../model/model.js'
-import type { Example } from '../objective/objective.js'
+import type { Example } from './example.js'
 import { readPixels } from './images.js'
 import {
   type Columns,

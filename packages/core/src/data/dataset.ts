@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { deserialize, serialize } from 'node:v8'
-import type { Example } from '../objective/objective.js'
+import type { Example } from './example.js'
 
 /** Encoded examples, by number. */
 export interface Dataset {

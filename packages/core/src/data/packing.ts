@@ -1,5 +1,4 @@
-import type { Example } from '../objective/objective.js'
-
+import type { Example } from './example.js'
 /** How many examples are looked at together to fill rows. */
 const window = 1024
 

@@ -4,30 +4,8 @@ import type { WeightSlot } from '../model/site.js'
 import { float32, type Tensors } from '../runtime/tensor.js'
 import { parameterName, variableTensors } from '../runtime/variable-tensors.js'
 import { Random } from '../numbers/random.js'
+import { type Initialiser, transpose } from '../numbers/initialise.js'
 
-/** Fills a new variable. `shape` as declared; `random` is the variable's own stream, fixed by the run's seed and its name. */
-export type Initialiser = (shape: readonly number[], random: Random) => Float32Array
-
-const filled = (shape: readonly number[], next: () => number): Float32Array =>
-  Float32Array.from({ length: elements(shape) }, next)
-
-export const zeros: Initialiser = (shape) => new Float32Array(elements(shape))
-export const ones: Initialiser = (shape) => new Float32Array(elements(shape)).fill(1)
-export const constant =
-  (value: number): Initialiser =>
-  (shape) =>
-    new Float32Array(elements(shape)).fill(value)
-export const normal =
-  (deviation: number): Initialiser =>
-  (shape, random) =>
-    filled(shape, () => deviation * random.normal())
-export const uniform =
-  (bound: number): Initialiser =>
-  (shape, random) =>
-    filled(shape, () => random.uniform(-bound, bound))
-/** torch's kaiming_uniform_ with a = √5, what nn.Linear starts from: uniform in ±1/√fan_in. */
-export const kaimingUniform: Initialiser = (shape, random) =>
-  uniform(1 / Math.sqrt(elements(shape.slice(1))))(shape, random)
 /** The frozen parameter itself, in torch's orientation. */
 export function copyOf(slot: WeightSlot): Initialiser {
   // Asked for now: once the slot is mapped to a variable, what was there is out of its sight.
@@ -42,12 +20,6 @@ export function copyOf(slot: WeightSlot): Initialiser {
       )
     return transposed ? transpose(stored, shape[1], shape[0]) : stored
   }
-}
-export function transpose(stored: Float32Array, rows: number, columns: number): Float32Array {
-  const result = new Float32Array(stored.length)
-  for (let r = 0; r < rows; r++)
-    for (let c = 0; c < columns; c++) result[c * rows + r] = stored[r * columns + c]
-  return result
 }
 
 export interface VariableOptions {

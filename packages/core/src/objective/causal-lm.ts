@@ -1,7 +1,8 @@
 import { pickRows, shapeOf } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { int64 } from '../runtime/tensor.js'
-import { type Batch, defineObjective } from './objective.js'
+import { type Batch } from '../data/example.js'
+import { defineObjective } from './objective.js'
 import { chunkedLoss, rowHead, wholeLoss } from './row-head.js'
 
 /** Logits of one chunk hold about this many numbers (16 MB). */

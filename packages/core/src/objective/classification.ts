@@ -1,14 +1,9 @@
 import { pickRows, shapeOf, type Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
-import { normal } from '../method/variables.js'
+import { normal } from '../numbers/initialise.js'
 import { int64 } from '../runtime/tensor.js'
-import {
-  type Batch,
-  type BuiltObjective,
-  defineObjective,
-  type ObjectiveContext,
-  type Supervision,
-} from './objective.js'
+import { type Batch } from '../data/example.js'
+import { type BuiltObjective, defineObjective, type ObjectiveContext, type Supervision } from './objective.js'
 import { wholeLoss } from './row-head.js'
 
 /** Logits that the graph itself makes: [batch, classes]. */

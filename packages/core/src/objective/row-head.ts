@@ -2,15 +2,7 @@ import { type Builder, differentiate, type Node, pickRows, shapeOf, type Value }
 import { crossEntropy } from './cross-entropy.js'
 import type { BuiltObjective } from './objective.js'
 import { blockHead, blockLoss } from './vocabulary-blocks.js'
-
-/** The part of a graph from hidden states to logits, when it treats every position alike. */
-export interface RowHead {
-  hidden: Value
-  logits: Value
-  nodes: readonly Node[]
-  /** trainable tensors that the head reads */
-  parameters: readonly Value[]
-}
+import { type RowHead } from './head.js'
 
 const rowwise: ReadonlySet<string> = new Set([
   'MatMul',

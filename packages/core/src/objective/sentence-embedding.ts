@@ -1,7 +1,8 @@
 import { shapeOf, type Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { int64 } from '../runtime/tensor.js'
-import { defineObjective, type Example, type ObjectiveContext } from './objective.js'
+import { type Example } from '../data/example.js'
+import { defineObjective, type ObjectiveContext } from './objective.js'
 import { wholeLoss } from './row-head.js'
 
 /** Cosines are multiplied by this before the softmax (sentence-transformers' default scale). */

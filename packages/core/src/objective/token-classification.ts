@@ -1,7 +1,7 @@
 import { pickRows, type Value } from '@graft-peft/onnx'
 import { listField } from '../data/records.js'
 import { GraftError } from '../errors.js'
-import { normal } from '../method/variables.js'
+import { normal } from '../numbers/initialise.js'
 import { int64 } from '../runtime/tensor.js'
 import { defineObjective, type ObjectiveContext } from './objective.js'
 import { wholeLoss } from './row-head.js'

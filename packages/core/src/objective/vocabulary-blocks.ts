@@ -8,7 +8,7 @@ import {
   type TensorData,
   type Value,
 } from '@graft-peft/onnx'
-import type { RowHead } from './row-head.js'
+import type { RowHead } from './head.js'
 
 /** The loss of some rows and its gradient, made without ever holding logits of the whole vocabulary. */
 export interface RowsLoss {

@@ -4,7 +4,8 @@ import { dirname, join } from 'node:path'
 import { Builder, Graph } from '@graft-peft/onnx'
 import { reason } from './reasons.js'
 import { float32 } from './tensor.js'
-import { type Device, devices, runOnce } from './session.js'
+import { type Device, devices } from './device.js'
+import { runOnce } from './session.js'
 
 const find = createRequire(import.meta.url)
 export const runtimeVersion: string = find('onnxruntime-node/package.json').version

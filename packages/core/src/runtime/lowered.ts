@@ -1,5 +1,5 @@
 import { type Graph, lowerForCpu, lowerForWebgpu, narrowName } from '@graft-peft/onnx'
-import type { Device } from './session.js'
+import type { Device } from './device.js'
 import { int32, type Tensors } from './tensor.js'
 
 /** A graph spelt by what the device computes. */

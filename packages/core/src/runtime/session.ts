@@ -6,9 +6,7 @@ import type { Tensors } from './tensor.js'
 import { type RequestBody, Thread } from './thread.js'
 import type { Update } from './update.js'
 import type { Carry } from './worker.js'
-
-export const devices = ['auto', 'cpu', 'cuda', 'webgpu'] as const
-export type Device = (typeof devices)[number]
+import { type Device } from './device.js'
 
 export interface SessionOptions {
   device?: Device

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { GraftError } from '../errors.js'
-import type { Device } from './session.js'
+import type { Device } from './device.js'
 import type { Tensors } from './tensor.js'
 import type { Reply, Request } from './worker.js'
 

@@ -33,3 +33,9 @@ export interface Tracker<Options = Record<string, unknown>> {
 /** Gives a tracker its types and its kind; a package default-exports the result. */
 export const defineTracker = <Options>(tracker: Omit<Tracker<Options>, 'kind' | 'apiVersion'>): Tracker =>
   ({ kind: 'tracker', apiVersion: 1, ...tracker }) as Tracker
+
+/** A tracker that a config names, with its options checked. */
+export interface ChosenTracker {
+  tracker: Tracker
+  options: Record<string, unknown>
+}

@@ -2,9 +2,10 @@ import type { MemoryMode, Precision } from '@graft-peft/onnx'
 import type { Registry } from '../container.js'
 import { knownOptions, methodOptions } from '../method/options.js'
 import { Random } from '../numbers/random.js'
-import { Model } from '../model/model.js'
+import { type Model } from '../model/model.js'
+import { openModel } from '../model/open.js'
 import type { Quantisation } from '../model/quantise.js'
-import type { Example } from '../objective/objective.js'
+import type { Example } from '../data/example.js'
 import { adamw } from '../optimizer/adamw.js'
 import { chosenDevice } from '../runtime/devices.js'
 import type { SessionOptions } from '../runtime/session.js'
@@ -58,7 +59,7 @@ export async function benchmark(
   } = options
   const session = { ...rest, device: await chosenDevice(rest.device ?? 'auto') }
   const started = performance.now()
-  const model = Model.open(path, { architectures: registry.all('architecture'), task: 'causal-lm', quantize })
+  const model = openModel(path, { architectures: registry.all('architecture'), task: 'causal-lm', quantize })
   const objective = registry.get('objective', 'causal-lm')
   const method = registry.get('method', options.method)
   const rows = Math.round(microBatch * sequence * supervised)

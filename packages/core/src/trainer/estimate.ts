@@ -4,9 +4,10 @@ import type { Prediction } from '../compile/forecast.js'
 import type { Registry } from '../container.js'
 import type { PeftMethod } from '../method/method.js'
 import { methodOptions } from '../method/options.js'
-import { Model } from '../model/model.js'
+import { type Model } from '../model/model.js'
+import { openModel } from '../model/open.js'
 import { type Quantisation } from '../model/quantise.js'
-import type { Example } from '../objective/objective.js'
+import type { Example } from '../data/example.js'
 import { adamw } from '../optimizer/adamw.js'
 import type { TrainConfig } from '../config/config.js'
 import { prepare } from './prepare.js'
@@ -89,7 +90,7 @@ export function estimateModel(
   registry: Registry,
   { methods, batch, sequence, supervised, quantize, weightless }: EstimateOptions,
 ): Estimate {
-  const model = Model.open(path, {
+  const model = openModel(path, {
     architectures: registry.all('architecture'),
     task: 'causal-lm',
     quantize,

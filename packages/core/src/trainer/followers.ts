@@ -1,12 +1,6 @@
 import { basename } from 'node:path'
 import type { TrainConfig } from '../config/config.js'
-import type { Tracker, Tracking } from '../tracking/tracker.js'
-
-/** A tracker that a config names, with its options checked. */
-export interface ChosenTracker {
-  tracker: Tracker
-  options: Record<string, unknown>
-}
+import type { Tracking } from '../tracking/tracker.js'
 
 /** All of a run's trackers as one. */
 export class Followers {

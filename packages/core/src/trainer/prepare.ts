@@ -9,8 +9,10 @@ import { packed } from '../data/packing.js'
 import { type DataRecord, hasField, readRecords } from '../data/records.js'
 import { GraftError } from '../errors.js'
 import type { Metric } from '../metric/metric.js'
-import { Model } from '../model/model.js'
-import { type Example, type Objective, outputs } from '../objective/objective.js'
+import { type Model } from '../model/model.js'
+import { openModel } from '../model/open.js'
+import { type Example } from '../data/example.js'
+import { type Objective, outputs } from '../objective/objective.js'
 import type { TrainConfig } from '../config/config.js'
 
 /** What encoding did to a part of the data, for the user to read. */
@@ -52,7 +54,7 @@ export interface Prepared {
 export async function prepare(config: TrainConfig, registry: Registry): Promise<Prepared> {
   const survey = await surveyData(config, registry)
   const { objective, labels } = survey
-  const model = Model.open(config.model, {
+  const model = openModel(config.model, {
     architectures: registry.all('architecture'),
     task: objective.task,
     labels: outputs(objective, labels),

@@ -1,6 +1,6 @@
 import type { Registry } from '../container.js'
 import { Tokenizer } from '../data/tokenizer.js'
-import type { Example } from '../objective/objective.js'
+import type { Example } from '../data/example.js'
 import type { TrainConfig } from '../config/config.js'
 import { type Part, type EncodeReport, prepare } from './prepare.js'
 

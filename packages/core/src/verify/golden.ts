@@ -5,7 +5,7 @@ import { floatsOf, readSafetensors, type StoredTensor } from '../files/safetenso
 import { hasCheckpoint } from '../architecture/checkpoint.js'
 import { GraftError } from '../errors.js'
 import type { Model } from '../model/model.js'
-import type { Example } from '../objective/objective.js'
+import type { Example } from '../data/example.js'
 import { float32, int64, type Tensor, type Tensors } from '../runtime/tensor.js'
 
 /** A folder of reference results: what HF PEFT computes for one model, per method. */

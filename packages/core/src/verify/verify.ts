@@ -11,10 +11,12 @@ import type { Registry } from '../container.js'
 import { GraftError } from '../errors.js'
 import type { PeftMethod } from '../method/method.js'
 import type { Variable, Variables } from '../method/variables.js'
-import { Model } from '../model/model.js'
+import { type Model } from '../model/model.js'
+import { openModel } from '../model/open.js'
 import type { Objective, Supervision } from '../objective/objective.js'
 import { adamw } from '../optimizer/adamw.js'
-import { type Device, runOnce, Session } from '../runtime/session.js'
+import { type Device } from '../runtime/device.js'
+import { runOnce, Session } from '../runtime/session.js'
 import { float32, scalar, type Tensors, vectorTensors } from '../runtime/tensor.js'
 import { caseConfig, exportName, type Golden, openGolden, trajectoryOf } from './golden.js'
 
@@ -68,7 +70,7 @@ export async function* verify(
       `${folder}: no model to verify, neither onnx/model.onnx nor model/ with config.json and model.safetensors.`,
     )
   for (const file of golden.exports) {
-    const model = Model.open(file, { architectures: registry.all('architecture') })
+    const model = openModel(file, { architectures: registry.all('architecture') })
     if (!only) yield await guarded(model, 'forward', () => forward(golden, model))
     for (const name of only ? [only] : golden.cases)
       yield await guarded(model, name, () => verifyCase(golden, model, name, registry))

@@ -1,0 +1,36 @@
+import type { ImageReference } from './images.js'
+
+/** One example as the model sees it. */
+export interface Example {
+  /** token ids, without padding */
+  ids: readonly number[]
+  /** per token of ids (of what a decoder writes, where there is one), −100 where not supervised */
+  tokenLabels?: readonly number[]
+  /** class, or the number to predict */
+  label?: number
+  /** per token, 0 for the first and 1 for the second text of a pair */
+  types?: readonly number[]
+  /** where the texts of a packed row start */
+  starts?: readonly number[]
+  /** what a decoder reads: the start token, then what it has written */
+  decoderIds?: readonly number[]
+  /** texts that are embedded beside this one */
+  others?: readonly (readonly number[])[]
+  /** image, flattened channels × height × width */
+  pixels?: Float32Array
+  /** an image not read yet */
+  image?: ImageReference
+  /** what frozen layers make of it, [positions, width] each, where that is kept */
+  frozen?: readonly Float32Array[]
+}
+
+/** Examples padded on the right to a common length. */
+export interface Batch {
+  examples: readonly Example[]
+  /** padded length in tokens; 2 for images */
+  length: number
+  /** padded length of what a decoder reads */
+  decoderLength: number
+  /** how many examples the rows were made from, where an objective makes several rows of one */
+  sources?: number
+}

@@ -1,0 +1,78 @@
+import { existsSync, statSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import type { Architecture } from '../architecture/architecture.js'
+import { hasCheckpoint } from '../architecture/checkpoint.js'
+import { type BuildOptions, buildModel } from '../architecture/open.js'
+import { GraftError } from '../errors.js'
+import { readOnnx, simplify } from '@graft-peft/onnx'
+import { shareTiedOutput } from './tied.js'
+import { Model } from './model.js'
+import { quantise } from './quantise.js'
+import { type Quantisation } from './quantise.js'
+
+export interface OpenOptions extends BuildOptions {
+  /** those that a Hugging Face folder may be of */
+  architectures?: readonly Architecture[]
+  /** keep the frozen weights of linear layers in fewer bits */
+  quantize?: Quantisation | null
+}
+
+/**
+ * Opens a model: an .onnx file, a Hugging Face folder (config.json and safetensors) of one of `architectures`, or a folder with
+ * model.onnx or onnx/model.onnx. Throws MODEL_NOT_FOUND, and what building or reading ONNX throws.
+ */
+export function openModel(path: string, { quantize, ...options }: OpenOptions = {}): Model {
+  const model = read(path, options)
+  if (!quantize) return model
+  quantise(model)
+  return model.fork()
+}
+function read(path: string, { architectures = [], ...options }: OpenOptions): Model {
+  const full = existing(path)
+  if (options.weightless || isCheckpoint(full)) {
+    const { graph, file, task } = buildModel(full, architectures, options)
+    return new Model(graph, file, full, task)
+  }
+  const file = findOnnx(full)
+  const graph = readOnnx(file, { withoutCache: !options.cache })
+  simplify(graph)
+  const model = new Model(graph, file, folderOf(file))
+  shareTiedOutput(model.g, model.outputEmbedding, model.embeddings)
+  graph.prune()
+  return new Model(graph, file, model.folder)
+}
+
+function existing(path: string): string {
+  const full = resolve(path)
+  if (existsSync(full)) return full
+  throw new GraftError(
+    'MODEL_NOT_FOUND',
+    `${path}: no such file or folder. Give a Hugging Face folder (config.json and model.safetensors), or an .onnx file.`,
+  )
+}
+
+/** Whether a path is a folder with a model's weights in safetensors. */
+export const isCheckpoint = (path: string): boolean => statSync(path).isDirectory() && hasCheckpoint(path)
+
+function findOnnx(full: string): string {
+  if (!statSync(full).isDirectory()) return full
+  const found = ['model.onnx', 'onnx/model.onnx'].map((f) => join(full, f)).find(existsSync)
+  if (!found)
+    throw new GraftError(
+      'MODEL_NOT_FOUND',
+      `${full}: the folder holds no weights: neither model.safetensors (or its index) nor model.onnx nor onnx/model.onnx.${pickled(full)}`,
+    )
+  return found
+}
+
+const pickled = (folder: string): string =>
+  existsSync(join(folder, 'pytorch_model.bin'))
+    ? ' pytorch_model.bin runs code when it is loaded, so Graft does not read it; convert it to safetensors (huggingface.co/spaces/safetensors/convert).'
+    : ''
+
+function folderOf(file: string): string {
+  const folder = dirname(file)
+  return existsSync(join(folder, 'config.json')) || !existsSync(join(dirname(folder), 'config.json'))
+    ? folder
+    : dirname(folder)
+}
