@@ -3,6 +3,7 @@ import {
   adapt,
   type Adapted,
   type AdaptOptions,
+  type Attaching,
   batchOf,
   type Example,
   float32,
@@ -40,17 +41,19 @@ export function attach(
   options: Record<string, unknown>,
   more: Partial<AdaptOptions> = {},
 ): Adapted {
+  return adapt(model, { ...attachingOf(name, options), training: true, ...more })
+}
+/** What attaching it takes. */
+export function attachingOf(name: string, options: Record<string, unknown>): Attaching {
   const method = registry.get('method', name) as PeftMethod
-  return adapt(model, {
+  return {
     method,
     config: methodOptions(method, options),
     objective: causalLm,
     labels: 0,
     rows: 16,
     totalSteps: 5,
-    training: true,
-    ...more,
-  })
+  }
 }
 
 /** What a graph of the adapted model is fed for the texts, parameters off their start. */

@@ -1,7 +1,16 @@
-import { adamw, compileGradient, memoryModes, type Model, runOnce, sgd, Stepper } from '@graft-peft/core'
+import {
+  adamw,
+  compileGradient,
+  memoryModes,
+  type Model,
+  runOnce,
+  sgd,
+  Step,
+  Stepper,
+} from '@graft-peft/core'
 import { executionOrder, fileOrder, type Graph, planMemory } from '@graft-peft/onnx'
 import { describe, expect, it } from 'vitest'
-import { attach, causalLm as objective, feedsOf, openTiny as open, texts as examples } from '../tiny.js'
+import { attach, attachingOf, feedsOf, openTiny as open, texts as examples } from '../tiny.js'
 
 describe('what the backward pass keeps', () => {
   const sizes = { batch: 2, sequence: 8, supervised: 12, bounds: 2 }
@@ -87,25 +96,19 @@ describe('an optimiser beside the graph does what the graph does', () => {
 
       async function trained(separate: boolean) {
         const model = open('llama')
-        const adapted = attach(
-          model,
-          'lora',
-          { r: 2, lora_dropout: 0.2, target_modules: 'all-linear' },
-          { separate },
-        )
-        const stepper = await Stepper.open(adapted, adapted.variables.initial(1), {
-          base: model,
-          objective,
+        const attaching = {
+          ...attachingOf('lora', { r: 2, lora_dropout: 0.2, target_modules: 'all-linear' }),
+          separate,
+        }
+        const step = Step.of(model, attaching, {
           optimizer,
           clip,
           accumulate,
           memory: 'balanced',
           sample: examples,
-          rows: 16,
           pad: 0,
-          seed: 0,
-          totalSteps: 5,
         })
+        const stepper = await Stepper.open(step, step.adapted.variables.initial(1), {})
         const losses: number[] = []
         try {
           for (let t = 1; t <= 4; t++)

@@ -11,8 +11,8 @@ import {
   floatsOf,
   type Value,
   zeros,
+  type LinearSite,
 } from '@graft-peft/core'
-import type { Triplet } from './index.js'
 import type { AdaLoraOptions } from './options.js'
 
 type Schedule = AdaLoraOptions & { total_step: number }
@@ -159,4 +159,12 @@ function cut(triplets: readonly Triplet[], tensors: Map<string, StoredTensor>): 
     pattern[`${site.path}.lora_E`] = kept
   }
   return pattern
+}
+
+/** One adapted layer: ΔW = (α/init_r)·B·diag(E)·A. */
+export interface Triplet {
+  site: LinearSite
+  A: Value
+  B: Value
+  E: Value
 }

@@ -5,19 +5,11 @@ import {
   normal,
   targets,
   trainBiases,
-  type Value,
   zeros,
 } from '@graft-peft/core'
 import { allocator } from './allocator.js'
 import { type AdaLoraOptions, schema } from './options.js'
-
-/** One adapted layer: ΔW = (α/init_r)·B·diag(E)·A. */
-export interface Triplet {
-  site: LinearSite
-  A: Value
-  B: Value
-  E: Value
-}
+import { type Triplet } from './allocator.js'
 
 /** LoRA in the form of a singular value decomposition, its rank budget allotted while it trains (Zhang et al., 2023, arXiv 2303.10512);
  *  options as HF PEFT's AdaLoraConfig. */

@@ -1,4 +1,6 @@
 import {
+  chosenDevice,
+  type Device,
   GraftError,
   openAdapter,
   type Registry,
@@ -8,6 +10,7 @@ import {
   openModel,
 } from '@graft-peft/core'
 import { type Command, InvalidArgumentError } from 'commander'
+import { deviceOption } from './command.js'
 import { pulling } from './progress.js'
 
 export interface WritingFlags {
@@ -19,6 +22,7 @@ export interface WritingFlags {
   seed: number
   stop?: string[]
   threads?: number
+  device: Device
   plugins?: string
 }
 
@@ -40,6 +44,7 @@ export const writingOptions = (command: Command): Command =>
     .option('--seed <n>', 'of the drawing', number, 0)
     .option('--stop <text>', 'end before this text; may be given several times', gather)
     .option('--threads <n>', 'threads (default: one per core)', number)
+    .addOption(deviceOption())
 
 export const samplingOf = ({
   maxTokens,
@@ -60,7 +65,7 @@ export const samplingOf = ({
 /** Opens a model for writing, with the adapters that the flags name loaded side by side. */
 export async function openWriter(
   path: string,
-  { adapter = [], threads }: WritingFlags,
+  { adapter = [], threads, device }: WritingFlags,
   registry: Registry,
 ): Promise<Writer> {
   const local = await resolveModel(path, pulling())
@@ -69,7 +74,7 @@ export async function openWriter(
     task: 'causal-lm',
     cache: true,
   })
-  const writer = new Writer(model, { threads })
+  const writer = new Writer(model, { threads, device: await chosenDevice(device) })
   try {
     for (const entry of adapter) {
       const { name, folder } = named(entry)

@@ -59,8 +59,9 @@ function stepsForTokens(
 }
 
 async function secondsPerStep(config: TrainConfig, prepared: Prepared): Promise<number> {
-  const { adapted, stepping } = await planRun(config, prepared)
-  const stepper = await Stepper.open(adapted, adapted.variables.initial(config.seed), stepping)
+  const { step, session } = await planRun(config, prepared)
+  const start = step.adapted.variables.initial(config.seed)
+  const stepper = await Stepper.open(step, start, session)
   try {
     const batches = new EpochBatches(prepared.train, config.training.batch_size, config.seed, 0)
     const seconds: number[] = []

@@ -2,13 +2,11 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import {
-  compileStepper,
   GraftError,
   type Job,
   type JobProgress,
   loadConfig,
   planRun,
-  predictStep,
   prepare,
   type Registry,
 } from '@graft-peft/core'
@@ -140,8 +138,8 @@ async function predicted(
   config: Parameters<typeof planRun>[0],
   prepared: Parameters<typeof planRun>[1],
 ): Promise<number> {
-  const { adapted, stepping } = await planRun(config, prepared)
-  return predictStep(compileStepper(adapted, stepping), adapted, stepping).peak
+  const { step } = await planRun(config, prepared)
+  return step.forecast(step.compile()).peak
 }
 
 /** Only what writes texts can forget how to. */

@@ -6,7 +6,9 @@ export { execute } from './execute.js'
 export { performRun, type RunHooks } from './run.js'
 export { type Answer, type Forgetting, Results, type RunResult } from './results.js'
 export { differ, type Interval, interval } from './statistics.js'
-export { type Row, type Summary, summarise } from './summary.js'
+export { summarise } from './summary.js'
 export { type Column, columnsOf, isBest, withinNoise } from './report/columns.js'
 export { writeReport } from './report/report.js'
 export default local
+
+export type { Row, Summary } from './table.js'

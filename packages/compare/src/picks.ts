@@ -1,11 +1,4 @@
-import type { Row, Summary } from './summary.js'
-
-/** What one would take, given what matters most. */
-export interface Pick {
-  priority: string
-  label: string
-  why: string
-}
+import { type Pick, Row, Summary } from './table.js'
 
 /** Three answers to "which method?", each by a rule that is stated. */
 export function picks(rows: readonly Row[], { name, part }: Summary['metric']): Pick[] {

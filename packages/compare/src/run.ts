@@ -6,7 +6,7 @@ import {
   loadConfig,
   type Prepared,
   type Registry,
-  type StepPrediction,
+  type Forecast,
   train,
   type TrainConfig,
   writeAtomically,
@@ -97,7 +97,7 @@ interface Started {
   prepared: Prepared
   trainable: number
   compileSeconds: number
-  prediction: StepPrediction
+  forecast: Forecast
 }
 interface Trained {
   adapter: string
@@ -133,7 +133,7 @@ async function trained(
 
 /** What a run took. Work is that of the largest batch, in proportion to the tokens seen. */
 function costs(
-  { prepared: { model, train: data }, trainable, compileSeconds, prediction }: Started,
+  { prepared: { model, train: data }, trainable, compileSeconds, forecast }: Started,
   log: RunLogged,
   adapter: string,
   peak: number,
@@ -154,8 +154,8 @@ function costs(
     train_s: total,
     tokens_per_s: tokens / total,
     peak_bytes: peak,
-    predicted_bytes: prediction.peak,
-    flops: tokens > 0 ? (prediction.flops * tokens) / largestStep : prediction.flops * seconds.length,
+    predicted_bytes: forecast.peak,
+    flops: tokens > 0 ? (forecast.flops * tokens) / largestStep : forecast.flops * seconds.length,
   }
 }
 const median = (list: readonly number[]): number =>

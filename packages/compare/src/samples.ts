@@ -39,10 +39,10 @@ export async function answers(
   const opened = await openAdapter(adapter, registry, config.model)
   const { objective } = prepared
   const shown =
-    objective.name === 'causal-lm'
+    objective.answers === 'text' && !examples[0].decoderIds
       ? await written(opened, examples, config)
-      : objective.classifies && !examples[0].tokenLabels
-        ? await classified(opened, examples, prepared)
+      : objective.classifies && objective.answers === 'example'
+        ? await classified(opened, examples, prepared, config)
         : []
   if (shown.length === 0) return undefined
   return {
@@ -55,8 +55,9 @@ async function classified(
   opened: OpenedAdapter,
   examples: readonly Example[],
   { labels, pad, model }: Prepared,
+  { device }: TrainConfig,
 ): Promise<Answer[]> {
-  const evaluator = await Evaluator.open(opened.model, opened.options, { pad, batchSize: 32 })
+  const evaluator = await Evaluator.open(opened.model, opened.options, { device, pad, batchSize: 32 })
   try {
     const adapted = adapt(opened.model, { ...opened.options, training: false })
     const logits = await evaluator.logits(
@@ -83,9 +84,9 @@ const greatest = (logits: Float32Array, count: number): number => {
 async function written(
   opened: OpenedAdapter,
   examples: readonly Example[],
-  { threads }: TrainConfig,
+  { device, threads }: TrainConfig,
 ): Promise<Answer[]> {
-  const writer = new Writer(opened.model, { threads: threads ?? undefined })
+  const writer = new Writer(opened.model, { device, threads: threads ?? undefined })
   try {
     await writer.load('trained', opened)
     const found: Answer[] = []

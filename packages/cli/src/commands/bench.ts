@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import {
   benchmark,
+  chosenDevice,
   type Device,
   type MemoryMode,
   memoryModes,
@@ -83,7 +84,7 @@ export const benchCommand: CommandMaker = () =>
         supervised: Number(flags.supervised),
         memory: flags.memory,
         quantize: flags.quantize,
-        device: flags.device,
+        device: await chosenDevice(flags.device),
         precision: flags.precision,
         threads: flags.threads ? Number(flags.threads) : undefined,
       })

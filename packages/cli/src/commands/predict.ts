@@ -1,7 +1,7 @@
 import { Command } from 'commander'
-import { AtomicFile, openAdapter, predict, readRecords } from '@graft-peft/core'
+import { AtomicFile, chosenDevice, type Device, openAdapter, predict, readRecords } from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
-import { type CommandMaker, examples } from '../command.js'
+import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { note, printJson, thousands } from '../output.js'
 import { Counter } from '../progress.js'
 
@@ -9,6 +9,7 @@ interface Flags {
   plugins?: string
   output?: string
   model?: string
+  device: Device
 }
 
 export const predictCommand: CommandMaker = () =>
@@ -20,6 +21,7 @@ export const predictCommand: CommandMaker = () =>
     .argument('<data>', 'JSON Lines or CSV file of records, or - for standard input')
     .option('-o, --output <file>', 'write here instead of standard output')
     .option('--model <path>', "the base model's ONNX file, where the adapter doesn't know it")
+    .addOption(deviceOption())
     .addOption(pluginOption())
     .addHelpText(
       'after',
@@ -28,12 +30,13 @@ export const predictCommand: CommandMaker = () =>
         `echo '{"text": "where is my card?"}' | graft predict out/adapter -`,
       ),
     )
-    .action(async (folder: string, data: string, { output, model, plugins }: Flags) => {
+    .action(async (folder: string, data: string, { output, model, plugins, ...flags }: Flags) => {
+      const device = await chosenDevice(flags.device)
       const opened = await openAdapter(folder, await registryWith(plugins), model)
       const progress = new Counter(output === undefined, 'records')
       const file = output === undefined ? undefined : new AtomicFile(output)
       try {
-        for await (const { record, prediction } of predict(opened, readRecords(data))) {
+        for await (const { record, prediction } of predict(opened, readRecords(data), { device })) {
           const result = { ...record.fields, ...prediction }
           if (file) file.write(`${JSON.stringify(result)}\n`)
           else printJson(result)

@@ -1,5 +1,12 @@
 import { Command } from 'commander'
-import { type CaseReport, type Device, tolerancesOn, verify } from '@graft-peft/core'
+import {
+  type CaseReport,
+  type ChosenDevice,
+  chosenDevice,
+  type Device,
+  tolerancesOn,
+  verify,
+} from '@graft-peft/core'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { printJson, printLine, printTable, scientific } from '../output.js'
@@ -22,19 +29,20 @@ export const verifyCommand: CommandMaker = (exit) =>
       ),
     )
     .action(async (folder: string, flags: { case?: string; device: Device; json?: boolean }) => {
+      const device = await chosenDevice(flags.device)
       const reports: CaseReport[] = []
       for await (const report of verify(folder, defaultRegistry(), {
         only: flags.case,
-        device: flags.device,
+        device,
       })) {
         reports.push(report)
         if (flags.json) printJson(report)
       }
-      if (!flags.json) show(reports, flags.device)
+      if (!flags.json) show(reports, device)
       if (reports.some((r) => r.status === 'failed')) exit(1)
     })
 
-function show(reports: readonly CaseReport[], device: Device): void {
+function show(reports: readonly CaseReport[], device: ChosenDevice): void {
   const difference = (r: CaseReport, name: string) => {
     const found = r.checks.find((c) => c.name === name)
     return found ? `${scientific(found.difference)}${found.passed ? '' : ' !'}` : ''

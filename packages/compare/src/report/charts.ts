@@ -1,6 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite'
 import type { RunResult } from '../results.js'
-import type { Row, Summary } from '../summary.js'
+import type { Row, Summary } from '../table.js'
 
 export interface Chart {
   id: string

@@ -1,5 +1,5 @@
 import type { Interval } from '../statistics.js'
-import type { Row, Summary } from '../summary.js'
+import type { Row, Summary } from '../table.js'
 
 export interface Column {
   /** key in the CSV */

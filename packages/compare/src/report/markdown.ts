@@ -1,4 +1,4 @@
-import type { Summary } from '../summary.js'
+import type { Summary } from '../table.js'
 import type { Chart } from './charts.js'
 import { type Column, isBest } from './columns.js'
 

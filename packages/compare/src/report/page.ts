@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import type { Summary } from '../summary.js'
+import type { Summary } from '../table.js'
 import type { Chart } from './charts.js'
 import { type Column, isBest } from './columns.js'
 

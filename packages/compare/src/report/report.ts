@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeAtomically } from '@graft-peft/core'
-import type { Summary } from '../summary.js'
+import type { Summary } from '../table.js'
 import { charts } from './charts.js'
 import { columnsOf, withinNoise } from './columns.js'
 import { csv, markdown } from './markdown.js'

@@ -12,7 +12,7 @@ import {
 import type { Adapted } from './adapt.js'
 
 /** What a step will take, in bytes, and how much work it is. */
-export interface Prediction {
+export interface Forecast {
   /** frozen weights, mapped from their files */
   weights: number
   /** how many numbers they are */
@@ -34,20 +34,20 @@ const runtimeBytes = { base: 133e6, node: 9e3 }
 /** What the operating system maps around a row that is looked up. */
 const window = 2 ** 16
 
-export interface PredictionOptions {
+export interface ForecastOptions {
   /** vectors of the optimiser, each as long as the parameters */
   stateVectors: number
   /** whether ONNX Runtime keeps packed copies of the weights */
   prepack?: boolean
 }
 
-/** Predicts memory and work of a compiled step from its graph alone, for batches of these sizes. */
-export function predict(
+/** Foretells memory and work of a compiled step from its graph alone, for batches of these sizes. */
+export function forecast(
   graph: Graph,
   sizes: Bindings,
   { variables, state: own }: Adapted,
-  { stateVectors, prepack = false }: PredictionOptions,
-): Prediction {
+  { stateVectors, prepack = false }: ForecastOptions,
+): Forecast {
   const weights = graph
     .constants()
     .reduce((sum, v) => sum + residentBytes(v, sizes) * (prepack && isMatrix(v) ? 2 : 1), 0)

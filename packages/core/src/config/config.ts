@@ -8,7 +8,9 @@ import { type Quantisation, quantisations } from '../model/quantise.js'
 import { type MemoryMode, memoryModes, type Precision, precisions } from '@graft-peft/onnx'
 import type { OptimizerOptions } from '../optimizer/optimizer.js'
 import type { ScheduleOptions } from '../optimizer/schedule.js'
-import { type Device, devices } from '../runtime/device.js'
+import { adamwDefaults } from '../optimizer/adamw.js'
+import { type ChosenDevice, type Device, devices } from '../runtime/device.js'
+import { chosenDevice } from '../runtime/devices.js'
 import type { Launcher } from '../launch/launcher.js'
 import type { Tracker, ChosenTracker } from '../tracking/tracker.js'
 import { ConfigSource } from './source.js'
@@ -53,7 +55,7 @@ export interface TrainConfig {
   training: TrainingOptions
   output: string
   seed: number
-  device: Device
+  device: ChosenDevice
   threads: number | null
   /** keep the frozen base in fewer bits */
   quantize: Quantisation | null
@@ -114,10 +116,10 @@ export const configSchema = object(
       schedule: { enum: ['constant', 'linear', 'cosine'], default: 'cosine' },
       warmup_steps: { type: 'integer', minimum: 0, default: 0 },
       optimizer: { enum: ['adamw', 'sgd'], default: 'adamw' },
-      weight_decay: { type: 'number', minimum: 0, default: 0 },
-      betas: { type: 'array', items: share, minItems: 2, maxItems: 2, default: [0.9, 0.999] },
-      epsilon: { type: 'number', exclusiveMinimum: 0, default: 1e-8 },
-      momentum: { ...share, default: 0 },
+      weight_decay: { type: 'number', minimum: 0, default: adamwDefaults.weight_decay },
+      betas: { type: 'array', items: share, minItems: 2, maxItems: 2, default: adamwDefaults.betas },
+      epsilon: { type: 'number', exclusiveMinimum: 0, default: adamwDefaults.epsilon },
+      momentum: { ...share, default: adamwDefaults.momentum },
       max_grad_norm: { type: 'number', minimum: 0, default: 1 },
       eval_every: nullable(count),
       save_every: { ...count, default: 100 },
@@ -156,10 +158,12 @@ export async function loadConfig(
     const { plugin, options } = pluginAt(source, registry, 'tracker', entry, ['trackers', `${i}`])
     return { tracker: plugin, options }
   })
-  return { ...(await located(raw, path, hub)), method, methodOptions, trackers }
+  const device = await chosenDevice(raw.device)
+  return { ...(await located(raw, path, hub)), device, method, methodOptions, trackers }
 }
 /** A training config as it is written. */
-export type RawConfig = Omit<TrainConfig, 'method' | 'methodOptions' | 'trackers'> & {
+export type RawConfig = Omit<TrainConfig, 'method' | 'methodOptions' | 'trackers' | 'device'> & {
+  device: Device
   method: PluginEntry
   trackers: readonly PluginEntry[]
 }
@@ -184,7 +188,7 @@ export function pluginAt<K extends keyof Configured>(
 }
 
 /** The same with absolute paths, which a config gives relative to its own file, and with a model that is here. */
-export async function located<C extends Pick<TrainConfig, 'model' | 'output' | 'data'>>(
+export async function located<C extends Pick<RawConfig, 'model' | 'output' | 'data'>>(
   raw: C,
   path: string,
   hub: PullOptions = {},

@@ -65,7 +65,7 @@ export async function exportTraining(
     })
     writeSafetensors(join(folder, 'batches.safetensors'), { tensors, metadata: {} })
     const described = {
-      device: config.device === 'auto' ? 'cpu' : config.device,
+      device: config.device,
       state: Object.keys(state).map((name) => ({ input: name, output: next(name) })),
       batches: count,
       inputs: graph.inputs.map(describe),

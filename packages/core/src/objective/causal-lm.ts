@@ -31,6 +31,8 @@ export const causalLm = defineObjective({
   taskType: 'CAUSAL_LM',
   savedModules: [],
   classifies: false,
+  packs: true,
+  chunks: chunksFor,
 
   build({ model, g, rows: expected }) {
     const [rows, targets, bounds] = ['rows', 'targets', 'bounds'].map((n) =>

@@ -54,6 +54,10 @@ export interface Objective {
   savedModules: readonly string[]
   /** whether records carry classes: their names are collected from the data */
   classifies: boolean
+  /** what it says of an example: one class or number, a class for each token, a vector, or a text that goes on */
+  answers: 'example' | 'tokens' | 'vector' | 'text'
+  /** whether several texts may share a row, set apart by masks and positions */
+  packs: boolean
   /** metrics by name; the first decides which checkpoint is the best */
   metrics: readonly string[]
   /** label names of one record, where it classifies */
@@ -65,6 +69,8 @@ export interface Objective {
   /** the rows of the model's batch that examples make; themselves where left out */
   rows?(examples: readonly Example[]): readonly Example[]
   build(context: ObjectiveContext): BuiltObjective
+  /** in how many chunks the output layer of so many classes is computed for about `rows` supervised rows; one when left out */
+  chunks?(rows: number, classes: number): number
   /** Logits from the model's own inputs alone, for a model that leaves Graft; the graph's own logits when left out. */
   deploy?(context: ObjectiveContext): Value
   supervise(batch: Batch, chunks: number): Supervision
@@ -80,6 +86,8 @@ type Given = Pick<Objective, 'name' | 'taskType' | 'savedModules' | 'classifies'
 /** Gives an objective its types and its kind; a package default-exports the result. What is left out is that of a text classifier or a language model. */
 export const defineObjective = (given: Given): Objective => ({
   task: given.classifies ? 'sequence-classification' : 'causal-lm',
+  answers: given.classifies ? 'example' : 'text',
+  packs: false,
   metrics: given.classifies ? ['accuracy'] : ['perplexity', 'accuracy'],
   labelsOf: (record, columns) => (given.classifies ? [textField(record, columns, 'label')] : []),
   input: given.classifies ? (record, coder) => coder.input(record) : undefined,

@@ -22,6 +22,7 @@ export const regression = defineObjective({
   classifies: false,
   metrics: ['mean-squared-error', 'pearson', 'spearman'],
   task: 'sequence-classification',
+  answers: 'example',
   input: (record, coder) => coder.input(record),
   encode: (record, coder) => ({ ...coder.input(record), label: coder.number(record, 'label') }),
   build(context) {

@@ -29,6 +29,7 @@ export const sentenceEmbedding = defineObjective({
   name: 'sentence-embedding',
   taskType: 'FEATURE_EXTRACTION',
   task: 'features',
+  answers: 'vector',
   savedModules: [],
   classifies: false,
   metrics: ['accuracy'],

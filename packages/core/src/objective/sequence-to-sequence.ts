@@ -12,6 +12,7 @@ export const sequenceToSequence = defineObjective({
   task: 'sequence-to-sequence',
   savedModules: [],
   classifies: false,
+  chunks: chunksFor,
   encode: (record, coder) => coder.pair(record),
 
   build({ model, g, rows: expected }) {

@@ -27,6 +27,7 @@ export const tokenClassification = defineObjective({
   name: 'token-classification',
   taskType: 'TOKEN_CLS',
   task: 'token-classification',
+  answers: 'tokens',
   savedModules: ['classifier', 'score'],
   classifies: true,
   metrics: ['entity-f1', 'accuracy'],

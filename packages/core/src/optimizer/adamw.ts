@@ -1,8 +1,17 @@
 import type { Optimizer, OptimizerOptions, Vectors } from './optimizer.js'
 
+/** torch.optim.AdamW's own settings, but for the decay, which is none. */
+export const adamwDefaults: OptimizerOptions = {
+  name: 'adamw',
+  weight_decay: 0,
+  betas: [0.9, 0.999],
+  epsilon: 1e-8,
+  momentum: 0,
+}
+
 /** AdamW (Loshchilov and Hutter, 2019), with torch.optim.AdamW's order of operations:
  *  p ← p·(1 − lr·λ) − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε). */
-export function adamw(options: OptimizerOptions): Optimizer {
+export function adamw(options: OptimizerOptions = adamwDefaults): Optimizer {
   const {
     betas: [beta1, beta2],
     epsilon,

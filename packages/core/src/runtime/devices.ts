@@ -4,21 +4,21 @@ import { dirname, join } from 'node:path'
 import { Builder, Graph } from '@graft-peft/onnx'
 import { reason } from './reasons.js'
 import { float32 } from './tensor.js'
-import { type Device, devices } from './device.js'
+import { type ChosenDevice, type Device, devices } from './device.js'
 import { runOnce } from './session.js'
 
 const find = createRequire(import.meta.url)
 export const runtimeVersion: string = find('onnxruntime-node/package.json').version
 
 /** Tries a small graph on each device: "works", or why not. */
-export async function probeDevices(): Promise<Record<Exclude<Device, 'auto'>, string>> {
-  const found = {} as Record<Exclude<Device, 'auto'>, string>
+export async function probeDevices(): Promise<Record<ChosenDevice, string>> {
+  const found = {} as Record<ChosenDevice, string>
   for (const device of devices) if (device !== 'auto') found[device] = await probe(device)
   return found
 }
 
 /** What `auto` stands for: CUDA where its libraries were fetched and compute, else the CPU. */
-export async function chosenDevice(device: Device): Promise<Exclude<Device, 'auto'>> {
+export async function chosenDevice(device: Device): Promise<ChosenDevice> {
   if (device !== 'auto') return device
   return hasCuda() && (await probe('cuda')) === works ? 'cuda' : 'cpu'
 }
@@ -35,7 +35,7 @@ const hasCuda = (): boolean =>
   )
 
 const works = 'works'
-async function probe(device: Device): Promise<string> {
+async function probe(device: ChosenDevice): Promise<string> {
   const g = new Builder(new Graph())
   const x = g.graph.addInput('x', 'float32', ['n'])
   g.graph.outputs.push(g.add(x, x))

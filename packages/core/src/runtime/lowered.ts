@@ -1,9 +1,9 @@
 import { type Graph, lowerForCpu, lowerForWebgpu, narrowName } from '@graft-peft/onnx'
-import type { Device } from './device.js'
+import type { ChosenDevice } from './device.js'
 import { int32, type Tensors } from './tensor.js'
 
 /** A graph spelt by what the device computes. */
-export function lowered(graph: Graph, device: Device = 'auto'): Graph {
+export function lowered(graph: Graph, device: ChosenDevice = 'cpu'): Graph {
   if (device === 'webgpu') return lowerForWebgpu(graph)
   return device === 'cuda' ? graph : lowerForCpu(graph)
 }

@@ -6,10 +6,11 @@ import type { Tensors } from './tensor.js'
 import { type RequestBody, Thread } from './thread.js'
 import type { Update } from './update.js'
 import type { Carry } from './worker.js'
-import { type Device } from './device.js'
+import { type ChosenDevice } from './device.js'
 
 export interface SessionOptions {
-  device?: Device
+  /** the CPU when left out */
+  device?: ChosenDevice
   /** threads of one operator; ONNX Runtime's choice (one per core) when left out */
   threads?: number
   /** keep a packed copy of every weight: faster on small models, double the memory */
@@ -19,9 +20,9 @@ export interface SessionOptions {
 }
 
 /** Settings measured for training graphs: docs/decisions/0004-session-options.md says why each is as it is. */
-function sessionOptions({ device = 'auto', threads, prepack = false, resident = [] }: SessionOptions) {
+function sessionOptions({ device = 'cpu', threads, prepack = false, resident = [] }: SessionOptions) {
   return {
-    executionProviders: device === 'auto' ? ['cpu'] : [device],
+    executionProviders: [device],
     graphOptimizationLevel: 'disabled' as const,
     enableMemPattern: false,
     logSeverityLevel: 3 as const,
@@ -50,7 +51,7 @@ export class Session {
     private readonly inputs: ReadonlySet<string> | undefined,
     private readonly options: SessionOptions,
   ) {
-    this.thread = Thread.for(options.device ?? 'auto')
+    this.thread = Thread.for(options.device ?? 'cpu')
     this.number = this.thread.enter()
   }
 
@@ -79,8 +80,8 @@ export class Session {
       await session.send({ kind: 'create', bytes, options: sessionOptions(options) })
     } catch (cause) {
       await session.close()
-      const { device = 'auto' } = options
-      if (device === 'auto' || device === 'cpu') throw cause
+      const { device = 'cpu' } = options
+      if (device === 'cpu') throw cause
       throw new GraftError(
         'DEVICE_UNAVAILABLE',
         `device: ${device} can't be used: ${reason((cause as Error).message)}. Run "graft doctor" to see what there is, or set device: cpu.`,

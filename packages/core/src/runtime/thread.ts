@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { GraftError } from '../errors.js'
-import type { Device } from './device.js'
+import type { ChosenDevice } from './device.js'
 import type { Tensors } from './tensor.js'
 import type { Reply, Request } from './worker.js'
 
@@ -21,7 +21,7 @@ export class Thread {
   private opened = 0
   private sessions = 0
 
-  static for(device: Device): Thread {
+  static for(device: ChosenDevice): Thread {
     if (device !== 'webgpu') return new Thread()
     Thread.gpu ??= new Thread()
     return Thread.gpu

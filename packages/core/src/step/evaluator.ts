@@ -1,12 +1,12 @@
-import { batchOf, modelFeeds, sortedBatches } from '../data/batches.js'
+import { sortedBatches } from '../data/batches.js'
 import { type Dataset, take } from '../data/dataset.js'
 import type { Metric } from '../metric/metric.js'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
 import { compileEvaluation } from '../compile/step.js'
 import type { Model } from '../model/model.js'
-import { chunksFor } from '../objective/causal-lm.js'
+import { Feeder } from '../objective/feeder.js'
 import type { Example } from '../data/example.js'
-import type { Objective, Supervision } from '../objective/objective.js'
+import type { Supervision } from '../objective/objective.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { numbers, type Tensors } from '../runtime/tensor.js'
 
@@ -15,20 +15,13 @@ export interface Evaluation extends Record<string, number> {
   loss: number
 }
 
-/** Chunks of the output layer for batches of about `rows` supervised rows. */
-export const chunksOf = (model: Model, rows: number): number =>
-  chunksFor(rows, Number(model.logitsShape.at(-1)))
-
 /** Runs an adapted model forward: loss and accuracy over examples, or logits per example. */
 export class Evaluator {
   private constructor(
     private readonly session: Session,
-    private readonly model: Model,
-    private readonly objective: Objective,
-    private readonly chunks: number,
-    private readonly pad: number,
+    private readonly feeder: Feeder,
     private readonly batchSize: number,
-    private readonly adapted: Pick<Adapted, 'variables' | 'virtualTokens'>,
+    private readonly variables: Adapted['variables'],
   ) {}
 
   static async open(
@@ -40,15 +33,9 @@ export class Evaluator {
     const graph = compileEvaluation(adapted)
     const opened = await Session.open(graph, session)
     graph.clear()
-    return new Evaluator(
-      opened,
-      base,
-      options.objective,
-      chunksOf(base, options.rows),
-      pad,
-      batchSize,
-      adapted,
-    )
+    const { virtualTokens, variables } = adapted
+    const feeder = new Feeder(base, options.objective, { pad, virtualTokens, rows: options.rows })
+    return new Evaluator(opened, feeder, batchSize, variables)
   }
 
   /** The mean loss, and each metric's value by its name. */
@@ -120,16 +107,12 @@ export class Evaluator {
     examples: readonly Example[],
     parameters: Float32Array,
   ): Promise<{ outputs: Tensors; supervision: Supervision }> {
-    const batch = {
-      ...batchOf(this.objective.rows?.(examples) ?? examples, this.adapted.virtualTokens, this.pad),
-      sources: examples.length,
-    }
-    const supervision = this.objective.supervise(batch, this.chunks)
-    const own = modelFeeds(this.model.graph.inputs, batch, this.pad)
+    const batch = this.feeder.batch(examples)
+    const supervision = this.feeder.supervise(batch)
     const outputs = await this.session.run({
-      ...own,
+      ...this.feeder.inputs(batch),
       ...supervision.feeds,
-      ...this.adapted.variables.tensors(parameters),
+      ...this.variables.tensors(parameters),
     })
     return { outputs, supervision }
   }

@@ -1,20 +1,18 @@
 import type { FrozenCut, Value } from '@graft-peft/onnx'
 import { batchOf, modelFeeds, sortedBatches } from '../data/batches.js'
 import { Appended, type Dataset, take } from '../data/dataset.js'
-import { GraftError } from '../errors.js'
 import type { Batch, Example } from '../data/example.js'
-import { Session } from '../runtime/session.js'
+import { Session, type SessionOptions } from '../runtime/session.js'
 import { float32, type Tensors } from '../runtime/tensor.js'
-import type { StepperOptions } from './stepping.js'
 
 const batchSize = 32
 export type CachedDataset = Dataset & { close(): void }
 
-/** Examples with what the frozen layers below the adapter make of them: computed once, kept in a nameless file in `folder`. */
+/** Examples with what the frozen layers below the adapter make of them: computed once, kept in a nameless file in `folder`. `inputs` are the model's own. */
 export async function withFrozenPrefix(
   data: Dataset,
   { below, values }: FrozenCut,
-  { base, pad, ...options }: StepperOptions,
+  { inputs, pad, ...options }: SessionOptions & { inputs: readonly Value[]; pad: number },
   folder: string,
   onProgress: (done: number) => void,
 ): Promise<CachedDataset> {
@@ -26,7 +24,7 @@ export async function withFrozenPrefix(
   try {
     for (const indices of sortedBatches(data, batchSize)) {
       const batch = batchOf(await take(data, indices), undefined, pad)
-      const outputs = await session.run(modelFeeds(base.graph.inputs, batch, pad))
+      const outputs = await session.run(modelFeeds(inputs, batch, pad))
       indices.forEach((i, row) => {
         places[i] = kept.size
         values.forEach((v, k) =>
@@ -67,12 +65,6 @@ export function frozenFeeds(values: readonly Value[], { examples, length }: Batc
     }),
   )
 }
-
-export const nothingFrozen = (): GraftError =>
-  new GraftError(
-    'NO_FROZEN_PREFIX',
-    'cache: frozen-prefix keeps what the layers below the lowest trained one compute, but the method trains in the first layer already. Give it the upper layers alone (layers_to_transform, or target_modules), or leave cache out.',
-  )
 
 const widthOf = (v: Value): number => v.shape?.[2] as number
 /** An image has the model's own number of positions, a text its tokens. */

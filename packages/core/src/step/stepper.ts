@@ -1,25 +1,15 @@
-import type { Value } from '@graft-peft/onnx'
-import type { Adapted } from '../compile/adapt.js'
-import type { Prediction } from '../compile/forecast.js'
+import type { FrozenCut, Value } from '@graft-peft/onnx'
+import type { Forecast } from '../compile/forecast.js'
 import { next } from '../compile/step.js'
 import { GraftError } from '../errors.js'
 import type { Example } from '../data/example.js'
 import { collectGarbage } from '../runtime/garbage.js'
-import { Session } from '../runtime/session.js'
+import { Session, type SessionOptions } from '../runtime/session.js'
 import { type Tensors, vectorTensors } from '../runtime/tensor.js'
 import type { Carry } from '../runtime/worker.js'
 import { frozenFeeds } from './frozen-prefix.js'
 import { stackFeeds } from './loop.js'
-import {
-  carriedBy,
-  compileStepper,
-  cutFrozen,
-  feedsOf,
-  initialState,
-  partOf,
-  predictStep,
-  type StepperOptions,
-} from './stepping.js'
+import type { Step } from './step.js'
 
 export interface StepResult {
   /** mean over supervised rows, and the method's penalty where it has one */
@@ -66,9 +56,8 @@ export class Stepper {
 
   private constructor(
     private readonly session: Session,
-    private readonly adapted: Adapted,
-    private readonly o: StepperOptions,
-    readonly prediction: Prediction,
+    private readonly plan: Step,
+    readonly forecast: Forecast,
     start: Float32Array,
     private readonly frozen: readonly Value[],
     /** what a loop over the step is fed for each iteration, where it was opened as one */
@@ -76,20 +65,30 @@ export class Stepper {
     /** what of a run's outputs stays on the device for the next, where vectors do */
     private readonly carry: Carry | undefined,
   ) {
-    this.vectors = initialState(adapted, o, start)
+    this.vectors = plan.initialState(start)
   }
 
-  static async open(adapted: Adapted, start: Float32Array, options: StepperOptions): Promise<Stepper> {
-    const graph = compileStepper(adapted, options)
-    const cut = options.freeze ? cutFrozen(graph, adapted, options) : undefined
-    if (cut) await options.freeze?.(cut)
+  /**
+   * Compiles a step and opens a session for it, from the parameters `start` on. `freeze` is given the part of the step that never
+   * changes, and prepares the examples' own share of it: they then carry it in `frozen`.
+   */
+  static async open(
+    step: Step,
+    start: Float32Array,
+    options: SessionOptions,
+    freeze?: (cut: FrozenCut) => Promise<void>,
+  ): Promise<Stepper> {
+    const graph = step.compile()
+    const cut = freeze ? step.cutFrozen(graph) : undefined
+    if (cut) await freeze?.(cut)
     cut?.below.clear()
-    const prediction = predictStep(graph, adapted, options)
-    const carried = options.loop && !adapted.variables.separate ? carriedBy(adapted, options) : undefined
+    const forecast = step.forecast(graph)
+    const { separate } = step.adapted.variables
+    const carried = step.settings.loop && !separate ? step.carried() : undefined
     const looped = carried && graph.inputs.map((v) => v.name).filter((name) => !(name in carried))
     const carry =
-      options.device === 'webgpu' && !adapted.variables.separate
-        ? { key: 'state', inputs: inverted(carriedBy(adapted, options)) }
+      options.device === 'webgpu' && !separate
+        ? { key: 'state', inputs: inverted(step.carried()) }
         : undefined
     const session = carried
       ? await Session.openLoop(graph, carried, options)
@@ -97,16 +96,7 @@ export class Stepper {
     // The step lives on in the session; its nodes would take tens of megabytes here.
     graph.clear()
     collectGarbage('major')
-    const stepper = new Stepper(
-      session,
-      adapted,
-      options,
-      prediction,
-      start,
-      cut?.values ?? [],
-      looped,
-      carry,
-    )
+    const stepper = new Stepper(session, step, forecast, start, cut?.values ?? [], looped, carry)
     await stepper.write(stepper.vectors)
     return stepper
   }
@@ -121,8 +111,8 @@ export class Stepper {
   async write(vectors: Record<string, Float32Array>): Promise<void> {
     this.vectors = this.carry ? {} : vectors
     if (!this.carry) return
-    const sum: Record<string, Float32Array> = this.o.accumulate
-      ? { gradient_sum: new Float32Array(this.adapted.variables.total) }
+    const sum: Record<string, Float32Array> = this.plan.settings.accumulate
+      ? { gradient_sum: new Float32Array(this.plan.adapted.variables.total) }
       : {}
     await this.session.seed(this.carry.key, vectorTensors({ ...vectors, ...sum }))
   }
@@ -135,7 +125,7 @@ export class Stepper {
 
   /** Several steps, in one run of the session where it was opened for that. */
   async steps(wanted: readonly WantedStep[]): Promise<StepResult[]> {
-    if (this.o.accumulate) this.sum = new Float32Array(this.adapted.variables.total)
+    if (this.plan.settings.accumulate) this.sum = new Float32Array(this.plan.adapted.variables.total)
     const runs = wanted.flatMap((step) => this.runsOf(step))
     // The vectors before these are garbage here too.
     collectGarbage('minor')
@@ -163,7 +153,7 @@ export class Stepper {
 
   /** A step's runs of the graph: one per batch, the last of which updates. */
   private runsOf({ t, rate, batches }: WantedStep): Run[] {
-    const parts = batches.map((examples) => partOf(this.adapted, this.o, examples))
+    const parts = batches.map((examples) => this.plan.part(examples))
     const count = parts.reduce((sum, p) => sum + p.supervision.count, 0)
     return parts.map((part, k) => {
       const apply = k === parts.length - 1
@@ -171,12 +161,12 @@ export class Stepper {
         ? { apply: { dtype: 'bool' as const, shape: [], data: Uint8Array.of(Number(apply)) } }
         : {}
       const feeds = {
-        ...feedsOf(this.adapted, this.o, part, { t, rate, k, parts: parts.length, count }),
+        ...this.plan.feeds(part, { t, rate, k, parts: parts.length, count }),
         ...frozenFeeds(this.frozen, part.batch),
         ...adding,
       }
       const tokens = part.examples.reduce((n, e) => n + e.ids.length + (e.decoderIds?.length ?? 0), 0)
-      return { t, feeds, apply, tokens, scalars: this.o.optimizer.scalars(t, rate) }
+      return { t, feeds, apply, tokens, scalars: this.plan.settings.optimizer.scalars(t, rate) }
     })
   }
 
@@ -188,7 +178,10 @@ export class Stepper {
     const found: Scalars[] = []
     for (const run of runs)
       found.push(
-        scalarsAt(this.adapted.variables.separate ? await this.runApart(run) : await this.run(run.feeds), 0),
+        scalarsAt(
+          this.plan.adapted.variables.separate ? await this.runApart(run) : await this.run(run.feeds),
+          0,
+        ),
       )
     return found
   }
@@ -216,8 +209,8 @@ export class Stepper {
 
   /** The same where the optimiser's step is taken beside the graph: the vectors themselves come back. */
   private async runApart({ feeds, scalars, apply }: Run): Promise<Tensors> {
-    const { optimizer, clip } = this.o
-    const variables = this.adapted.variables.list.map(({ offset, size, shape, lrScale = 1 }) => ({
+    const { optimizer, clip } = this.plan.settings
+    const variables = this.plan.adapted.variables.list.map(({ offset, size, shape, lrScale = 1 }) => ({
       offset,
       size,
       shape,

@@ -7,10 +7,9 @@ import { openModel } from '../model/open.js'
 import type { Quantisation } from '../model/quantise.js'
 import type { Example } from '../data/example.js'
 import { adamw } from '../optimizer/adamw.js'
-import { chosenDevice } from '../runtime/devices.js'
 import type { SessionOptions } from '../runtime/session.js'
 import { Stepper } from '../step/stepper.js'
-import { adaptForTraining } from '../step/stepping.js'
+import { Step } from '../step/step.js'
 
 export interface BenchmarkOptions extends SessionOptions {
   memory: MemoryMode
@@ -46,57 +45,39 @@ export async function benchmark(
   registry: Registry,
   options: BenchmarkOptions,
 ): Promise<BenchmarkResult> {
-  const {
-    batch,
-    microBatch = batch,
-    sequence,
-    steps,
-    supervised,
-    quantize,
-    memory,
-    precision,
-    ...rest
-  } = options
-  const session = { ...rest, device: await chosenDevice(rest.device ?? 'auto') }
+  const { batch, microBatch = batch, steps, quantize, precision, device, threads, prepack } = options
   const started = performance.now()
   const model = openModel(path, { architectures: registry.all('architecture'), task: 'causal-lm', quantize })
-  const objective = registry.get('objective', 'causal-lm')
+  const parts = inParts(randomExamples(model, options), microBatch)
   const method = registry.get('method', options.method)
-  const rows = Math.round(microBatch * sequence * supervised)
-  const adapted = adaptForTraining(model, {
+  const attaching = {
     method,
     config: methodOptions(method, knownOptions(method, options.methodOptions)),
-    objective,
+    objective: registry.get('objective', 'causal-lm'),
     labels: 0,
-    rows,
+    rows: Math.round(microBatch * options.sequence * options.supervised),
     totalSteps: steps,
     precision,
-  })
-  const parts = inParts(randomExamples(model, options), microBatch)
-  const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
-  const stepper = await Stepper.open(adapted, adapted.variables.initial(0), {
-    ...session,
-    base: model,
-    objective,
-    optimizer,
+  }
+  const step = Step.of(model, attaching, {
+    optimizer: adamw(),
     clip: 0,
     accumulate: parts.length > 1,
-    memory,
-    precision,
+    memory: options.memory,
     sample: parts[0],
-    rows,
     pad: 0,
-    seed: 0,
-    totalSteps: steps,
+    prepack,
   })
+  const { variables } = step.adapted
+  const stepper = await Stepper.open(step, variables.initial(0), { device, threads, prepack })
   const compile_s = (performance.now() - started) / 1000
   try {
     const timed = await timeSteps(stepper, parts, steps)
     return {
       ...timed,
       peak_mb: Math.round(process.resourceUsage().maxRSS / 1024),
-      predicted_peak_mb: Math.round(stepper.prediction.peak / 2 ** 20),
-      trainable: adapted.variables.total,
+      predicted_peak_mb: Math.round(stepper.forecast.peak / 2 ** 20),
+      trainable: variables.total,
       compile_s,
     }
   } finally {

@@ -1,6 +1,5 @@
 import { type Bindings, type MemoryMode, memoryModes } from '@graft-peft/onnx'
-import type { AdaptOptions } from '../compile/adapt.js'
-import type { Prediction } from '../compile/forecast.js'
+import type { Forecast } from '../compile/forecast.js'
 import type { Registry } from '../container.js'
 import type { PeftMethod } from '../method/method.js'
 import { methodOptions } from '../method/options.js'
@@ -12,13 +11,7 @@ import { adamw } from '../optimizer/adamw.js'
 import type { TrainConfig } from '../config/config.js'
 import { prepare } from './prepare.js'
 import { planRun } from './run.js'
-import {
-  adaptForTraining,
-  compileStepper,
-  predictStep,
-  sampleSizes,
-  type StepperOptions,
-} from '../step/stepping.js'
+import { type Attaching, Step, type StepSettings } from '../step/step.js'
 
 /** What tuning a model by one method would take. */
 export interface MethodEstimate {
@@ -26,7 +19,7 @@ export interface MethodEstimate {
   trainable: number
   /** bytes of the adapter's file, in float32 */
   adapter: number
-  memory: Record<MemoryMode, Prediction>
+  memory: Record<MemoryMode, Forecast>
   /** weights, gradients and two moments if all were kept at 16 bits, as the LoRA paper counts */
   atHalfPrecision: number
 }
@@ -40,8 +33,6 @@ export interface Estimate {
   methods: MethodEstimate[]
 }
 
-type Attaching = Omit<AdaptOptions, 'training'>
-
 /** What a training config would take, with other methods under their defaults beside it. Reads model and data as training does; trains nothing. Throws what preparing throws. */
 export async function estimateRun(
   config: TrainConfig,
@@ -50,23 +41,13 @@ export async function estimateRun(
 ): Promise<Estimate> {
   const prepared = await prepare(config, registry)
   try {
-    const { options, stepping } = await planRun(config, prepared)
+    const { step } = await planRun(config, prepared)
+    const { attaching, settings } = step
     const others = beside
       .map((name) => registry.get('method', name))
-      .filter((method) => method !== options.method)
-    return estimate(
-      prepared.model,
-      [
-        options,
-        ...others.map((method) => ({
-          ...options,
-          method,
-          config: methodOptions(method, {}),
-          prepared: undefined,
-        })),
-      ],
-      stepping,
-    )
+      .filter((method) => method !== config.method)
+      .map((method) => ({ ...attaching, method, config: methodOptions(method, {}), prepared: undefined }))
+    return estimate(prepared.model, [attaching, ...others], settings)
   } finally {
     prepared.close()
   }
@@ -107,24 +88,18 @@ export function estimateModel(
     const method: PeftMethod = registry.get('method', name)
     return { method, config: methodOptions(method, options), objective, labels: 0, rows, totalSteps: 100 }
   })
-  const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
   return estimate(model, plans, {
-    base: model,
-    objective,
-    optimizer,
+    optimizer: adamw(),
     clip: 1,
     accumulate: false,
     memory: 'balanced',
     sample: new Array<Example>(batch).fill(example),
-    rows,
     pad: 0,
-    seed: 0,
-    totalSteps: 100,
   })
 }
 
-function estimate(model: Model, plans: readonly Attaching[], stepping: StepperOptions): Estimate {
-  const methods = plans.map((plan) => estimateMethod(model, plan, stepping))
+function estimate(model: Model, plans: readonly Attaching[], settings: StepSettings): Estimate {
+  const methods = plans.map((plan) => estimateMethod(model, plan, settings))
   const stored = model.graph
     .constants()
     .reduce((sum, v) => sum + (v.data && 'file' in v.data ? v.data.length : 0), 0)
@@ -132,18 +107,17 @@ function estimate(model: Model, plans: readonly Attaching[], stepping: StepperOp
     model: model.file,
     parameters: model.parameterCount,
     weights: stored,
-    sizes: sampleSizes(adaptForTraining(model, plans[0]), stepping),
+    sizes: Step.of(model, plans[0], settings).sizes(),
     methods,
   }
 }
 
-function estimateMethod(model: Model, plan: Attaching, stepping: StepperOptions): MethodEstimate {
+function estimateMethod(model: Model, plan: Attaching, settings: StepSettings): MethodEstimate {
   let trainable = 0
-  const predicted = memoryModes.map((memory): [MemoryMode, Prediction] => {
-    const adapted = adaptForTraining(model, plan)
-    trainable = adapted.variables.total
-    const options = { ...stepping, memory }
-    return [memory, predictStep(compileStepper(adapted, options), adapted, options)]
+  const predicted = memoryModes.map((memory): [MemoryMode, Forecast] => {
+    const step = Step.of(model, plan, { ...settings, memory })
+    trainable = step.adapted.variables.total
+    return [memory, step.forecast(step.compile())]
   })
   return {
     method: plan.method.name,

@@ -2,7 +2,6 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { GraftError } from '../errors.js'
 import type { TrainConfig } from '../config/config.js'
-import type { TrainFlags } from './train.js'
 
 export const checkpointFile = ({ output }: TrainConfig, name: 'last' | 'best'): string =>
   join(output, 'checkpoints', `${name}.safetensors`)
@@ -20,4 +19,9 @@ export function claimOutput(config: TrainConfig, { resume, overwrite }: TrainFla
     )
   if (!resume) rmSync(join(output, 'log.jsonl'), { force: true })
   mkdirSync(output, { recursive: true })
+}
+
+export interface TrainFlags {
+  resume?: boolean
+  overwrite?: boolean
 }

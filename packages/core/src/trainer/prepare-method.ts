@@ -7,6 +7,7 @@ import { Tokenizer } from '../data/tokenizer.js'
 import { GraftError } from '../errors.js'
 import type { PrepareContext } from '../method/method.js'
 import type { Model } from '../model/model.js'
+import { Feeder } from '../objective/feeder.js'
 import { runOnce } from '../runtime/session.js'
 import type { Tensors } from '../runtime/tensor.js'
 import type { TrainConfig } from '../config/config.js'
@@ -19,13 +20,10 @@ export async function prepareMethod(
 ): Promise<unknown> {
   if (!method.prepare) return undefined
   const epoch = new EpochBatches(train, training.batch_size, seed, 0)
+  const feeder = new Feeder(model, objective, { pad })
   const feeds = async (k: number) => {
     const examples = await take(train, epoch.batch(k))
-    return modelFeeds(
-      model.graph.inputs,
-      batchOf(objective.rows?.(examples) ?? examples, undefined, pad),
-      pad,
-    )
+    return feeder.inputs(feeder.batch(examples))
   }
   const batches = (count: number) =>
     Promise.all(Array.from({ length: Math.min(count, epoch.count) }, (_, k) => feeds(k)))

@@ -151,7 +151,7 @@ function checkPacking(
 ): void {
   if (!data.packing) return
   const why =
-    objective.name !== 'causal-lm' ? `is for language modelling, not for ${objective.name}`
+    !objective.packs ? `is for language modelling, not for ${objective.name}`
     : model.task === undefined ? 'needs a Hugging Face folder: an exported graph takes one text per row'
     : (method.virtualTokens?.(methodOptions).count ?? 0) > 0 ? `does not go with ${method.name}, whose virtual tokens stand before each text`
     : undefined // biome-ignore format: a table

@@ -36,9 +36,7 @@ export async function preview(config: TrainConfig, registry: Registry, count: nu
       : Tokenizer.open(model.folder, model.config)
     const examples: PreviewedExample[] = []
     for (let i = 0; i < Math.min(count, train.length); i++)
-      examples.push(
-        describe(await train.get(i), tokenizer, labels, objective.task === 'token-classification'),
-      )
+      examples.push(describe(await train.get(i), tokenizer, labels, objective.answers === 'tokens'))
     return { objective: objective.name, examples, reports, max_length, labels }
   } finally {
     prepared.close()

@@ -1,13 +1,11 @@
 import type { FrozenCut } from '@graft-peft/onnx'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Adapted, AdaptOptions } from '../compile/adapt.js'
-import type { Prediction } from '../compile/forecast.js'
+import type { Forecast } from '../compile/forecast.js'
 import type { Registry } from '../container.js'
 import { digestOf, EpochBatches } from '../data/batches.js'
 import { type Dataset, take } from '../data/dataset.js'
 import type { Example } from '../data/example.js'
-import { chosenDevice } from '../runtime/devices.js'
 import { learningRate } from '../optimizer/schedule.js'
 import { type Checkpoint, loadCheckpoint, type Progress, saveCheckpoint } from './checkpoint.js'
 import { checkpointFile, claimOutput } from './output-folder.js'
@@ -19,7 +17,9 @@ import { RunLog } from './log.js'
 import { type Prepared, prepare } from './prepare.js'
 import { planRun, stepsPerRun } from './run.js'
 import { saveTrained } from './save-trained.js'
+import type { Step } from '../step/step.js'
 import { Stepper, type StepResult, type WantedStep } from '../step/stepper.js'
+import { type TrainFlags } from './output-folder.js'
 
 /** When an evaluation happens: on the untrained adapter, between steps, or on the adapter that is kept. */
 export type Phase = 'before' | 'during' | 'after'
@@ -31,7 +31,7 @@ export interface TrainHooks {
     trainable: number
     resumedAt: number
     compileSeconds: number
-    prediction: Prediction
+    forecast: Forecast
   }): void
   onStep?(
     info: StepResult & {
@@ -62,20 +62,15 @@ export interface TrainResult {
   before: Record<string, Evaluation>
   after: Record<string, Evaluation>
 }
-export interface TrainFlags {
-  resume?: boolean
-  overwrite?: boolean
-}
 
 /** Trains an adapter as a config says. Throws what preparing throws, OUTPUT_EXISTS, NOT_FINITE, DISK_FULL. */
 export async function train(
-  asked: TrainConfig,
+  config: TrainConfig,
   registry: Registry,
   hooks: TrainHooks = {},
   flags: TrainFlags = {},
 ): Promise<TrainResult> {
-  const config = { ...asked, device: await chosenDevice(asked.device) }
-  if (config.device === 'cuda' && asked.device === 'auto')
+  if (config.device === 'cuda')
     hooks.onNotice?.('Computing with CUDA; device: cpu in the config keeps off the GPU.')
   const prepared = await prepare(config, registry)
   try {
@@ -104,8 +99,7 @@ class Trainer {
     private readonly config: TrainConfig,
     private readonly prepared: Prepared,
     private readonly hooks: TrainHooks,
-    private readonly options: Omit<AdaptOptions, 'training'>,
-    private readonly adapted: Adapted,
+    private readonly step: Step,
     private readonly stepper: Stepper,
     private readonly evaluator: Evaluator,
     private readonly cached?: CachedDataset,
@@ -124,21 +118,21 @@ class Trainer {
     const resumed = flags.resume
       ? loadCheckpoint(checkpointFile(config, 'last'), prepared.fingerprint)
       : undefined
-    const { options, adapted, stepping, session } = await planRun(config, prepared)
+    const { step, session } = await planRun(config, prepared)
+    const { adapted, attaching } = step
     let cached: CachedDataset | undefined
     const freeze = async (cut: FrozenCut) => {
       const { train } = prepared
-      cached = await withFrozenPrefix(train, cut, stepping, config.output, (done) =>
+      const inputs = { ...session, inputs: model.graph.inputs, pad }
+      cached = await withFrozenPrefix(train, cut, inputs, config.output, (done) =>
         hooks.onEvaluating?.({ part: 'frozen layers of train', done, total: train.length }),
       )
     }
-    const stepper = await Stepper.open(adapted, adapted.variables.initial(config.seed), {
-      ...stepping,
-      ...(config.cache ? { freeze } : {}),
-    })
+    const start = adapted.variables.initial(config.seed)
+    const stepper = await Stepper.open(step, start, session, config.cache ? freeze : undefined)
     const evaluator = await Evaluator.open(
       model,
-      { ...options, separate: adapted.variables.separate },
+      { ...attaching, separate: adapted.variables.separate },
       { ...session, pad, batchSize: Math.max(config.training.batch_size, 32) },
     ).catch(async (error) => {
       await stepper.close()
@@ -148,8 +142,7 @@ class Trainer {
       config,
       cached ? { ...prepared, train: cached } : prepared,
       hooks,
-      options,
-      adapted,
+      step,
       stepper,
       evaluator,
       cached,
@@ -163,7 +156,7 @@ class Trainer {
       trainable: adapted.variables.total,
       resumedAt: trainer.progress.step,
       compileSeconds,
-      prediction: stepper.prediction,
+      forecast: stepper.forecast,
     })
     return trainer
   }
@@ -276,7 +269,7 @@ class Trainer {
   }
 
   private async ranks(): Promise<Record<string, number> | undefined> {
-    const { adapter, variables } = this.adapted
+    const { adapter, variables } = this.step.adapted
     if (!adapter.ranks) return undefined
     const { parameters } = await this.stepper.read()
     return adapter.ranks((p) => variables.read(parameters, p))
@@ -303,7 +296,7 @@ class Trainer {
     const found = await this.evaluate('validation', validation)
     const [first] = metrics
     const metric = first.better === 'higher' ? found[first.name] : -found[first.name]
-    const settled = this.adapted.adapter.settled?.(this.progress.step, this.prepared.totalSteps) ?? true
+    const settled = this.step.adapted.adapter.settled?.(this.progress.step, this.prepared.totalSteps) ?? true
     const improved = settled && (this.progress.best === null || metric > this.progress.best)
     this.progress = {
       ...this.progress,
@@ -348,7 +341,7 @@ class Trainer {
         loadCheckpoint(checkpointFile(this.config, 'best'), this.prepared.fingerprint).vectors,
       )
     const { parameters } = await this.stepper.read()
-    const adapter = await saveTrained(this.config, this.prepared, this.options, parameters)
+    const adapter = await saveTrained(this.config, this.prepared, this.step.attaching, parameters)
     const after = await this.evaluateParts('after', { validation, test })
     return { finished: true, step: this.progress.step, adapter, before, after }
   }

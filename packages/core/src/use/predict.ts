@@ -60,7 +60,7 @@ async function* predictGroup(
 ) {
   const { objective } = opened.options
   const examples = await Promise.all(group.map((r) => coder.load(objective.input?.(r, coder) as Example)))
-  if (objective.task === 'features') {
+  if (objective.answers === 'vector') {
     const found = await evaluator.embeddings(inMemory(examples), parameters)
     for (const [i, record] of group.entries())
       yield { record, prediction: { embedding: Array.from(found[i]) } }
@@ -76,7 +76,7 @@ function describe(
 ): Prediction {
   if (!objective.classifies) return { prediction: rows[0][0] }
   const classes = rows.map((row) => mostLikely(row.subarray(0, labels.length), labels))
-  if (objective.task === 'token-classification')
+  if (objective.answers === 'tokens')
     return { prediction: classes.map((c) => c.label), scores: classes.map((c) => rounded(c.score)) }
   return { prediction: classes[0].label, score: rounded(classes[0].score) }
 }

@@ -15,7 +15,7 @@ import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
 import type { Objective, Supervision } from '../objective/objective.js'
 import { adamw } from '../optimizer/adamw.js'
-import { type Device } from '../runtime/device.js'
+import { type ChosenDevice } from '../runtime/device.js'
 import { runOnce, Session } from '../runtime/session.js'
 import { float32, scalar, type Tensors, vectorTensors } from '../runtime/tensor.js'
 import { caseConfig, exportName, type Golden, openGolden, trajectoryOf } from './golden.js'
@@ -24,7 +24,7 @@ import { caseConfig, exportName, type Golden, openGolden, trajectoryOf } from '.
 const onCpu = { forward: 1e-5, gradients: 1e-4, trajectory: 3e-3, adapter: 1e-2, ranks: 0 } as const
 /** On GPUs, which may compute exp, sin and cos to fewer digits (WGSL, 15.7.4; CUDA's TF32). */
 const onGpu: Record<keyof typeof onCpu, number> = { ...onCpu, forward: 1e-4, gradients: 5e-3 }
-export const tolerancesOn = (device: Device = 'auto'): Record<keyof typeof onCpu, number> =>
+export const tolerancesOn = (device: ChosenDevice = 'cpu'): Record<keyof typeof onCpu, number> =>
   device === 'cuda' || device === 'webgpu' ? onGpu : onCpu
 
 export interface Check {
@@ -42,7 +42,7 @@ export interface CaseReport {
 }
 
 /** Reference results, and what is to repeat them. */
-type Replayed = Golden & { device?: Device }
+type Replayed = Golden & { device?: ChosenDevice }
 const check = ({ device }: Replayed, name: Check['name'], difference: number): Check => ({
   name,
   difference,
@@ -52,7 +52,7 @@ const check = ({ device }: Replayed, name: Check['name'], difference: number): C
 export interface VerifyOptions {
   /** one case of the folder; all of them and the forward pass when left out */
   only?: string
-  device?: Device
+  device?: ChosenDevice
 }
 
 /** Replays reference results on every export of a model: forward, first gradients, ten steps, end adapter. */
