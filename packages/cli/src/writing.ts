@@ -3,13 +3,14 @@ import {
   type Device,
   GraftError,
   openAdapter,
+  type Precision,
   type Registry,
   resolveModel,
   Writer,
   type WritingOptions,
   openModel,
 } from '@graft-peft/core'
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { deviceOption } from './command.js'
 import { pulling } from './progress.js'
 
@@ -23,6 +24,7 @@ export interface WritingFlags {
   stop?: string[]
   threads?: number
   device: Device
+  precision?: Precision
   plugins?: string
 }
 
@@ -45,6 +47,12 @@ export const writingOptions = (command: Command): Command =>
     .option('--stop <text>', 'end before this text; may be given several times', gather)
     .option('--threads <n>', 'threads (default: one per core)', number)
     .addOption(deviceOption())
+    .addOption(
+      new Option(
+        '--precision <type>',
+        "what products are computed in (default: the adapter's own, else float32)",
+      ).choices(['float32', 'int8']),
+    )
 
 export const samplingOf = ({
   maxTokens,
@@ -65,7 +73,7 @@ export const samplingOf = ({
 /** Opens a model for writing, with the adapters that the flags name loaded side by side. */
 export async function openWriter(
   path: string,
-  { adapter = [], threads, device }: WritingFlags,
+  { adapter = [], threads, device, precision }: WritingFlags,
   registry: Registry,
 ): Promise<Writer> {
   const local = await resolveModel(path, pulling())
@@ -74,7 +82,7 @@ export async function openWriter(
     task: 'causal-lm',
     cache: true,
   })
-  const writer = new Writer(model, { threads, device: await chosenDevice(device) })
+  const writer = new Writer(model, { threads, precision, device: await chosenDevice(device) })
   try {
     for (const entry of adapter) {
       const { name, folder } = named(entry)

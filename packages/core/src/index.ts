@@ -93,12 +93,11 @@ export {
   type Builder,
   type MemoryMode,
   memoryModes,
-  type Precision,
-  precisions,
   shapeOf,
   type Value,
   writeAtomically,
 } from '@graft-peft/onnx'
+export { type Precision, precisions } from './compile/precision.js'
 export { Writer, type WritingOptions, type Written } from './use/writer.js'
 export { greedy, Sampler, type SamplingOptions } from './use/sampler.js'
 export { type Quantisation, quantisations } from './model/quantise.js'

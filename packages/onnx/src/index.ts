@@ -19,6 +19,13 @@ export type { GradientRule } from './gradients/rule.js'
 export { dequantised } from './gradients/quantised.js'
 export { simplify } from './passes/simplify.js'
 export { computeInHalf, type Precision, precisions } from './passes/half-compute.js'
+export {
+  computeInIntegers,
+  type FrozenProduct,
+  frozenProduct,
+  type IntegerOptions,
+  type NarrowWeight,
+} from './passes/integer-products.js'
 export { pickRows } from './passes/pick-rows.js'
 export { share } from './passes/share.js'
 export { castPerUse } from './passes/cast-per-use.js'

@@ -16,6 +16,8 @@ export interface Manifest {
   base?: string
   /** how the base was kept while training */
   quantize?: Quantisation | null
+  /** what products were computed in, where that was 8-bit integers: the adapter has learned with their rounding */
+  precision?: 'int8'
   objective: string
   labels: string[]
   max_length: number

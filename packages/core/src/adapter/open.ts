@@ -81,6 +81,7 @@ export async function openAdapter(
       totalSteps: 1,
       stored,
       inference: true,
+      precision: manifest?.precision,
     },
     labels,
     max_length: manifest?.max_length ?? null,

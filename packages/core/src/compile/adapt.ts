@@ -1,4 +1,4 @@
-import { computeInHalf, type Precision, type Value } from '@graft-peft/onnx'
+import { computeInHalf, type IntegerOptions, type Value } from '@graft-peft/onnx'
 import { fileKey } from '../method/keys.js'
 import { floatsOf, type StoredTensor } from '../files/safetensors.js'
 import { GraftError } from '../errors.js'
@@ -15,8 +15,9 @@ import { type BufferOptions, type FrozenTensor, Variables } from '../method/vari
 import type { Model } from '../model/model.js'
 import type { BuiltObjective, Objective } from '../objective/objective.js'
 import { Dropout } from './dropout.js'
+import { integersFor, type PrecisionOptions } from './precision.js'
 
-export interface AdaptOptions {
+export interface AdaptOptions extends PrecisionOptions {
   method: PeftMethod
   /** validated options of the method */
   config: Record<string, unknown>
@@ -35,8 +36,6 @@ export interface AdaptOptions {
   /** tensors of an adapter's file; the method then attaches what the file holds */
   stored?: ReadonlyMap<string, StoredTensor>
   inference?: boolean
-  /** what products are computed in; float32 when left out */
-  precision?: Precision
 }
 /** A model with a method attached and an objective on top, ready to be compiled. */
 export interface Adapted {
@@ -49,6 +48,8 @@ export interface Adapted {
   buffers: FrozenTensor[]
   objective: BuiltObjective
   adapter: Adapter
+  /** how products are to be computed in 8-bit integers, once all are there */
+  integers?: IntegerOptions
   dropoutSeed?: Value
   /** dummy tokens that every text starts with */
   virtualTokens: VirtualTokens
@@ -101,8 +102,8 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
       'NOTHING_TO_TRAIN',
       'The method declared no trainable parameters: check target_modules and the rank.',
     )
-  const { precision = 'float32' } = options
-  if (precision !== 'float32')
+  const { precision } = options
+  if (precision === 'float16' || precision === 'bfloat16')
     computeInHalf(
       model.graph,
       precision,
@@ -118,6 +119,7 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
     buffers,
     objective,
     adapter,
+    integers: integersFor(options),
     dropoutSeed: dropout?.seed,
     virtualTokens,
   }

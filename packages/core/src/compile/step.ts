@@ -2,8 +2,10 @@ import {
   type Bindings,
   type Builder,
   castPerUse,
+  computeInIntegers,
   differentiate,
   type Graph,
+  type IntegerOptions,
   type MemoryMode,
   recompute,
   share,
@@ -42,7 +44,7 @@ export interface StepOptions {
  */
 function gradientsOf<T>(
   g: Builder,
-  { objective, variables }: Adapted,
+  { objective, variables, integers }: Adapted,
   loss: Value,
   keeping: Keeping | undefined,
   end: (gradients: readonly Value[]) => T,
@@ -54,6 +56,7 @@ function gradientsOf<T>(
   })
   const ended = end(gradients)
   share(g.graph, backward)
+  if (integers) computeInIntegers(g.graph, integers, backward)
   if (keeping) recompute(g.graph, backward, keeping.mode, keeping.sizes)
   return ended
 }
@@ -247,19 +250,20 @@ function rateScale(g: Builder, variables: readonly Variable[]): Value | undefine
 }
 
 /** The forward pass alone: outputs `loss_sum`, `predictions` and, where the objective has them, `row_logits` and `embeddings`. */
-export function compileEvaluation({ model, objective }: Adapted): Graph {
+export function compileEvaluation({ model, objective, integers }: Adapted): Graph {
   const { g } = model
   const { lossSum, predictions, logits, embeddings } = objective
-  return finish(g, {
+  const outputs = {
     loss_sum: lossSum,
     predictions,
     ...(logits ? { row_logits: logits } : {}),
     ...(embeddings ? { embeddings } : {}),
-  })
+  }
+  return finish(g, outputs, integers)
 }
 
-/** Makes these values the graph's only outputs and drops all that they don't need. */
-export function finish(g: Builder, outputs: Record<string, Value>): Graph {
+/** Makes these values the graph's only outputs and drops all that they don't need; the products of a forward pass go to integers where wanted. */
+export function finish(g: Builder, outputs: Record<string, Value>, integers?: IntegerOptions): Graph {
   g.graph.outputs.splice(
     0,
     g.graph.outputs.length,
@@ -268,6 +272,7 @@ export function finish(g: Builder, outputs: Record<string, Value>): Graph {
   g.graph.prune()
   // A classifier on hidden states needs no vocabulary.
   g.graph.dropUnusedInputs()
+  if (integers) computeInIntegers(g.graph, integers)
   castPerUse(g.graph)
   return g.graph
 }

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, statSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { AtomicFile, type Node, type Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
+import { cacheFolder } from '../files/cache.js'
 import type { Model } from './model.js'
 import type { LinearSite } from './site.js'
 
@@ -57,8 +57,6 @@ function layOut(sites: readonly LinearSite[]): { places: Place[]; total: number 
 
 /** The same weights give the same file: named by where they lie, how long they are and when they were written. */
 function cacheFile({ file, linears }: Model, total: number): string {
-  const folder =
-    process.env.GRAFT_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'graft')
   const hash = createHash('sha256').update(`int4/${block}/${total}\n`)
   const data = linears.flatMap(({ weight }) =>
     weight.constant && 'file' in weight.constant.data ? [weight.constant.data] : [],
@@ -66,7 +64,7 @@ function cacheFile({ file, linears }: Model, total: number): string {
   for (const path of new Set([file, ...data.map((d) => d.file)]))
     hash.update(`${path} ${statSync(path).size} ${statSync(path).mtimeMs}\n`)
   for (const { offset } of data) hash.update(`${offset} `)
-  return join(folder, 'int4', `${hash.digest('hex').slice(0, 32)}.bin`)
+  return join(cacheFolder(), 'int4', `${hash.digest('hex').slice(0, 32)}.bin`)
 }
 
 function pack(path: string, places: readonly Place[]): void {

@@ -1,4 +1,5 @@
-import type { MemoryMode, Precision } from '@graft-peft/onnx'
+import type { MemoryMode } from '@graft-peft/onnx'
+import type { Precision } from '../compile/precision.js'
 import type { Registry } from '../container.js'
 import { knownOptions, methodOptions } from '../method/options.js'
 import { Random } from '../numbers/random.js'
@@ -7,6 +8,7 @@ import { openModel } from '../model/open.js'
 import type { Quantisation } from '../model/quantise.js'
 import type { Example } from '../data/example.js'
 import { adamw } from '../optimizer/adamw.js'
+import { checkIntegers } from '../runtime/integers.js'
 import type { SessionOptions } from '../runtime/session.js'
 import { Stepper } from '../step/stepper.js'
 import { Step } from '../step/step.js'
@@ -46,6 +48,7 @@ export async function benchmark(
   options: BenchmarkOptions,
 ): Promise<BenchmarkResult> {
   const { batch, microBatch = batch, steps, quantize, precision, device, threads, prepack } = options
+  if (precision === 'int8') checkIntegers(device)
   const started = performance.now()
   const model = openModel(path, { architectures: registry.all('architecture'), task: 'causal-lm', quantize })
   const parts = inParts(randomExamples(model, options), microBatch)

@@ -8,6 +8,7 @@ import { makeOptimizer } from '../optimizer/table.js'
 import type { SessionOptions } from '../runtime/session.js'
 import type { Tensors } from '../runtime/tensor.js'
 import { type Attaching, Step, type StepSettings } from '../step/step.js'
+import { checkIntegers } from '../runtime/integers.js'
 import type { Prepared } from './prepare.js'
 import { prepareMethod } from './prepare-method.js'
 
@@ -28,6 +29,7 @@ export async function planRun(
       'BAD_CONFIG',
       'precision: bfloat16 is no type of WebGPU. Choose float16, which most adapters have, or float32.',
     )
+  if (config.precision === 'int8') checkIntegers(config.device)
   const session = {
     device: config.device,
     threads: config.threads ?? undefined,

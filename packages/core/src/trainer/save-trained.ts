@@ -38,6 +38,7 @@ export async function saveTrained(
     options: { ...methodOptions, ...options },
     base: baseFingerprint(prepared.model),
     ...(config.quantize ? { quantize: config.quantize } : {}),
+    ...(config.precision === 'int8' ? { precision: config.precision } : {}),
     objective: objective.name,
     labels: prepared.labels,
     max_length: prepared.max_length,

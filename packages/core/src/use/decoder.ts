@@ -1,5 +1,6 @@
-import { type Graph, shapeOf, type Value } from '@graft-peft/onnx'
+import { type Graph, type IntegerOptions, shapeOf, type Value } from '@graft-peft/onnx'
 import { adapt } from '../compile/adapt.js'
+import { integersFor, type PrecisionOptions } from '../compile/precision.js'
 import { finish } from '../compile/step.js'
 import { noVirtualTokens } from '../method/method.js'
 import type { Model } from '../model/model.js'
@@ -23,21 +24,23 @@ export class Decoder {
     private readonly parameters: Float32Array | undefined,
   ) {}
 
-  /** Opens a model that was built or exported with a cache; one without reads the whole text again for each token. Throws what attaching throws. */
+  /** Opens a model that was built or exported with a cache; one without reads the whole text again for each token. A precision given goes before the adapter's own. Throws what attaching throws. */
   static async open(
     model: Model,
     adapter: OpenedAdapter | undefined,
-    { pad, ...options }: SessionOptions & { pad: number },
+    { pad, precision, integers, ...options }: SessionOptions & PrecisionOptions & { pad: number },
   ): Promise<Decoder> {
     const shape = cacheShape(model)
-    const bare = () => Session.open(withLastLogits(model.fork()), options)
+    const chosen: PrecisionOptions = precision ? { precision, integers } : (adapter?.options ?? {})
+    const bare = () => Session.open(withLastLogits(model.fork(), integersFor(chosen)), options)
     if (!adapter) {
       const session = await bare()
       return new Decoder(session, session, shape, 0, pad, undefined)
     }
-    const adapted = adapt(model, { ...adapter.options, training: false })
+    const { precision: type, integers: plan } = chosen
+    const adapted = adapt(model, { ...adapter.options, precision: type, integers: plan, training: false })
     const parameters = parametersOf(adapter, adapted)
-    const prompt = await Session.open(withLastLogits(adapted.model), options)
+    const prompt = await Session.open(withLastLogits(adapted.model, adapted.integers), options)
     const { count } = adapter.options.method.virtualTokens?.(adapter.options.config) ?? noVirtualTokens
     // Prompts and prefixes are part of the past once the first tokens are read; what follows is the bare model's work.
     return new Decoder(
@@ -156,12 +159,12 @@ const emptyCache = ({ past }: CacheShape): Tensors =>
   )
 
 /** The graph with logits of the last position alone: [vocabulary]. */
-function withLastLogits(model: Model): Graph {
+function withLastLogits(model: Model, integers?: IntegerOptions): Graph {
   const { g, graph } = model
   const last = (v: Value) => g.slice(v, -1, Number.MAX_SAFE_INTEGER, 1)
   const { head } = model
   if (head && shapeOf(head.input.value).length === 3) head.input.map(last)
   const logits = g.reshape(head ? model.logits : last(model.logits), [-1])
   const present = graph.outputs.filter((v) => v.name.startsWith('present.'))
-  return finish(g, { ...Object.fromEntries(present.map((v) => [v.name, v])), logits })
+  return finish(g, { ...Object.fromEntries(present.map((v) => [v.name, v])), logits }, integers)
 }

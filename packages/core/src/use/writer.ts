@@ -5,6 +5,7 @@ import { positions } from '../data/coder.js'
 import { Tokenizer } from '../data/tokenizer.js'
 import { GraftError, suggestion } from '../errors.js'
 import type { Model } from '../model/model.js'
+import type { PrecisionOptions } from '../compile/precision.js'
 import type { SessionOptions } from '../runtime/session.js'
 import { Decoder, type Sequence } from './decoder.js'
 import { Sampler, type SamplingOptions } from './sampler.js'
@@ -42,7 +43,7 @@ export class Writer {
 
   constructor(
     private readonly model: Model,
-    private readonly session: SessionOptions = {},
+    private readonly session: SessionOptions & PrecisionOptions = {},
   ) {
     this.tokenizer = Tokenizer.open(model.folder, model.config)
   }
@@ -53,9 +54,9 @@ export class Writer {
 
   /** Loads an adapter under a name. Adapters of the same method, options and modules share one graph and differ in what is fed. */
   async load(name: string, adapter: OpenedAdapter): Promise<void> {
-    const { method, config } = adapter.options
+    const { method, config, precision } = adapter.options
     const shared = !method.virtualTokens && ownsNoBuffers(this.model, adapter)
-    const key = shared ? JSON.stringify([method.name, config]) : name
+    const key = shared ? JSON.stringify([method.name, config, precision]) : name
     const decoder =
       this.decoders.get(key) ??
       (await Decoder.open(this.model, adapter, { ...this.session, pad: this.tokenizer.pad }))

@@ -19,6 +19,7 @@ export const byteLength = (dtype: DType, shape: readonly number[]): number =>
 /** The bytes of a constant, read from its file where it isn't in memory. Throws TRUNCATED_WEIGHTS when the file is too short. */
 export function readBytes(data: TensorData): Uint8Array {
   if ('bytes' in data) return data.bytes
+  data.make?.()
   const buffer = new Uint8Array(data.length)
   const fd = openSync(data.file, 'r')
   try {

@@ -61,10 +61,11 @@ function lowered(value: Value): Value {
 export const encodeOnnx = (graph: Graph): Uint8Array => encode(graph, inProcess(graph))
 
 export function inProcess(graph: Graph): Encoding {
-  const place: Place = ({ data }) =>
-    data && 'file' in data
-      ? { location: data.file.replace(/^\/+/, ''), offset: data.offset, length: data.length }
-      : undefined
+  const place: Place = ({ data }) => {
+    if (!data || !('file' in data)) return undefined
+    data.make?.()
+    return { location: data.file.replace(/^\/+/, ''), offset: data.offset, length: data.length }
+  }
   return { place, nameOf: shortNames(graph), scopes: false }
 }
 /** Values inside are numbered: ONNX Runtime keeps many copies of each name, which come to tens of megabytes for paths of modules. */
@@ -110,6 +111,7 @@ export function writeOnnx(graph: Graph, path: string): void {
 
 function copyTo(fd: number, offset: number, data: TensorData): void {
   if ('bytes' in data) return void writeSync(fd, data.bytes, 0, data.bytes.byteLength, offset)
+  data.make?.()
   const chunk = new Uint8Array(Math.min(data.length, 2 ** 24))
   const source = openSync(data.file, 'r')
   try {

@@ -27,8 +27,10 @@ export const dtypeOfCode = (code: number): DType | undefined => byCode.get(code)
 const floats: ReadonlySet<DType> = new Set(['float32', 'float64', 'float16', 'bfloat16'])
 export const isFloat = (dtype: DType): boolean => floats.has(dtype)
 
-/** Bytes of a constant: in memory, or where they lie in a file (never read until someone needs them). */
-export type TensorData = { bytes: Uint8Array } | { file: string; offset: number; length: number }
+/** Bytes of a constant: in memory, or where they lie in a file (never read until someone needs them). `make` writes a file that isn't there yet. */
+export type TensorData =
+  | { bytes: Uint8Array }
+  | { file: string; offset: number; length: number; make?: () => void }
 
 /** Small constant or shape-like contents, known at compile time; integers may be symbolic. */
 export type Known = readonly (Dim | boolean)[]

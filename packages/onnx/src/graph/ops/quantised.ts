@@ -23,7 +23,24 @@ const gatherBlockQuantized: OpSpec = {
   },
 }
 
+/** Rows of 8-bit numbers times a matrix of them, [rows, N] as floats: a scale for the rows, one per column. */
+const matMulIntegerToFloat: OpSpec = {
+  arity: [4, 7],
+  infer: (n) => {
+    const [rows, matrix] = [n.shape(0), n.shape(1)]
+    if (rows && matrix && rows.at(-1) !== matrix[0])
+      throw n.illegal(`inner sizes ${rows.at(-1)} and ${matrix[0]} differ`)
+    return [{ dtype: n.input(2).dtype, shape: rows && matrix && [...rows.slice(0, -1), matrix[1]] }]
+  },
+}
+const quantizeLinear: OpSpec = {
+  arity: [2, 3],
+  infer: (n) => [{ dtype: n.x[2]?.dtype ?? 'uint8', shape: n.shape(0) }],
+}
+
 export const quantisedOps: OpTable = {
+  QuantizeLinear: quantizeLinear,
+  'com.microsoft::MatMulIntegerToFloat': matMulIntegerToFloat,
   'com.microsoft::MatMulNBits': matMulNBits,
   'com.microsoft::GatherBlockQuantized': gatherBlockQuantized,
 }

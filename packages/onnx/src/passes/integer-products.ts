@@ -1,0 +1,171 @@
+import { Builder } from '../graph/builder.js'
+import { productOf } from '../graph/dim.js'
+import { type Graph, shapeOf } from '../graph/graph.js'
+import { type Constant, intAttribute, isFloat, type Node, type Value } from '../graph/types.js'
+import { replaceNodes } from '../lower/replace.js'
+
+/** A product of activations with a frozen matrix. */
+export interface FrozenProduct {
+  /** the matrix's name, and the direction where it is the backward one */
+  name: string
+  /** module path */
+  scope: string
+  /** [..., K] */
+  x: Value
+  /** the matrix as it is stored: [K, N], or [N, K] where it is read `turned` */
+  weight: Constant
+  turned: boolean
+}
+/** A frozen matrix [K, N] in 8 bits: w[k, n] ≈ numbers[k, n] · scales[n]. */
+export interface NarrowWeight {
+  numbers: Constant
+  scales: Constant
+  /** [K]: what each column of the activations is multiplied by beforehand, and the matrix's rows were divided by */
+  smoothing?: Constant
+}
+export interface IntegerOptions {
+  /** the greatest magnitude that activations come to; what stands for zero is one more */
+  levels: number
+  /** A product's matrix in 8 bits; undefined where it is to stay in float32. */
+  narrow(product: FrozenProduct): NarrowWeight | undefined
+}
+
+/** Matrices narrower than this gain nothing. */
+const least = 16
+/** A row of zeros has this range. */
+const tiny = 1e-30
+
+/**
+ * Computes products of activations with frozen matrices in 8-bit integers, forward and backward alike (SwitchBack: Wortsman et al., 2023, arXiv
+ * 2304.13013; a frozen base needs no product but those two): each row of the activations is divided by its own range and rounded, once for all products
+ * that read it; the matrix has a scale per column of the result. Sums are exact in 32 bits. What is computed of trained values, and products
+ * without a row per position, stay as they are. `backward` gets what takes the place of nodes in it.
+ */
+export function computeInIntegers(
+  graph: Graph,
+  options: IntegerOptions,
+  backward: Set<Node> = new Set(),
+): void {
+  const pass = new IntegerProducts(options)
+  replaceNodes(new Builder(graph), (node, g) => {
+    let made: Value[] | undefined
+    const added = graph.record(() => {
+      made = pass.lower(node, g)
+    })
+    if (backward.has(node)) for (const n of added) backward.add(n)
+    return made
+  })
+}
+
+/** The product that a node is, or undefined. */
+export function frozenProduct(node: Node): FrozenProduct | undefined {
+  if (!products.has(node.op) || intAttribute(node, 'transA', 0) === 1) return undefined
+  const [x, w] = node.inputs as Value[]
+  const stored = storedMatrix(w)
+  if (!stored || !x.shape || x.dtype !== 'float32' || !hasRows(x)) return undefined
+  const backward = /(^|\/)backward$/.test(node.scope)
+  return {
+    name: backward ? `${stored.name} (backward)` : stored.name,
+    scope: node.scope,
+    x,
+    weight: stored as Constant,
+    turned: intAttribute(node, 'transB', 0) === 1,
+  }
+}
+const products: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul', 'Gemm'])
+
+/** The constant matrix of floats that a value is, or is cast from. */
+function storedMatrix({
+  data,
+  dtype,
+  shape,
+  producer,
+  name,
+}: Value): (Constant & { name: string }) | undefined {
+  if (!data) return producer?.op === 'Cast' ? storedMatrix(producer.inputs[0] as Value) : undefined
+  const sizes = (shape ?? []) as number[]
+  return isFloat(dtype) && sizes.length === 2 && Math.min(...sizes) >= least
+    ? { data, dtype, shape: sizes, name }
+    : undefined
+}
+/** Whether a value has a row per position of the batch: parameters, and their gradients, have sizes that are all numbers. */
+const hasRows = ({ shape }: Value): boolean =>
+  shape !== null && shape.length >= 2 && shape.slice(0, -1).some((d) => typeof d === 'string')
+
+/** Activations in 8 bits, a row per position, and what each row is to be multiplied by. */
+interface Narrow {
+  numbers: Value
+  /** [rows, 1] */
+  scales: Value
+}
+
+class IntegerProducts {
+  private readonly activations = new Map<Value, Narrow>()
+  private readonly smoothed = new Map<string, Value>()
+  private readonly weights = new Map<NarrowWeight, { numbers: Value; scales: Value }>()
+
+  constructor(private readonly options: IntegerOptions) {}
+
+  lower(node: Node, g: Builder): Value[] | undefined {
+    const product = frozenProduct(node)
+    const weight = product && this.options.narrow(product)
+    if (!product || !weight) return undefined
+    const x = this.activation(g, this.smooth(g, product, weight))
+    const w = this.weight(g, product, weight)
+    const whole = g.op('com.microsoft::MatMulIntegerToFloat', [
+      x.numbers,
+      w.numbers,
+      g.scalar(1),
+      w.scales,
+      this.zero(g),
+    ])
+    const alpha = (node.attributes.alpha as number | undefined) ?? 1
+    const rows = g.mul(whole, g.scale(x.scales, alpha))
+    const bias = node.inputs[2]
+    const y = g.reshape(rows, shapeOf(node.outputs[0] as Value))
+    return [bias ? g.add(y, g.scale(bias, (node.attributes.beta as number | undefined) ?? 1)) : y]
+  }
+
+  /** What stands for zero: ONNX Runtime multiplies unsigned activations with signed weights fastest by far. */
+  private zero = (g: Builder): Value => g.constant('uint8', [this.options.levels + 1], [])
+
+  private smooth(g: Builder, { x, name }: FrozenProduct, { smoothing }: NarrowWeight): Value {
+    if (!smoothing) return x
+    const key = `${x.name}|${name}`
+    const made = this.smoothed.get(key) ?? g.mul(x, g.graph.addConstant(`${name}.smoothing`, smoothing))
+    this.smoothed.set(key, made)
+    return made
+  }
+
+  private activation(g: Builder, x: Value): Narrow {
+    const found = this.activations.get(x)
+    if (found) return found
+    const { levels } = this.options
+    const count = productOf(shapeOf(x).slice(0, -1))
+    const rows = shapeOf(x).length === 2 ? x : g.reshape(x, [count, shapeOf(x).at(-1) as number])
+    const range = g.op('Max', [
+      g.reduce('ReduceMax', rows, [-1], true),
+      g.neg(g.reduce('ReduceMin', rows, [-1], true)),
+      g.scalar(tiny),
+    ])
+    const scales = g.scale(range, 1 / levels)
+    const numbers = g.op('QuantizeLinear', [rows, g.squeeze(scales, [1]), g.expand(this.zero(g), [count])], {
+      axis: 0,
+    })
+    const made = { numbers, scales }
+    this.activations.set(x, made)
+    return made
+  }
+
+  private weight(g: Builder, { name }: FrozenProduct, weight: NarrowWeight) {
+    const found = this.weights.get(weight)
+    if (found) return found
+    const { numbers, scales } = weight
+    const made = {
+      numbers: g.graph.addConstant(`${name}.int8`, numbers),
+      scales: g.graph.addConstant(`${name}.scales`, scales),
+    }
+    this.weights.set(weight, made)
+    return made
+  }
+}

@@ -1,0 +1,164 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  compileEvaluation,
+  compileGradient,
+  type MemoryMode,
+  numbers,
+  type Precision,
+  runOnce,
+} from '@graft-peft/core'
+import { type Node, type Value } from '@graft-peft/onnx'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { graft, type Settings, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
+import { attach, feedsOf, openTiny as open } from '../tiny.js'
+
+beforeAll(() => {
+  process.env.GRAFT_CACHE = temporaryFolder()
+})
+
+const cosine = (a: Float32Array, b: Float32Array): number => {
+  const dot = (x: Float32Array, y: Float32Array) => x.reduce((sum, v, i) => sum + v * y[i], 0)
+  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b))
+}
+const isInteger = (n: Node) => n.op === 'com.microsoft::MatMulIntegerToFloat'
+const isWide = (v: Value | null) =>
+  v?.data !== undefined && v.dtype !== 'int8' && (v.shape?.length ?? 0) === 2
+const products: ReadonlySet<string> = new Set(['MatMul', 'Gemm', 'com.microsoft::FusedMatMul'])
+
+interface Case {
+  folder: string
+  method: string
+  options: Record<string, unknown>
+}
+const cases: Case[] = [
+  { folder: 'llama', method: 'lora', options: { target_modules: 'all-linear', r: 2 } },
+  { folder: 'llama', method: 'lora', options: { use_dora: true, r: 2 } },
+  { folder: 'llama', method: 'prefix-tuning', options: { num_virtual_tokens: 3 } },
+  { folder: 'llama', method: 'oft', options: { oft_block_size: 4 } },
+  { folder: 'llama-bfloat16', method: 'lora', options: { r: 2 } },
+  { folder: 'gpt2', method: 'lora', options: { r: 2 } },
+  { folder: 'bloom', method: 'ia3', options: {} },
+  { folder: 'gemma2', method: 'adalora', options: { init_r: 4, total_step: 5 } },
+]
+async function gradient({ folder, method, options }: Case, precision: Precision, mode?: MemoryMode) {
+  const model = open(folder)
+  const adapted = attach(model, method, options, { precision })
+  const keeping = mode && { mode, sizes: { batch: 2, sequence: 8, supervised: 12 } }
+  const graph = compileGradient(adapted, keeping)
+  const nodes = [...graph.nodes]
+  const outputs = await runOnce(graph, feedsOf(model, adapted))
+  return { nodes, loss: numbers(outputs.loss)[0], d: outputs.gradient.data as Float32Array }
+}
+
+describe('products with the frozen base in 8-bit integers', () => {
+  it.each(cases)('$folder, $method $options: the gradients of float32 but for rounding', async (tuned) => {
+    const [wide, narrow] = [await gradient(tuned, 'float32'), await gradient(tuned, 'int8')]
+    expect(narrow.nodes.filter(isInteger).length).toBeGreaterThan(10)
+    expect(Math.abs(narrow.loss - wide.loss)).toBeLessThan(5e-3)
+    expect(cosine(wide.d, narrow.d)).toBeGreaterThan(0.999)
+    expect(narrow.d).not.toEqual(wide.d)
+  })
+
+  it('no product reads a frozen weight as floats, forward, backward or in the head; values read by several are rounded once', async () => {
+    const { nodes } = await gradient(cases[0], 'int8')
+    const wide = nodes.filter((n) => products.has(n.op) && n.inputs.some(isWide))
+    expect(wide).toEqual([])
+    expect(nodes.some((n) => isInteger(n) && /\bbackward$/.test(n.scope))).toBe(true)
+    expect(nodes.some((n) => isInteger(n) && n.scope === '')).toBe(true)
+    const attention = nodes.filter((n) => isInteger(n) && /\.0\.self_attn\.[qkv]_proj$/.test(n.scope))
+    expect(attention.length).toBe(3)
+    expect(new Set(attention.map((n) => n.inputs[0])).size).toBe(1)
+  })
+  it('a weight that is trained stays as it is', async () => {
+    const full = await gradient({ folder: 'gpt2', method: 'full', options: {} }, 'int8')
+    expect(full.nodes.some(isInteger)).toBe(false)
+  })
+  it.each(['balanced', 'low'] as const)('memory: %s changes no bit', async (mode) => {
+    const [all, less] = [await gradient(cases[0], 'int8'), await gradient(cases[0], 'int8', mode)]
+    expect(less.nodes.filter(isInteger).length).toBeGreaterThanOrEqual(all.nodes.filter(isInteger).length)
+    expect(less.d).toEqual(all.d)
+  })
+  it('an evaluation computes with the same weights', async () => {
+    const model = open('llama')
+    const adapted = attach(model, 'lora', { r: 2 }, { precision: 'int8', training: false })
+    const { loss_sum } = await runOnce(compileEvaluation(adapted), feedsOf(model, adapted))
+    const { loss } = await gradient({ folder: 'llama', method: 'lora', options: { r: 2 } }, 'int8')
+    expect(numbers(loss_sum)[0] / 12).toBeCloseTo(loss, 4)
+  })
+})
+
+describe('precision: int8 in a config', () => {
+  const method = { name: 'lora', r: 4, target_modules: 'all-linear' }
+  const trained = async (settings: Settings, killed = false) => {
+    const folder = temporaryFolder()
+    const config = writeRun(folder, {
+      method,
+      precision: 'int8',
+      ...settings,
+      training: { max_steps: 12, eval_every: 6, save_every: 3, learning_rate: 2e-3, ...settings.training },
+    })
+    if (killed)
+      await graft(['train', config, '--json'], {
+        onOutput: (text, child) => text.includes('"step":7,') && child.kill('SIGKILL'),
+      })
+    const { code, stderr } = await graft(['train', config, ...(killed ? ['--resume'] : [])])
+    expect(code, stderr).toBe(0)
+    const adapter = join(folder, 'out/adapter')
+    const read = (name: string) => readFileSync(join(adapter, name))
+    const losses = readFileSync(join(folder, 'out/log.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+      .flatMap((l) => (l.gradient_norm === undefined ? [] : [l.loss as number]))
+    return {
+      folder: adapter,
+      losses,
+      bytes: read('adapter_model.safetensors').toString('base64'),
+      manifest: JSON.parse(String(read('graft.json'))),
+    }
+  }
+
+  it('resumes to the bit where it was killed, and is the same in steps of one run', async () => {
+    const [whole, killed, looped] = [
+      await trained({}),
+      await trained({}, true),
+      await trained({ training: { steps_per_run: 3 } }),
+    ]
+    expect(killed.bytes).toBe(whole.bytes)
+    expect(looped.bytes).toBe(whole.bytes)
+    expect(whole.manifest.precision).toBe('int8')
+    const records = join(whole.folder, 'records.jsonl')
+    writeFileSync(records, '{"text": "where is my parcel"}\n')
+    const { code, stdout, stderr } = await graft(['predict', whole.folder, records])
+    expect(code, stderr).toBe(0)
+    expect(JSON.parse(stdout).prediction).toBe('delivery')
+  })
+  it.each([
+    [
+      'a folder, what frozen layers make kept on disk',
+      { cache: 'frozen-prefix', method: { ...method, layers_to_transform: [4, 5] } },
+    ],
+    [
+      'gradients of several batches added up, little kept',
+      { memory: 'low', training: { gradient_accumulation: 2 } },
+    ],
+  ])('%s: goes the way of float32', async (_, settings) => {
+    const model = sproutFolder(join(temporaryFolder(), 'model'))
+    const objective = 'sequence-classification'
+    const [narrow, wide] = [
+      await trained({ model, objective, ...settings }),
+      await trained({ model, objective, ...settings, precision: 'float32' }),
+    ]
+    narrow.losses.forEach((loss, i) => expect(Math.abs(loss - wide.losses[i])).toBeLessThan(0.05))
+    expect(narrow.losses).not.toEqual(wide.losses)
+  })
+  it('is refused on a device without such products', async () => {
+    const { code, stderr } = await graft([
+      'train',
+      writeRun(temporaryFolder(), { precision: 'int8', device: 'webgpu' }),
+    ])
+    expect(code).not.toBe(0)
+    expect(stderr).toContain('precision: int8 is for processors')
+  })
+})
