@@ -22,6 +22,7 @@ import { trainCommand } from './commands/train.js'
 import { unmergeCommand } from './commands/unmerge.js'
 import { verifyCommand } from './commands/verify.js'
 import { workerCommand } from './commands/worker.js'
+import { OutputBroken, settleOutput } from './output.js'
 import { version } from './version.js'
 
 const commands = [
@@ -50,8 +51,6 @@ const commands = [
 
 /** Runs one command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 export async function main(argv: readonly string[]): Promise<number> {
-  // A reader that stops early (| head) is no error.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
   const program = new Command('graft')
     .description('Parameter-efficient fine-tuning of ONNX models, on stock ONNX Runtime.')
     .version(version)
@@ -62,6 +61,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   program.addCommand(runCommand((c) => (code = c)).exitOverride(), { hidden: true })
   try {
     await program.parseAsync(argv)
+    await settleOutput()
     return code
   } catch (error) {
     return explain(error)
@@ -70,6 +70,11 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 function explain(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  if (error instanceof OutputBroken && error.isReaderGone) return 0
+  if (error instanceof OutputBroken) {
+    process.stderr.write(`\ngraft: ${error.message}\n`)
+    return 1
+  }
   if (error instanceof GraftError) {
     process.stderr.write(`\ngraft: ${error.message} [${error.code}]\n`)
     return 1

@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import type { Message, Writer } from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
-import { note, printLine } from '../output.js'
+import { note, print, printLine } from '../output.js'
 import { openWriter, samplingOf, type WritingFlags, writingOptions } from '../writing.js'
 import { drain, speed } from './generate.js'
 
@@ -81,9 +81,7 @@ class Chat {
     this.messages.push({ role: 'user', content })
     this.answering = new AbortController()
     const options = { ...samplingOf(this.flags), adapter: this.adapter, signal: this.answering.signal }
-    const written = await drain(this.writer.write(this.writer.chatPrompt(this.messages), options), (piece) =>
-      process.stdout.write(piece),
-    )
+    const written = await drain(this.writer.write(this.writer.chatPrompt(this.messages), options), print)
     this.answering = undefined
     printLine()
     note(speed(written))

@@ -1,6 +1,5 @@
 import { resolve } from 'node:path'
 import { Command } from 'commander'
-import { MultiBar, Presets, type SingleBar } from 'cli-progress'
 import {
   columnsOf,
   compare,
@@ -18,8 +17,10 @@ import {
 } from '@graft-peft/compare'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
-import { duration, note, printJson, printLine, printTable } from '../output.js'
+import { interruptible } from '../interrupt.js'
+import { duration, note, printJson, printLine, printProse, printTable, screen } from '../output.js'
 import { pulling } from '../progress.js'
+import { barLine } from '../screen.js'
 import { version } from '../version.js'
 
 interface Flags {
@@ -48,21 +49,16 @@ export const compareCommand: CommandMaker = (exit) =>
     .action(async (path: string, overrides: string[], flags: Flags) => {
       const registry = defaultRegistry()
       const comparison = await loadComparison(path, registry, overrides, pulling())
-      const controller = new AbortController()
-      const progress = flags.json ? undefined : new RunBars()
-      const interrupt = () => {
-        if (controller.signal.aborted) process.exit(130)
-        note('Stopping; each run keeps a checkpoint. Press Ctrl-C again to stop at once.')
-        controller.abort()
-      }
-      process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
+      const { signal, release } = interruptible(
+        'Stopping; each run keeps a checkpoint. Press Ctrl-C again to stop at once.',
+      )
       try {
-        const hooks: CompareHooks = { ...(progress?.hooks ?? jsonHooks), signal: controller.signal }
+        const hooks: CompareHooks = { ...(flags.json ? jsonHooks : new RunBars().hooks), signal }
         const results = flags.reportOnly
           ? new Results(resultsFile(comparison))
           : await compare(comparison, registry, resolve(process.argv[1]), hooks)
-        progress?.stop()
-        if (controller.signal.aborted) {
+        screen.close()
+        if (signal.aborted) {
           note(`Stopped. Continue with: graft compare ${path}`)
           return exit(130)
         }
@@ -72,8 +68,8 @@ export const compareCommand: CommandMaker = (exit) =>
         else show(summary, page, comparison)
         if (summary.rows.some((r) => r.failures.length > 0)) exit(1)
       } finally {
-        progress?.stop()
-        process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+        screen.close()
+        release()
       }
     })
 
@@ -93,21 +89,10 @@ const jsonHooks: Omit<CompareHooks, 'signal'> = {
   onNotice: (text) => printJson({ event: 'notice', text }),
 }
 
-/** A line for the whole, and one for each run under way; in a pipe, a line when a run ends. */
+/** A line for each run under way and one for the whole; in a pipe, a line when a run ends. */
 class RunBars {
-  private bars = process.stderr.isTTY
-    ? new MultiBar(
-        {
-          stream: process.stderr,
-          format: '{bar} {text}',
-          barsize: 18,
-          hideCursor: true,
-          gracefulExit: false,
-        },
-        Presets.shades_classic,
-      )
-    : undefined
-  private readonly byRun = new Map<string, SingleBar>()
+  /** what is drawn of each run under way */
+  private readonly lines = new Map<string, string>()
   /** when each run was first heard of, and at which step */
   private readonly started = new Map<string, { at: number; step: number }>()
   private readonly begun = performance.now()
@@ -133,33 +118,36 @@ class RunBars {
     const began = this.started.get(spec.id) ?? { at: performance.now(), step }
     this.started.set(spec.id, began)
     const left = ((performance.now() - began.at) / 1000 / Math.max(1, step - began.step)) * (total - step)
-    const text = `${nameOf(spec)} · step ${step}/${total} · loss ${loss.toFixed(4)} · ${duration(left)} left · run ${this.done + 1}/${this.total}`
-    if (this.bars) {
-      const bar = this.byRun.get(spec.id) ?? this.bars.create(total, step, { text })
-      this.byRun.set(spec.id, bar)
-      bar.update(step, { text })
-    } else if (performance.now() - this.spoken > 10_000) this.say(text)
+    const must = [nameOf(spec), `${duration(left)} left`]
+    const rest = [`loss ${loss.toFixed(4)}`, `step ${step}/${total}`]
+    this.lines.set(spec.id, barLine(step / total, screen.columns, must, rest))
+    this.draw()
+    if (!screen.isTerminal && performance.now() - this.spoken > 10_000)
+      this.say([...must, ...rest].join(' · '))
   }
   private result(spec: RunSpec, how: string): void {
     this.done++
-    const bar = this.byRun.get(spec.id)
-    if (bar) this.bars?.remove(bar)
-    this.byRun.delete(spec.id)
-    const left =
-      ((performance.now() - this.begun) / 1000 / Math.max(1, this.done - this.first)) *
-      (this.total - this.done)
-    this.say(
-      `${this.done}/${this.total} ${nameOf(spec)} ${how}${this.done < this.total ? ` · about ${duration(left)} left` : ''}`,
-    )
+    this.lines.delete(spec.id)
+    const ended = `${this.done}/${this.total} ${nameOf(spec)} ${how}`
+    this.say(screen.isTerminal ? ended : [ended, ...this.whole()].join(' · '))
+    this.draw()
+  }
+  private draw(): void {
+    const whole = barLine(this.done / this.total, screen.columns, [
+      `${this.done} of ${this.total} runs`,
+      ...this.whole(),
+    ])
+    screen.draw([...this.lines.values(), whole])
+  }
+  /** How long the runs still to be done will take, as far as it is known. */
+  private whole(): string[] {
+    const [ended, left] = [this.done - this.first, this.total - this.done]
+    if (ended === 0 || left === 0) return []
+    return [`about ${duration(((performance.now() - this.begun) / 1000 / ended) * left)} left`]
   }
   private say(text: string): void {
     this.spoken = performance.now()
-    if (this.bars) this.bars.log(`${text}\n`)
-    else note(text)
-  }
-  stop(): void {
-    this.bars?.stop()
-    this.bars = undefined
+    note(text)
   }
 }
 const nameOf = ({ label, learning_rate, seed }: RunSpec): string =>
@@ -187,14 +175,14 @@ function show(summary: Summary, page: string, { path }: Comparison): void {
     ]),
     ['left', ...columns.map(() => 'right' as const)],
   )
-  printLine(
+  printProse(
     `* best of its column. ${summary.seeds.length > 1 ? `± is the 95 % interval over ${summary.seeds.length} seeds.` : 'One seed: no interval.'}`,
   )
-  for (const line of withinNoise(summary)) printLine(`  ${line}`)
+  for (const line of withinNoise(summary)) printProse(`  ${line}`)
   for (const { label, failures } of summary.rows)
-    for (const why of failures) printLine(`  ${label} failed: ${why}`)
+    for (const why of failures) printProse(`  ${label} failed: ${why}`)
   if (summary.picks.length > 0) printLine()
-  for (const { priority, label, why } of summary.picks) printLine(`For ${priority}: ${label} (${why}).`)
-  if (summary.missing > 0) printLine(`\n${summary.missing} runs have no result yet: graft compare ${path}`)
+  for (const { priority, label, why } of summary.picks) printProse(`For ${priority}: ${label} (${why}).`)
+  if (summary.missing > 0) printProse(`\n${summary.missing} runs have no result yet: graft compare ${path}`)
   printLine(`\nReport   ${page}`)
 }

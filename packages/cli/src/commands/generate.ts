@@ -10,7 +10,7 @@ import {
 } from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
-import { note, printJson } from '../output.js'
+import { note, print, printJson } from '../output.js'
 import { openWriter, samplingOf, type WritingFlags, writingOptions } from '../writing.js'
 
 interface Flags extends WritingFlags {
@@ -82,12 +82,9 @@ async function single(
   options: WritingOptions,
   { json }: Flags,
 ): Promise<void> {
-  const written = await drain(
-    writer.write(prompt, options),
-    json ? undefined : (piece) => process.stdout.write(piece),
-  )
+  const written = await drain(writer.write(prompt, options), json ? undefined : print)
   if (json) return printJson(written)
-  process.stdout.write('\n')
+  print('\n')
   note(speed(written))
 }
 /** Runs a writing to its end, handing on each piece. */

@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { performRun } from '@graft-peft/compare'
 import { defaultRegistry } from '../builtins.js'
 import type { CommandMaker } from '../command.js'
+import { endBy } from '../interrupt.js'
 
 /** One run of a comparison in a process of its own; started by launchers. It ends when who started it is gone. */
 export const runCommand: CommandMaker = (exit) =>
@@ -13,7 +14,7 @@ export const runCommand: CommandMaker = (exit) =>
       process.once('SIGTERM', () => controller.abort())
       // Ctrl-C reaches the whole process group; the one that started this run says when to stop.
       process.on('SIGINT', () => {})
-      process.once('disconnect', () => process.exit(1))
+      process.once('disconnect', () => endBy('SIGKILL'))
       const result = await performRun(folder, defaultRegistry(), {
         onProgress: (progress) => process.send?.(progress),
         signal: controller.signal,

@@ -9,7 +9,8 @@ import {
 } from '@graft-peft/core'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
-import { percent, printJson, printLine, thousands } from '../output.js'
+import { interruptible } from '../interrupt.js'
+import { note, percent, printJson, printLine, thousands } from '../output.js'
 import { Progress, pulling } from '../progress.js'
 
 interface Flags {
@@ -38,20 +39,16 @@ export const trainCommand: CommandMaker = (exit) =>
       const registry = defaultRegistry()
       const config = await loadConfig(path, registry, overrides, pulling())
       const report = flags.json ? new JsonReport() : new Report(config)
-      const controller = new AbortController()
-      const interrupt = () => {
-        if (controller.signal.aborted) process.exit(130)
-        report.interrupted()
-        controller.abort()
-      }
-      process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
+      const { signal, release } = interruptible(
+        'Stopping after this step; press Ctrl-C again to stop at once.',
+      )
       try {
-        const result = await train(config, registry, { ...report.hooks, signal: controller.signal }, flags)
+        const result = await train(config, registry, { ...report.hooks, signal }, flags)
         report.end(result, path)
         if (!result.finished) exit(130)
       } finally {
         report.close()
-        process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+        release()
       }
     })
 
@@ -64,7 +61,6 @@ class JsonReport {
     onEvaluation: ({ values, ...info }) => printJson({ event: 'evaluation', ...info, ...values }),
     onNotice: (text) => printJson({ event: 'notice', text }),
   }
-  interrupted(): void {}
   end(result: TrainResult): void {
     printJson({ event: 'end', ...result })
   }
@@ -73,7 +69,7 @@ class JsonReport {
 
 /** A run for people. */
 class Report {
-  private readonly progress = new Progress(false)
+  private readonly progress = new Progress()
   private ranks?: Record<string, number>
   private recent: { tokens: number; seconds: number }[] = []
 
@@ -84,10 +80,10 @@ class Report {
     onStep: (info) => this.step(info),
     onEvaluation: ({ phase, step, part, improved, values }) => {
       if (phase === 'during')
-        this.progress.say(`step ${step} · ${describe(part, values)}${improved ? ' · best so far' : ''}`)
+        note(`step ${step} · ${describe(part, values)}${improved ? ' · best so far' : ''}`)
     },
     onEvaluating: ({ part, done, total }) => this.progress.aside(`evaluating ${part} ${done}/${total}`),
-    onNotice: (text) => this.progress.say(`Note: ${text}`),
+    onNotice: (text) => note(`Note: ${text}`),
   }
 
   private start({
@@ -135,20 +131,13 @@ class Report {
     const memory = process.memoryUsage.rss() / 2 ** 20
     const rate = tokens > 0 ? [`${thousands(Math.round(speed))} tokens/s`] : []
     this.ranks = ranks
-    const extra = [
-      ...(penalty === undefined ? [] : [`of it penalty ${penalty.toFixed(4)}`]),
-      ...(ranks ? [rankPicture(Object.values(ranks))] : []),
-    ]
     this.progress.update(step, total, [
       `loss ${loss.toFixed(4)}`,
-      ...extra,
+      ...(penalty === undefined ? [] : [`of it penalty ${penalty.toFixed(4)}`]),
       ...rate,
       `${Math.round(memory)} MB`,
+      ...(ranks ? [rankPicture(Object.values(ranks))] : []),
     ])
-  }
-
-  interrupted(): void {
-    this.progress.say('Stopping after this step; press Ctrl-C again to stop at once.')
   }
 
   end({ finished, step, before, after, adapter }: TrainResult, path: string): void {

@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { work } from '@graft-peft/bullmq'
 import { execute } from '@graft-peft/compare'
 import { type CommandMaker, examples } from '../command.js'
+import { interruptible } from '../interrupt.js'
 import { note } from '../output.js'
 
 interface Flags {
@@ -31,13 +32,9 @@ export const workerCommand: CommandMaker = () =>
       ),
     )
     .action(async ({ queue, name, concurrency, patience }: Flags) => {
-      const controller = new AbortController()
-      const stop = () => {
-        if (controller.signal.aborted) process.exit(130)
-        note('Stopping; runs in hand keep their checkpoint and go back to the queue.')
-        controller.abort()
-      }
-      process.on('SIGINT', stop).on('SIGTERM', stop)
+      const { signal } = interruptible(
+        'Stopping; runs in hand keep their checkpoint and go back to the queue.',
+      )
       const program = resolve(process.argv[1])
       note(`Waiting for runs on ${name}. Ctrl-C stops.`)
       await work({
@@ -47,7 +44,7 @@ export const workerCommand: CommandMaker = () =>
         patience: Number(patience),
         execute: (job, signal, onProgress) => execute(program, job, signal, onProgress),
         onNotice: (text) => note(`${new Date().toISOString()} ${text}`),
-        signal: controller.signal,
+        signal,
       })
       // A Redis that is gone keeps its client trying; whoever stops a worker means it.
       process.exit(0)
