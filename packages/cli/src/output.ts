@@ -1,3 +1,4 @@
+import { jsonText } from '@graft-peft/core'
 import Table from 'cli-table3'
 import stringWidth from 'string-width'
 import wrapAnsi from 'wrap-ansi'
@@ -39,7 +40,7 @@ export const printLine = (text = ''): void => print(`${text}\n`)
 /** Sentences: on a terminal broken between words. */
 export const printProse = (text: string): void =>
   printLine(process.stdout.isTTY ? wrapAnsi(text, process.stdout.columns, { trim: false }) : text)
-export const printJson = (value: unknown): void => printLine(JSON.stringify(value))
+export const printJson = (value: unknown): void => printLine(jsonText(value))
 /** For the eyes only: never mixed into what a pipe reads. */
 export const note = (text: string): void => print(`${text}\n`, process.stderr)
 

@@ -1,5 +1,13 @@
 import { Command } from 'commander'
-import { AtomicFile, chosenDevice, type Device, openAdapter, predict, readRecords } from '@graft-peft/core'
+import {
+  AtomicFile,
+  chosenDevice,
+  type Device,
+  jsonText,
+  openAdapter,
+  predict,
+  readRecords,
+} from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { note, printJson, thousands } from '../output.js'
@@ -38,7 +46,7 @@ export const predictCommand: CommandMaker = () =>
       try {
         for await (const { record, prediction } of predict(opened, readRecords(data), { device })) {
           const result = { ...record.fields, ...prediction }
-          if (file) file.write(`${JSON.stringify(result)}\n`)
+          if (file) file.write(`${jsonText(result)}\n`)
           else printJson(result)
           progress.count()
         }

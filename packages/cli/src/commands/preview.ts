@@ -45,18 +45,20 @@ export const previewCommand: CommandMaker = () =>
 const coloured = process.stdout.isTTY && !process.env.NO_COLOR
 const marked = (text: string): string => (coloured ? `\x1b[30;42m${text}\x1b[0m` : `⟦${text}⟧`)
 
-function show({ objective, examples: shown, reports, max_length, labels }: Preview): void {
+function show({ objective, reason, notices, examples: shown, reports, max_length, labels }: Preview): void {
   shown.forEach((example, i) => showExample(example, i))
-  printLine(`Objective   ${objective}${labels.length > 0 ? `, ${labels.length} labels` : ''}`)
+  printLine(`Objective   ${objective}, ${reason}${labels.length > 0 ? `; ${labels.length} labels` : ''}`)
+  for (const text of notices) printLine(`Note        ${text}`)
   for (const [part, r] of Object.entries(reports)) {
     const packed = r.rows !== r.examples - r.unsupervised ? ` in ${thousands(r.rows)} rows` : ''
     printLine(
       `${part.padEnd(11)} ${thousands(r.examples)} examples${packed}, ${thousands(r.tokens)} tokens, ${thousands(r.supervised)} learnt, longest ${r.longest} of at most ${max_length}`,
     )
     if (r.truncated > 0)
-      printLine(`            ${thousands(r.truncated)} cut to ${max_length} tokens (data.max_length)`)
-    if (r.unsupervised > 0)
-      printLine(`            ${thousands(r.unsupervised)} left out: no token to learn from`)
+      printLine(
+        `            ${thousands(r.truncated)} examples cut to ${max_length} tokens (data.max_length)`,
+      )
+    for (const [what, n] of Object.entries(r.left)) printLine(`            left out: ${thousands(n)} ${what}`)
   }
 }
 function showExample({ stretches, tokens, supervised, answer }: PreviewedExample, i: number): void {

@@ -55,8 +55,10 @@ export const trainCommand: CommandMaker = (exit) =>
 /** A run as JSON Lines on the output. */
 class JsonReport {
   readonly hooks: TrainHooks = {
-    onStart: ({ prepared: { reports, labels, totalSteps }, ...info }) =>
-      printJson({ event: 'start', ...info, reports, labels, steps: totalSteps }),
+    onStart: ({ prepared: { objective, reason, notices, reports, labels, totalSteps }, ...info }) => {
+      const learnt = { objective: objective.name, reason, labels, notices, reports }
+      printJson({ event: 'start', ...info, ...learnt, steps: totalSteps })
+    },
     onStep: (info) => printJson({ event: 'step', ...info }),
     onEvaluation: ({ values, ...info }) => printJson({ event: 'evaluation', ...info, ...values }),
     onNotice: (text) => printJson({ event: 'notice', text }),
@@ -92,24 +94,24 @@ class Report {
     resumedAt,
     compileSeconds,
   }: Parameters<NonNullable<TrainHooks['onStart']>>[0]): void {
-    const { model, reports, labels, totalSteps } = prepared
+    const { model, objective, reason, notices, reports, labels, totalSteps } = prepared
     const sizes = Object.entries(reports).map(([part, r]) => `${part} ${thousands(r.examples)}`)
     printLine(`Model    ${model.file}`)
     printLine(`         ${thousands(model.parameterCount)} parameters, frozen`)
     printLine(
       `Method   ${this.config.method.name}: ${thousands(trainable)} trainable parameters (${percent(trainable / model.parameterCount)})`,
     )
+    printLine(`Learn    ${objective.name}, ${reason}`)
     printLine(`Data     ${sizes.join(' · ')}${labels.length > 0 ? ` · ${labels.length} labels` : ''}`)
     for (const [part, r] of Object.entries(reports)) {
       if (r.truncated > 0)
         printLine(
           `         ${part}: ${thousands(r.truncated)} examples longer than ${prepared.max_length} tokens were cut (data.max_length)`,
         )
-      if (r.unsupervised > 0)
-        printLine(
-          `         ${part}: ${thousands(r.unsupervised)} examples without a token to learn from were left out`,
-        )
+      for (const [what, n] of Object.entries(r.left))
+        printLine(`         ${part}, left out: ${thousands(n)} ${what}`)
     }
+    for (const text of notices) printLine(`Note     ${text}`)
     printLine(
       `Plan     ${thousands(totalSteps)} steps, compiled in ${compileSeconds.toFixed(1)} s${resumedAt > 0 ? `, resumed after step ${resumedAt}` : ''}`,
     )

@@ -14,6 +14,7 @@ import { type ChosenDevice, type Device, devices } from '../runtime/device.js'
 import { chosenDevice } from '../runtime/devices.js'
 import type { Launcher } from '../launch/launcher.js'
 import type { Tracker, ChosenTracker } from '../tracking/tracker.js'
+import { expandHome } from '../files/home.js'
 import { ConfigSource } from './source.js'
 
 export interface TrainingOptions extends ScheduleOptions, Omit<OptimizerOptions, 'name'> {
@@ -38,6 +39,8 @@ export interface DataOptions {
   validation: string | number
   test: string | null
   columns: Record<string, string>
+  /** names of the classes in order, where neither data nor checkpoint have them */
+  labels: string[] | null
   max_length: number | null
   train_on_prompt: boolean
   /** several texts in a row, for language modelling */
@@ -102,6 +105,7 @@ export const configSchema = object(
         validation: { anyOf: [text, share], default: 0.1 },
         test: nullable(text),
         columns: { type: 'object', additionalProperties: text, default: {} },
+        labels: nullable({ type: 'array', items: text, minItems: 2, uniqueItems: true }),
         max_length: nullable({ type: 'integer', minimum: 2 }),
         train_on_prompt: { type: 'boolean', default: false },
         packing: { type: 'boolean', default: false },
@@ -194,11 +198,11 @@ export async function located<C extends Pick<RawConfig, 'model' | 'output' | 'da
   path: string,
   hub: PullOptions = {},
 ): Promise<C> {
-  const near = (p: string) => resolve(dirname(path), p)
+  const near = (p: string) => resolve(dirname(path), expandHome(p))
   const { data } = raw
   return {
     ...raw,
-    model: existsSync(near(raw.model)) ? near(raw.model) : await resolveModel(raw.model, hub),
+    model: existsSync(near(raw.model)) ? near(raw.model) : await resolveModel(expandHome(raw.model), hub),
     output: near(raw.output),
     data: {
       ...data,

@@ -42,7 +42,8 @@ export class EpochBatches {
       i,
       size: this.data.size(i),
     }))
-    group.sort((a, b) => a.size - b.size || a.i - b.i)
+    // Equal lengths stay in the epoch's random order: by their place in the file, a sorted file would give batches of one class.
+    group.sort((a, b) => a.size - b.size)
     const batches: number[][] = []
     for (let i = 0; i < count; i += this.size) batches.push(group.slice(i, i + this.size).map((e) => e.i))
     return new Random(this.seed, `epoch/${this.epoch}/${index}`).shuffle(batches)

@@ -1,5 +1,6 @@
 import { elements, shapeOf } from '@graft-peft/onnx'
 import { GraftError, suggestion } from '../errors.js'
+import { labelNumber } from './labels.js'
 import type { Model } from '../model/model.js'
 import type { Example } from './example.js'
 import { readPixels } from './images.js'
@@ -9,7 +10,7 @@ import {
   fieldOf,
   hasField,
   listField,
-  missingField,
+  numberField,
   textField,
 } from './records.js'
 import { promptAndCompletion, textForm } from './texts.js'
@@ -25,6 +26,8 @@ export interface CodingOptions {
 /** Turns records into examples for one model: its tokenizer, the labels, the longest input. Counts what it had to cut. */
 export class Coder {
   truncated = 0
+  /** what was left out, by reason */
+  left: Record<string, number> = {}
   private opened?: Tokenizer
 
   constructor(
@@ -54,8 +57,8 @@ export class Coder {
 
   /** Throws UNKNOWN_LABEL. */
   labelIndex(name: string, where: string): number {
-    const index = this.labels.indexOf(name)
-    if (index < 0)
+    const index = labelNumber(name, this.labels)
+    if (index === undefined)
       throw new GraftError(
         'UNKNOWN_LABEL',
         `${where}: label ${name} does not occur in the training data. ${suggestion(name, this.labels)}`,
@@ -63,14 +66,16 @@ export class Coder {
     return index
   }
   number(record: DataRecord, name: string): number {
-    const value = Number(this.field(record, name))
-    if (!this.has(record, name) || !Number.isFinite(value))
-      throw missingField(record, this.options.columns, name, 'a number')
-    return value
+    return numberField(record, this.options.columns, name)
+  }
+  /** Counts what is not learnt, and why. */
+  leave(reason: string, count = 1): void {
+    if (count > 0) this.left[reason] = (this.left[reason] ?? 0) + count
   }
   cut<T>(list: readonly T[]): readonly T[] {
     if (list.length <= this.options.max_length) return list
     this.truncated++
+    this.leave('tokens beyond max_length', list.length - this.options.max_length)
     return list.slice(0, this.options.max_length)
   }
 

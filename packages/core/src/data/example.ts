@@ -24,6 +24,10 @@ export interface Example {
   frozen?: readonly Float32Array[]
 }
 
+/** A text of nothing, alone or as one of those that belong together: there is no state to pool, to classify or to continue. */
+export const isEmpty = ({ ids, others = [], pixels, image }: Example): boolean =>
+  !pixels && !image && [ids, ...others].some((text) => text.length === 0)
+
 /** Examples padded on the right to a common length. */
 export interface Batch {
   examples: readonly Example[]

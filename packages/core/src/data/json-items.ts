@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs'
+import { GraftError } from '../errors.js'
 
 export interface JsonItem {
   text: string
@@ -7,15 +7,17 @@ export interface JsonItem {
 }
 
 /**
- * The objects of a JSON file, one at a time however large the file is: elements of a top-level array, or values one after another.
- * Splits at brackets outside strings; whether each item is JSON is for the parser to say.
+ * The items of a JSON text, one at a time however large it is: elements of a top-level array, or values one after another. Splits at
+ * brackets outside strings; whether each item is JSON is for the parser to say. Throws BAD_DATA_LINE for an array that breaks off.
  */
-export async function* jsonItems(path: string): AsyncGenerator<JsonItem> {
-  const splitter = new Splitter()
-  for await (const chunk of createReadStream(path, { encoding: 'utf8', highWaterMark: 2 ** 18 }))
-    yield* splitter.feed(chunk as string)
+export async function* jsonItems(chunks: AsyncIterable<string>, name: string): AsyncGenerator<JsonItem> {
+  const splitter = new Splitter(name)
+  for await (const chunk of chunks) yield* splitter.feed(chunk)
   yield* splitter.end()
 }
+
+/** What may come next at the top of an array: an item or its end, a comma or its end, nothing more. */
+type Expecting = 'first' | 'item' | 'comma' | 'nothing'
 
 class Splitter {
   private parts: string[] = []
@@ -24,31 +26,20 @@ class Splitter {
   private escaped = false
   private line = 1
   private startLine = 1
-  private inArray?: boolean;
+  private inArray?: boolean
+  private expecting: Expecting = 'first'
+
+  constructor(private readonly name: string) {}
 
   *feed(chunk: string): Generator<JsonItem> {
     let from = this.depth > 0 ? 0 : -1
     for (let i = 0; i < chunk.length; i++) {
       const c = chunk[i]
       if (c === '\n') this.line++
-      if (this.inString) {
-        if (this.escaped) this.escaped = false
-        else if (c === '\\') this.escaped = true
-        else if (c === '"') this.inString = false
-        continue
-      }
-      if (this.depth === 0) {
-        if (c === '[' && this.inArray === undefined) this.inArray = true
-        else if (this.opens(c)) {
-          this.inArray ??= false
-          this.startLine = this.line
-          from = i
-          this.depth = 1
-          this.inString = c === '"'
-        } else if (!/[\s,\]\uFEFF]/.test(c)) yield { text: chunk.slice(i, i + 80), line: this.line }
-        continue
-      }
-      if (c === '"') this.inString = true
+      if (this.inString) this.string(c)
+      else if (this.depth === 0) {
+        if (this.opens(c, chunk, i)) from = i
+      } else if (c === '"') this.inString = true
       else if (c === '{' || c === '[') this.depth++
       else if ((c === '}' || c === ']') && --this.depth === 0) {
         yield this.take(chunk.slice(from, i + 1))
@@ -57,16 +48,49 @@ class Splitter {
     }
     if (this.depth > 0) this.parts.push(chunk.slice(from))
   }
-  /** What a file that ends in the middle of an item holds of it. */
+  private string(c: string): void {
+    if (this.escaped) this.escaped = false
+    else if (c === '\\') this.escaped = true
+    else if (c === '"') this.inString = false
+  }
+  /** Whether an item opens with this character between items. */
+  private opens(c: string, chunk: string, i: number): boolean {
+    if (/\s/.test(c)) return false
+    if (this.inArray === undefined) {
+      this.inArray = c === '['
+      if (this.inArray) return false
+    }
+    if (this.inArray && this.between(c)) return false
+    if (c !== '{' && c !== '[') throw this.fault(`expected an object, got ${chunk.slice(i, i + 40)}`)
+    this.startLine = this.line
+    this.depth = 1
+    return true
+  }
+  /** A comma or the end of the array, where one may stand. */
+  private between(c: string): boolean {
+    const expecting = this.expecting
+    if (expecting === 'nothing') throw this.fault('there is more after the end of the array')
+    if (c === ']' && expecting !== 'item') this.expecting = 'nothing'
+    else if (c === ',' && expecting === 'comma') this.expecting = 'item'
+    else if (expecting === 'comma') throw this.fault('a comma is missing between two items of the array')
+    else return false
+    return true
+  }
+  /** What a text that ends in the middle of an item holds of it. */
   *end(): Generator<JsonItem> {
     if (this.depth > 0) yield this.take('')
-  }
-  private opens(c: string): boolean {
-    return c === '{' || c === '['
+    else if (this.inArray && this.expecting !== 'nothing')
+      throw this.fault(
+        'the array breaks off without its ], as a file does that was not written or downloaded to its end',
+      )
   }
   private take(last: string): JsonItem {
     const text = [...this.parts, last].join('')
     this.parts = []
+    this.expecting = 'comma'
     return { text, line: this.startLine }
+  }
+  private fault(message: string): GraftError {
+    return new GraftError('BAD_DATA_LINE', `${this.name}:${this.line}: ${message}.`)
   }
 }

@@ -59,6 +59,12 @@ function conversation(
   return template.mark(messages.map((m) => ({ role: roles[m.role] ?? m.role, content: m.content })))
 }
 
+/** Fields that the forms below read. */
+export const textFields: readonly string[] = [
+  ...['messages', 'conversations', 'tools', 'system', 'history'],
+  ...['instruction', 'input', 'output', 'prompt', 'completion', 'text'],
+]
+
 /** Forms for language modelling; the first whose fields are there is taken. */
 const forms: readonly TextForm[] = [
   {

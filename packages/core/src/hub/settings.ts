@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { expandHome } from '../files/home.js'
 
 /** Where the Hub is and what is known of it here: the environment variables of huggingface_hub. */
 export interface HubSettings {
@@ -14,11 +15,14 @@ export interface HubSettings {
 const truth = (value: string | undefined): boolean => /^(1|on|yes|true)$/i.test(value ?? '')
 
 export function hubSettings(env: NodeJS.ProcessEnv = process.env): HubSettings {
-  const home = env.HF_HOME ?? join(env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface')
+  const home = expandHome(env.HF_HOME ?? join(env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface'))
   return {
     endpoint: (env.HF_ENDPOINT ?? 'https://huggingface.co').replace(/\/+$/, ''),
-    cache: env.HF_HUB_CACHE ?? env.HUGGINGFACE_HUB_CACHE ?? join(home, 'hub'),
-    token: env.HF_TOKEN ?? env.HUGGING_FACE_HUB_TOKEN ?? readToken(env.HF_TOKEN_PATH ?? join(home, 'token')),
+    cache: expandHome(env.HF_HUB_CACHE ?? env.HUGGINGFACE_HUB_CACHE ?? join(home, 'hub')),
+    token:
+      env.HF_TOKEN ??
+      env.HUGGING_FACE_HUB_TOKEN ??
+      readToken(expandHome(env.HF_TOKEN_PATH ?? join(home, 'token'))),
     offline: truth(env.HF_HUB_OFFLINE),
   }
 }

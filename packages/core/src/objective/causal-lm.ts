@@ -1,4 +1,5 @@
 import { pickRows, shapeOf } from '@graft-peft/onnx'
+import { textFields } from '../data/texts.js'
 import { GraftError } from '../errors.js'
 import { int64 } from '../runtime/tensor.js'
 import { type Batch } from '../data/example.js'
@@ -33,6 +34,7 @@ export const causalLm = defineObjective({
   classifies: false,
   packs: true,
   chunks: chunksFor,
+  fields: textFields,
 
   build({ model, g, rows: expected }) {
     const [rows, targets, bounds] = ['rows', 'targets', 'bounds'].map((n) =>

@@ -1,7 +1,7 @@
 import type { Builder, Partials, Value } from '@graft-peft/onnx'
 import type { Task } from '../architecture/architecture.js'
 import type { Coder } from '../data/coder.js'
-import { type Columns, type DataRecord, textField } from '../data/records.js'
+import { type Columns, type DataRecord, labelField } from '../data/records.js'
 import type { AttachContext } from '../method/method.js'
 import type { Model } from '../model/model.js'
 import type { Tensors } from '../runtime/tensor.js'
@@ -60,6 +60,8 @@ export interface Objective {
   packs: boolean
   /** metrics by name; the first decides which checkpoint is the best */
   metrics: readonly string[]
+  /** fields of a record that it reads, by Graft's names; when left out, a config may map any */
+  fields?: readonly string[]
   /** label names of one record, where it classifies */
   labelsOf(record: DataRecord, columns: Columns): readonly string[]
   /** an example with its answer */
@@ -89,12 +91,12 @@ export const defineObjective = (given: Given): Objective => ({
   answers: given.classifies ? 'example' : 'text',
   packs: false,
   metrics: given.classifies ? ['accuracy'] : ['perplexity', 'accuracy'],
-  labelsOf: (record, columns) => (given.classifies ? [textField(record, columns, 'label')] : []),
+  labelsOf: (record, columns) => (given.classifies ? [labelField(record, columns, 'label')] : []),
   input: given.classifies ? (record, coder) => coder.input(record) : undefined,
   encode: given.classifies
     ? (record, coder) => ({
         ...coder.input(record),
-        label: coder.labelIndex(coder.text(record, 'label'), record.where),
+        label: coder.labelIndex(labelField(record, coder.options.columns, 'label'), record.where),
       })
     : (record, coder) => coder.language(record),
   ...given,

@@ -20,6 +20,7 @@ export const regression = defineObjective({
   taskType: 'SEQ_CLS',
   savedModules: ['classifier', 'score'],
   classifies: false,
+  fields: ['text', 'text_pair', 'label'],
   metrics: ['mean-squared-error', 'pearson', 'spearman'],
   task: 'sequence-classification',
   answers: 'example',

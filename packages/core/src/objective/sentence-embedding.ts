@@ -32,6 +32,7 @@ export const sentenceEmbedding = defineObjective({
   answers: 'vector',
   savedModules: [],
   classifies: false,
+  fields: ['anchor', 'positive', 'negative', 'text'],
   metrics: ['accuracy'],
   encode: (record, coder) => coder.related(record),
   input: (record, coder) => coder.input(record),

@@ -1,4 +1,5 @@
 import { pickRows, shapeOf } from '@graft-peft/onnx'
+import { textFields } from '../data/texts.js'
 import { GraftError } from '../errors.js'
 import { int64 } from '../runtime/tensor.js'
 import { chunksFor } from './causal-lm.js'
@@ -13,6 +14,7 @@ export const sequenceToSequence = defineObjective({
   savedModules: [],
   classifies: false,
   chunks: chunksFor,
+  fields: textFields,
   encode: (record, coder) => coder.pair(record),
 
   build({ model, g, rows: expected }) {

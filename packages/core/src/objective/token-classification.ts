@@ -30,6 +30,7 @@ export const tokenClassification = defineObjective({
   answers: 'tokens',
   savedModules: ['classifier', 'score'],
   classifies: true,
+  fields: ['tokens', 'labels'],
   metrics: ['entity-f1', 'accuracy'],
   labelsOf: (record, columns) => listField(record, columns, 'labels'),
   encode: (record, coder) => coder.words(record),

@@ -6,14 +6,16 @@ import { Coder, defaultMaxLength, positions } from '../data/coder.js'
 import { type Dataset, inMemory, Spool } from '../data/dataset.js'
 import { Permutation } from '../data/order.js'
 import { packed } from '../data/packing.js'
-import { type DataRecord, hasField, readRecords } from '../data/records.js'
+import { readRecords } from '../data/readers.js'
+import type { DataRecord, Notice } from '../data/records.js'
 import { GraftError } from '../errors.js'
 import type { Metric } from '../metric/metric.js'
 import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
-import { type Example } from '../data/example.js'
+import { type Example, isEmpty } from '../data/example.js'
 import { type Objective, outputs } from '../objective/objective.js'
 import type { TrainConfig } from '../config/config.js'
+import { surveyData, unreadColumns } from './survey.js'
 
 /** What encoding did to a part of the data, for the user to read. */
 export interface EncodeReport {
@@ -21,6 +23,8 @@ export interface EncodeReport {
   truncated: number
   /** examples left without a supervised token, dropped */
   unsupervised: number
+  /** what was left out, by reason: examples, turns of the assistant, tokens */
+  left: Record<string, number>
   tokens: number
   supervised: number
   /** rows that examples were packed into */
@@ -34,6 +38,10 @@ export type Part = 'train' | 'validation' | 'test'
 export interface Prepared {
   model: Model
   objective: Objective
+  /** why it is that objective */
+  reason: string
+  /** what was guessed or passed over in the data */
+  notices: readonly string[]
   metrics: readonly Metric[]
   labels: string[]
   pad: number
@@ -52,8 +60,9 @@ export interface Prepared {
 
 /** Opens the model and encodes the data. Throws what opening, reading and encoding throw. */
 export async function prepare(config: TrainConfig, registry: Registry): Promise<Prepared> {
-  const survey = await surveyData(config, registry)
-  const { objective, labels } = survey
+  const notices = new Set<string>()
+  const notice: Notice = (text) => notices.add(text)
+  const { objective, reason, labels, count } = await surveyData(config, registry, notice)
   const model = openModel(config.model, {
     architectures: registry.all('architecture'),
     task: objective.task,
@@ -64,7 +73,7 @@ export async function prepare(config: TrainConfig, registry: Registry): Promise<
   checkInputs(model.graph.inputs)
   checkPacking(config, model, objective)
   const coder = new Coder(model, labels, { ...config.data, max_length: maxLength(config, model) })
-  const preparing = new Preparing(config, objective, coder, survey.count)
+  const preparing = new Preparing(config, objective, coder, count, notice)
   try {
     const { train, validation, test } = await preparing.parts()
     const { batch_size, gradient_accumulation, epochs, max_steps } = config.training
@@ -72,6 +81,8 @@ export async function prepare(config: TrainConfig, registry: Registry): Promise<
     return {
       model,
       objective,
+      reason,
+      notices: [...notices],
       labels,
       train,
       validation,
@@ -95,44 +106,6 @@ export async function prepare(config: TrainConfig, registry: Registry): Promise<
 const chooseMetrics = ({ metric }: TrainConfig, { metrics }: Objective): string[] => [
   ...new Set([...(metric ? [metric] : []), ...metrics]),
 ]
-
-interface Survey {
-  objective: Objective
-  /** label names in alphabetical order, so that a label's number doesn't depend on the data's order */
-  labels: string[]
-  /** records of the training file */
-  count: number
-}
-/** A first reading of the training data: how many records, which labels. */
-async function surveyData(config: TrainConfig, registry: Registry): Promise<Survey> {
-  const names = new Set<string>()
-  let objective: Objective | undefined
-  let count = 0
-  for await (const record of readRecords(config.data.train)) {
-    objective ??= chooseObjective(config, registry, record)
-    for (const name of objective.classifies ? objective.labelsOf(record, config.data.columns) : [])
-      names.add(name)
-    count++
-  }
-  return { objective: objective as Objective, labels: [...names].sort(), count }
-}
-
-/** The objective the config names, or the one the data's fields call for. */
-function chooseObjective(
-  { objective, data: { columns } }: TrainConfig,
-  registry: Registry,
-  first: DataRecord,
-): Objective {
-  if (objective) return registry.get('objective', objective)
-  const has = (name: string) => hasField(first, columns, name)
-  const name =
-    has('label') && (has('image') || has('pixel_values')) ? 'image-classification'
-    : has('tokens') && has('labels') ? 'token-classification'
-    : has('anchor') && has('positive') ? 'sentence-embedding'
-    : has('label') ? 'sequence-classification'
-    : 'causal-lm' // biome-ignore format: a table
-  return registry.get('objective', name)
-}
 
 function maxLength({ data }: TrainConfig, model: Model): number {
   const limit = positions(model)
@@ -173,6 +146,7 @@ class Preparing {
     private readonly objective: Objective,
     private readonly coder: Coder,
     private readonly count: number,
+    private readonly notice: Notice,
   ) {
     mkdirSync(config.output, { recursive: true })
     const { save_every: _, steps_per_run: __, ...training } = config.training
@@ -184,6 +158,7 @@ class Preparing {
         config.seed,
         coder.labels,
         config.objective,
+        config.data.columns,
         config.data.packing,
         config.quantize,
         config.cache,
@@ -197,7 +172,7 @@ class Preparing {
     if (typeof validation === 'string')
       return {
         train: await this.part('train', readRecords(train)),
-        validation: await this.part('validation', readRecords(validation)),
+        validation: await this.part('validation', readRecords(validation, this.notice)),
         test: await this.file('test', test),
       }
     const held = new Permutation(this.count, this.config.seed, 'validation')
@@ -210,7 +185,7 @@ class Preparing {
     }
   }
   private async file(name: Part, path: string | null): Promise<Dataset> {
-    return path ? this.part(name, readRecords(path)) : inMemory([])
+    return path ? this.part(name, readRecords(path, this.notice)) : inMemory([])
   }
 
   private async part(name: Part, records: AsyncIterable<DataRecord>): Promise<Dataset> {
@@ -218,6 +193,7 @@ class Preparing {
       examples: 0,
       truncated: 0,
       unsupervised: 0,
+      left: {},
       tokens: 0,
       supervised: 0,
       rows: 0,
@@ -232,7 +208,7 @@ class Preparing {
     if (spool.length === 0)
       throw new GraftError(
         'NO_SUPERVISED_TOKENS',
-        `${this.config.data[name] ?? name}: none of the ${report.examples} examples has a token to learn from: after cutting to max_length ${max_length} only prompts are left, or completions are empty. Raise data.max_length, or look at the data with graft preview.`,
+        `${this.config.data[name] ?? name}: none of the ${report.examples} examples has a token to learn from. ${whyLeft(report)} Raise data.max_length (it is max_length ${max_length}), or look at the data with graft preview.`,
       )
     return spool
   }
@@ -243,16 +219,23 @@ class Preparing {
     isTraining: boolean,
   ): AsyncGenerator<Example> {
     this.coder.truncated = 0
+    this.coder.left = report.left
+    const present = new Set<string>()
+    const read = new Set<string>()
     for await (const record of records) {
-      const example = this.objective.encode(record, this.coder)
+      for (const column of Object.keys(record.fields)) present.add(column)
+      const example = this.objective.encode({ ...record, read }, this.coder)
       checkVocabulary(this.coder.model, example)
       const supervised = supervisedRows(example)
       report.examples++
       report.truncated = this.coder.truncated
       report.tokens += example.ids.length
       report.supervised += supervised
-      if (supervised === 0) report.unsupervised++
-      else {
+      if (isEmpty(example)) this.coder.leave('examples without a token')
+      else if (supervised === 0) {
+        report.unsupervised++
+        this.coder.leave('examples without a token to learn from')
+      } else {
         if (isTraining)
           this.hash.update(
             `${example.ids.join()}|${example.tokenLabels?.join()}|${example.label}|${example.image?.file ?? ''}\n`,
@@ -260,6 +243,8 @@ class Preparing {
         yield example
       }
     }
+    const unread = unreadColumns(present, read, this.objective.fields)
+    if (unread) this.notice(unread)
   }
 
   /** What a checkpoint's numbers depend on. */
@@ -288,6 +273,13 @@ async function* counted(rows: AsyncIterable<Example>, report: EncodeReport): Asy
     yield row
   }
 }
+const whyLeft = ({ left }: EncodeReport): string =>
+  Object.entries(left).length > 0
+    ? `Left out: ${Object.entries(left)
+        .map(([reason, n]) => `${n} ${reason}`)
+        .join('; ')}.`
+    : 'Completions are empty.'
+
 /** In a text to continue the first token has no position before it that could predict it. */
 export function supervisedRows({ tokenLabels, decoderIds, label }: Example): number {
   if (!tokenLabels) return 1

@@ -20,6 +20,9 @@ export interface PreviewedExample {
 }
 export interface Preview {
   objective: string
+  /** why it is that objective */
+  reason: string
+  notices: readonly string[]
   examples: PreviewedExample[]
   reports: Partial<Record<Part, EncodeReport>>
   max_length: number
@@ -30,14 +33,14 @@ export interface Preview {
 export async function preview(config: TrainConfig, registry: Registry, count: number): Promise<Preview> {
   const prepared = await prepare(config, registry)
   try {
-    const { train, objective, reports, max_length, labels, model } = prepared
+    const { train, objective, reason, notices, reports, max_length, labels, model } = prepared
     const tokenizer = model.graph.inputs.some((v) => v.name === 'pixel_values')
       ? undefined
       : Tokenizer.open(model.folder, model.config)
     const examples: PreviewedExample[] = []
     for (let i = 0; i < Math.min(count, train.length); i++)
       examples.push(describe(await train.get(i), tokenizer, labels, objective.answers === 'tokens'))
-    return { objective: objective.name, examples, reports, max_length, labels }
+    return { objective: objective.name, reason, notices, examples, reports, max_length, labels }
   } finally {
     prepared.close()
   }

@@ -3,7 +3,7 @@ import { Coder, defaultMaxLength } from '../data/coder.js'
 import { inMemory } from '../data/dataset.js'
 import type { DataRecord } from '../data/records.js'
 import { GraftError } from '../errors.js'
-import type { Example } from '../data/example.js'
+import { type Example, isEmpty } from '../data/example.js'
 import type { SessionOptions } from '../runtime/session.js'
 import { Evaluator } from '../step/evaluator.js'
 import { type OpenedAdapter, parametersOf } from '../adapter/open.js'
@@ -60,6 +60,12 @@ async function* predictGroup(
 ) {
   const { objective } = opened.options
   const examples = await Promise.all(group.map((r) => coder.load(objective.input?.(r, coder) as Example)))
+  const empty = examples.findIndex(isEmpty)
+  if (empty >= 0)
+    throw new GraftError(
+      'NO_TOKENS',
+      `${group[empty].where}: the text has no tokens, so there is nothing to predict from. Leave the record out.`,
+    )
   if (objective.answers === 'vector') {
     const found = await evaluator.embeddings(inMemory(examples), parameters)
     for (const [i, record] of group.entries())

@@ -69,11 +69,16 @@ export class Writer {
     })
   }
 
-  /** Continues token ids; yields pieces of text as they come and returns the whole. Throws UNKNOWN_ADAPTER, TOO_LONG. */
+  /** Continues token ids; yields pieces of text as they come and returns the whole. Throws UNKNOWN_ADAPTER, TOO_LONG, NO_TOKENS. */
   async *write(
     prompt: readonly number[],
     { adapter, maxTokens, stop, signal, ...sampling }: WritingOptions,
   ): AsyncGenerator<string, Written> {
+    if (prompt.length === 0)
+      throw new GraftError(
+        'NO_TOKENS',
+        'The prompt has no tokens, so there is nothing to continue. Give a text, or a conversation (--chat).',
+      )
     const sampler = new Sampler(sampling)
     const { decoder, parameters } = await this.decoder(adapter)
     const sequence = decoder.begin(parameters)
