@@ -4,16 +4,16 @@ import { describe, expect, it } from 'vitest'
 import { graft, root, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
 
 const source = (name: string, body = '') => `import { defineArchitecture } from '@graft-peft/core'
-import { decoderTasks, gatedDecoder, llamaLike } from '@graft-peft/architectures'
+import { configClasses, decoderTasks, gatedDecoder, llamaLike } from '@graft-peft/architectures'
 export default defineArchitecture({
-  name: '${name}', modelTypes: ['${name}'], tasks: decoderTasks, prefix: 'model',
+  name: '${name}', modelTypes: ['${name}'], tasks: decoderTasks, prefix: 'model', defaults: { ${name}: configClasses.llama },
   build: (c) => { ${body} return gatedDecoder(c, { ...llamaLike(c.config), scale: c.config.number('attention_multiplier') }) },
 })`
 
 function setUp(name: string, body?: string): string {
   const at = temporaryFolder()
   mkdirSync(join(at, 'node_modules'))
-  symlinkSync(join(root, 'node_modules/@graft'), join(at, 'node_modules/@graft'))
+  symlinkSync(join(root, 'node_modules/@graft-peft'), join(at, 'node_modules/@graft-peft'))
   writeFileSync(join(at, 'mine.mjs'), source(name, body))
   sproutFolder(join(at, 'model'), { model_type: 'mine', attention_multiplier: 0.2 })
   return at
@@ -30,6 +30,16 @@ describe('an architecture from outside, one file', () => {
     expect((await graft(['train', writeRun(at, settings)])).stderr).toMatch(
       /model_type "mine" has no architecture here.*plugin of one file/s,
     )
+    sproutFolder(join(at, 'other'), {
+      model_type: 'mine',
+      attention_multiplier: 0.2,
+      residual_multiplier: 0.3,
+    })
+    const other = await graft([
+      'train',
+      writeRun(at, { ...settings, model: 'other', plugins: ['./mine.mjs'] }),
+    ])
+    expect(other.stderr).toMatch(/doesn't read residual_multiplier: 0.3/)
     const { code, stderr } = await graft(['train', writeRun(at, { ...settings, plugins: ['./mine.mjs'] })])
     expect(code, stderr).toBe(0)
   })
@@ -37,7 +47,9 @@ describe('an architecture from outside, one file', () => {
     const taken = setUp('llama')
     expect(
       (await graft(['train', writeRun(taken, { model: 'model', plugins: ['./mine.mjs'] })])).stderr,
-    ).toMatch(/Two architectures are named llama: one from @graft\/architectures, one from \.\/mine\.mjs/)
+    ).toMatch(
+      /Two architectures are named llama: one from @graft-peft\/architectures, one from \.\/mine\.mjs/,
+    )
     const at = setUp('mine', "c.config.count('number_of_wheels');")
     expect(
       (await graft(['train', writeRun(at, { model: 'model', plugins: ['./mine.mjs'] })])).stderr,

@@ -214,7 +214,7 @@ describe('a folder with something wrong says what, where and what to do', () => 
             h[q].dtype = 'F8_E4M3'
           }),
         ),
-      /has type F8_E4M3; known are F32/,
+      /is F8_E4M3\[16, 16\], 256 bytes, but takes 1024/,
     ],
     [
       'a tensor missing',
@@ -235,7 +235,7 @@ describe('a folder with something wrong says what, where and what to do', () => 
         broken((_, { config }) => {
           delete config.num_attention_heads
         }),
-      /config\.json: key num_attention_heads \(a positive whole number\) is missing/,
+      /q_proj\.weight is \[16, 16\]; config\.json makes it \[128, 16\]/,
     ],
     [
       'config with nonsense',
@@ -273,9 +273,41 @@ describe('a folder with something wrong says what, where and what to do', () => 
       'an unknown architecture',
       () =>
         broken((_, { config }) => {
-          config.model_type = 'lama'
+          config.model_type = 'LLaMA'
         }),
-      /model_type "lama" has no architecture here. Did you mean llama\?.*docs\/write-an-architecture\.md/s,
+      /model_type "LLaMA" has no architecture here. Did you mean llama\?.*docs\/write-an-architecture\.md/s,
+    ],
+    [
+      'a key that nobody heeds',
+      () =>
+        broken((_, { config }) => {
+          config.mlp_biases = true
+        }),
+      /config\.json: the llama architecture doesn't read mlp_biases: true \(did you mean mlp_bias\?\)/,
+    ],
+    [
+      'a number of a rope that its kind has no use for',
+      () =>
+        broken((_, { config }) => {
+          config.rope_parameters = { rope_type: 'linear', rope_theta: 500, factor: 2, beta_fast: 3 }
+        }),
+      /doesn't read rope_parameters\.beta_fast: 3/,
+    ],
+    [
+      'weights that others packed',
+      () =>
+        broken((_, { config }) => {
+          config.quantization_config = { quant_method: 'awq', bits: 4 }
+        }),
+      /quantization_config says that the weights are packed by awq/,
+    ],
+    [
+      'tensors that the model has no place for',
+      () =>
+        broken((_, { config }) => {
+          config.num_hidden_layers = 1
+        }),
+      /model\.layers\.N\.input_layernorm\.weight, .* have no place in the llama model/,
     ],
     [
       'config that is not JSON',

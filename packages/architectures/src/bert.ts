@@ -13,6 +13,17 @@ export const bert = defineArchitecture({
   // Checkpoints of the first release call a norm's parameters gamma and beta.
   names: (parameter) =>
     parameter.includes('LayerNorm.') ? [parameter.replace(/weight$/, 'gamma').replace(/bias$/, 'beta')] : [],
+  // A head for what isn't built, and poolers.
+  ignores: [
+    'pooler_fc_size',
+    'pooler_num_attention_heads',
+    'pooler_num_fc_layers',
+    'pooler_size_per_head',
+    'pooler_type',
+    'directionality',
+    'type_pooler',
+  ],
+  unused: (tensor) => /(^|\.)pooler\./.test(tensor),
   build,
 })
 
@@ -39,9 +50,19 @@ function build(c: ArchitectureContext): Record<string, Value> {
     sizes.width,
     sizes.epsilon,
   )
+  const ties = config.flag('tie_word_embeddings', true)
   const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
   if (c.task === 'features') return { hidden }
-  if (c.task === 'masked-lm') return { logits: maskedLogits(c, root, model, sizes, hidden) }
+  if (c.task === 'masked-lm')
+    return {
+      logits: maskedLogits(
+        c,
+        root,
+        ties ? model.in('embeddings.word_embeddings').path : undefined,
+        sizes,
+        hidden,
+      ),
+    }
   if (c.task === 'token-classification')
     return { logits: root.head('classifier', hidden, sizes.width, c.labels) }
   const dense = model.in('pooler').head('dense', firstToken(g, hidden), sizes.width, sizes.width)
@@ -58,7 +79,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
 function maskedLogits(
   c: ArchitectureContext,
   root: Scope,
-  model: Scope,
+  tied: string | undefined,
   { width, rows, epsilon }: EncoderSizes,
   hidden: Value,
 ): Value {
@@ -70,9 +91,6 @@ function maskedLogits(
     width,
     epsilon,
   )
-  const tied = c.config.flag('tie_word_embeddings', true)
-    ? model.in('embeddings.word_embeddings').path
-    : undefined
   const logits = vocabularyLogits(c, { scope: at, name: 'decoder', width, rows, tied }, normed)
   return at.run(() => c.g.add(logits, at.parameter('bias', [rows])))
 }

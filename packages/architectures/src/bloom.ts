@@ -1,5 +1,4 @@
 import { type ArchitectureContext, type Builder, defineArchitecture, type Value } from '@graft-peft/core'
-import { activation } from './blocks/activations.js'
 import { attend, Cache, joinHeads } from './blocks/attention.js'
 import { decoderOutputs, decoderTasks, vocabularyLogits } from './blocks/heads.js'
 import { textInputs } from './blocks/inputs.js'
@@ -12,6 +11,19 @@ export const bloom = defineArchitecture({
   modelTypes: ['bloom'],
   tasks: decoderTasks,
   prefix: 'transformer',
+  // How sums are split among machines, and options of its training.
+  ignores: [
+    'slow_but_exact',
+    'masked_softmax_fusion',
+    'attention_softmax_in_fp32',
+    'bias_dropout_fusion',
+    'skip_bias_add',
+    'skip_bias_add_qkv',
+    'offset_alibi',
+    'n_inner',
+    'num_attention_heads_tp',
+    'unk_token',
+  ],
   build,
 })
 
@@ -43,7 +55,6 @@ function build(c: ArchitectureContext): Record<string, Value> {
     config.number('layer_norm_epsilon', 1e-5),
     Math.floor(width / heads),
   ]
-  const act = activation(config, 'activation_function', 'gelu_new')
   const fromNorm = config.flag('apply_residual_connection_post_layernorm', false)
   const root = new Scope(c)
   const model = root.in(c.task === 'features' ? '' : 'transformer')
@@ -71,7 +82,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
     const up = at.linear('dense_h_to_4h', x, width, 4 * width)
     return at.linear(
       'dense_4h_to_h',
-      at.in('gelu_impl').run(() => act(g, up)),
+      at.in('gelu_impl').run(() => g.op('Gelu', [up], { approximate: 'tanh' })),
       4 * width,
       width,
     )
@@ -93,8 +104,13 @@ function build(c: ArchitectureContext): Record<string, Value> {
   }
   const last = norm(model, 'ln_f', hidden)
   const tied = config.flag('tie_word_embeddings', true) ? model.in('word_embeddings').path : undefined
-  const outputs = decoderOutputs(c, root, last, inputs.mask, () =>
-    vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, tied }, last),
+  const outputs = decoderOutputs(
+    c,
+    root,
+    last,
+    inputs.mask,
+    () => vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, tied }, last),
+    'classifier',
   )
   return { ...outputs, ...cache.outputs }
 }

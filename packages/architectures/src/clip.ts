@@ -11,6 +11,16 @@ export const clip = defineArchitecture({
   modelTypes: ['clip_vision_model', 'clip'],
   tasks: ['image-classification', 'features'],
   prefix: 'vision_model',
+  // The tower of texts, and how both are compared.
+  ignores: [
+    'text_config',
+    'text_config_dict',
+    'vision_config_dict',
+    'logit_scale_init_value',
+    'projection_dim',
+    'vision_config.projection_dim',
+  ],
+  unused: (tensor) => /^(vision_model\.)?post_layernorm\./.test(tensor),
   build,
 })
 

@@ -15,6 +15,7 @@ export const distilbert = defineArchitecture({
   modelTypes: ['distilbert'],
   tasks: ['masked-lm', 'sequence-classification', 'token-classification', 'features'],
   prefix: 'distilbert',
+  ignores: ['sinusoidal_pos_embds', 'tie_weights_', 'seq_classif_dropout', 'qa_dropout'],
   build,
 })
 
@@ -36,6 +37,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
     config.count('max_position_embeddings'),
     width,
   )
+  const ties = config.flag('tie_word_embeddings', true)
   let hidden = place.layerNorm(
     'LayerNorm',
     place.run(() => g.add(tokens, places)),
@@ -91,9 +93,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
     width,
     epsilon,
   )
-  const tied = config.flag('tie_word_embeddings', true)
-    ? model.in('embeddings.word_embeddings').path
-    : undefined
+  const tied = ties ? model.in('embeddings.word_embeddings').path : undefined
   return {
     logits: vocabularyLogits(
       c,

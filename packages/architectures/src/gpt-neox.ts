@@ -15,6 +15,9 @@ export const gptNeoX = defineArchitecture({
   prefix: 'gpt_neox',
   names: (parameter) =>
     parameter.startsWith('lm_head.') ? [parameter.replace('lm_head.', 'embed_out.')] : [],
+  // Checkpoints hold causal masks.
+  ignores: ['is_decoder'],
+  unused: (tensor) => /attention\.(masked_)?bias$/.test(tensor),
   build,
 })
 
@@ -78,8 +81,13 @@ function build(c: ArchitectureContext): Record<string, Value> {
   }
   const last = model.layerNorm('final_layer_norm', hidden, width, epsilon)
   const tied = config.flag('tie_word_embeddings', false) ? model.in('embed_in').path : undefined
-  const outputs = decoderOutputs(c, root, last, inputs.mask, () =>
-    vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, tied }, last),
+  const outputs = decoderOutputs(
+    c,
+    root,
+    last,
+    inputs.mask,
+    () => vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, tied }, last),
+    'classifier',
   )
   return { ...outputs, ...cache.outputs }
 }

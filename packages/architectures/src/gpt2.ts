@@ -12,6 +12,18 @@ export const gpt2 = defineArchitecture({
   modelTypes: ['gpt2'],
   tasks: decoderTasks,
   prefix: 'transformer',
+  // The head of multiple choice, and how sums are ordered.
+  ignores: [
+    'summary_type',
+    'summary_use_proj',
+    'summary_activation',
+    'summary_first_dropout',
+    'summary_proj_to_labels',
+    'reorder_and_upcast_attn',
+    'n_ctx',
+  ],
+  // Checkpoints hold causal masks.
+  unused: (tensor) => /attn\.(masked_)?bias$/.test(tensor),
   build,
 })
 
@@ -35,7 +47,8 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const seen = attentionBias(g, inputs, { causal: true })
   const cache = new Cache(c)
   const base = config.flag('scale_attn_weights', true) ? 1 / Math.sqrt(headWidth) : 1
-  const scale = (i: number) => (config.flag('scale_attn_by_inverse_layer_idx', false) ? base / (i + 1) : base)
+  const byLayer = config.flag('scale_attn_by_inverse_layer_idx', false)
+  const scale = (i: number) => (byLayer ? base / (i + 1) : base)
 
   const attention = (at: Scope, i: number, x: Value): Value => {
     const fused = at.conv1d('c_attn', x, width, 3 * width)
@@ -77,8 +90,13 @@ function build(c: ArchitectureContext): Record<string, Value> {
   }
   const last = model.layerNorm('ln_f', hidden, width, epsilon)
   const tied = config.flag('tie_word_embeddings', true) ? model.in('wte').path : undefined
-  const outputs = decoderOutputs(c, root, last, inputs.mask, () =>
-    vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, tied }, last),
+  const outputs = decoderOutputs(
+    c,
+    root,
+    last,
+    inputs.mask,
+    () => vocabularyLogits(c, { scope: root, name: 'lm_head', width, rows, tied }, last),
+    'classifier',
   )
   return { ...outputs, ...cache.outputs }
 }

@@ -4,7 +4,7 @@ import { attend, Cache, joinHeads, splitHeads } from './blocks/attention.js'
 import { decoderOutputs, decoderTasks, vocabularyLogits } from './blocks/heads.js'
 import { textInputs } from './blocks/inputs.js'
 import { attentionBias } from './blocks/masks.js'
-import { rope, rotate } from './blocks/rope.js'
+import { fixedRope, rotate } from './blocks/rope.js'
 import { Scope } from './blocks/scope.js'
 
 /** GPT-J (Wang and Komatsuzaki, 2021): GPT4All-J, Dolly 1. One norm before attention and feed-forward side by side; neighbouring features turn. */
@@ -13,6 +13,18 @@ export const gptj = defineArchitecture({
   modelTypes: ['gptj'],
   tasks: decoderTasks,
   prefix: 'transformer',
+  ignores: [
+    'summary_type',
+    'summary_use_proj',
+    'summary_activation',
+    'summary_first_dropout',
+    'summary_proj_to_labels',
+    'scale_attn_weights',
+    'rotary',
+    'n_ctx',
+  ],
+  // Checkpoints hold causal masks.
+  unused: (tensor) => /attn\.(masked_)?bias$|embed_positions$/.test(tensor),
   build,
 })
 
@@ -34,11 +46,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const model = root.in(c.task === 'features' ? '' : 'transformer')
   const inputs = textInputs(c)
   const seen = attentionBias(g, inputs, { causal: true })
-  const turns = rope(g, config, inputs, {
-    headWidth,
-    partial: config.count('rotary_dim', headWidth) / headWidth,
-    interleaved: true,
-  })
+  const turns = fixedRope(g, inputs, config.count('rotary_dim'), true)
   const cache = new Cache(c)
 
   const attention = (at: Scope, i: number, x: Value): Value => {

@@ -2,9 +2,9 @@ import type { Architecture } from '@graft-peft/core'
 import { bert } from './bert.js'
 import { bloom } from './bloom.js'
 import { clip } from './clip.js'
+import { configClasses } from './config-classes.js'
 import { distilbert } from './distilbert.js'
-import { gemma2 } from './gemma2.js'
-import { gemma3 } from './gemma3.js'
+import { gemma2, gemma3 } from './gemma.js'
 import { gpt2 } from './gpt2.js'
 import { gptNeoX } from './gpt-neox.js'
 import { gptj } from './gptj.js'
@@ -21,16 +21,19 @@ import { vit } from './vit.js'
 
 export * from './blocks/activations.js'
 export * from './blocks/attention.js'
+export * from './blocks/feed-forward.js'
 export * from './blocks/gated-decoder.js'
 export * from './blocks/heads.js'
 export * from './blocks/images.js'
 export * from './blocks/inputs.js'
 export * from './blocks/masks.js'
+export * from './blocks/norms.js'
 export * from './blocks/relative-positions.js'
 export * from './blocks/rope.js'
 export * from './blocks/scope.js'
+export { configClasses } from './config-classes.js'
 
-/** Every architecture that comes with Graft. */
+/** Every architecture that comes with Graft; a config.json's keys have the defaults of transformers' classes. */
 const architectures: readonly Architecture[] = [
   llama,
   mistral,
@@ -51,5 +54,5 @@ const architectures: readonly Architecture[] = [
   t5,
   vit,
   clip,
-]
+].map((architecture) => ({ ...architecture, defaults: configClasses }))
 export default architectures

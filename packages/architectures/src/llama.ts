@@ -8,13 +8,15 @@ export const llama = defineArchitecture({
   modelTypes: ['llama'],
   tasks: decoderTasks,
   prefix: 'model',
+  ignores: ['is_llama_config', 'rope_interleaved'],
   build: (c) => {
     const bias = c.config.flag('attention_bias', false)
+    const like = llamaLike(c.config)
     return gatedDecoder(c, {
-      ...llamaLike(c.config),
+      ...like,
       qkvBias: bias,
       outputBias: bias,
-      mlpBias: c.config.flag('mlp_bias', false),
+      feedForward: { ...like.feedForward, bias: c.config.flag('mlp_bias', false) },
     })
   },
 })

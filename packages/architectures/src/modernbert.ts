@@ -13,6 +13,17 @@ export const modernbert = defineArchitecture({
   modelTypes: ['modernbert'],
   tasks: ['masked-lm', 'sequence-classification', 'token-classification', 'features'],
   prefix: 'model',
+  ignores: [
+    'position_embedding_type',
+    'layer_norm_eps',
+    'reference_compile',
+    'repad_logits_with_grad',
+    'deterministic_flash_attn',
+    'sparse_prediction',
+    'sparse_pred_ignore_index',
+    'initializer_cutoff_factor',
+    'causal_mask',
+  ],
   build,
 })
 
@@ -99,32 +110,34 @@ function build(c: ArchitectureContext): Record<string, Value> {
     hidden = at.run(() => g.add(after, fed))
   }
   const last = norm(model, 'final_norm', hidden)
+  const [ties, pooling, decoderBias, denseBias] = [
+    config.flag('tie_word_embeddings', true),
+    config.text('classifier_pooling', 'cls'),
+    config.flag('decoder_bias', true),
+    flag('classifier_bias'),
+  ]
+  const headAct = activation(config, 'classifier_activation', 'gelu')
   if (c.task === 'features') return { hidden: last }
   const head = (x: Value): Value => {
     const at = root.in('head')
-    const dense = at.head('dense', x, width, width, flag('classifier_bias'))
+    const dense = at.head('dense', x, width, width, denseBias)
     return norm(
       at,
       'norm',
-      at.run(() => activation(config, 'classifier_activation', 'gelu')(g, dense)),
+      at.run(() => headAct(g, dense)),
     )
   }
   if (c.task === 'token-classification')
     return { logits: root.head('classifier', head(last), width, c.labels) }
   if (c.task === 'sequence-classification') {
-    const pooled =
-      config.text('classifier_pooling', 'cls') === 'mean'
-        ? meanToken(g, last, inputs.mask)
-        : firstToken(g, last)
+    const pooled = pooling === 'mean' ? meanToken(g, last, inputs.mask) : firstToken(g, last)
     return { logits: root.head('classifier', head(pooled), width, c.labels) }
   }
-  const tied = config.flag('tie_word_embeddings', true)
-    ? model.in('embeddings.tok_embeddings').path
-    : undefined
+  const tied = ties ? model.in('embeddings.tok_embeddings').path : undefined
   return {
     logits: vocabularyLogits(
       c,
-      { scope: root, name: 'decoder', width, rows, bias: config.flag('decoder_bias', true), tied },
+      { scope: root, name: 'decoder', width, rows, bias: decoderBias, tied },
       head(last),
     ),
   }

@@ -15,6 +15,7 @@ export const opt = defineArchitecture({
   modelTypes: ['opt'],
   tasks: decoderTasks,
   prefix: 'model',
+  ignores: ['_remove_final_dropout', 'activation_dropout'],
   build,
 })
 
@@ -38,6 +39,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
   ]
   const act = activation(config, 'activation_function', 'relu')
   const before = config.flag('do_layer_norm_before', true)
+  const bare = config.flag('_remove_final_layer_norm', false)
   const root = new Scope(c)
   const model = root.in(c.task === 'features' ? '' : 'model').in('decoder')
   const inputs = textInputs(c)
@@ -80,10 +82,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
   )
   let hidden = model.run(() => g.add(projected, places))
   for (let i = 0; i < layers; i++) hidden = layer(model.in('layers').in(i), i, hidden)
-  const normed =
-    before && !config.flag('_remove_final_layer_norm', false)
-      ? norm(model, 'final_layer_norm', hidden)
-      : hidden
+  const normed = before && !bare ? norm(model, 'final_layer_norm', hidden) : hidden
   const last = embedded === width ? normed : model.linear('project_out', normed, width, embedded, false)
   const tied = config.flag('tie_word_embeddings', true) ? model.in('embed_tokens').path : undefined
   const outputs = decoderOutputs(c, root, last, inputs.mask, () =>

@@ -8,6 +8,15 @@ export const phi3 = defineArchitecture({
   modelTypes: ['phi3'],
   tasks: decoderTasks,
   prefix: 'model',
-  build: (c) =>
-    gatedDecoder(c, { ...llamaLike(c.config), fused: true, layers: slidingLayers(c.config, () => true) }),
+  ignores: ['attention_bias'],
+  build: (c) => {
+    const like = llamaLike(c.config)
+    return gatedDecoder(c, {
+      ...like,
+      fused: true,
+      feedForward: { ...like.feedForward, gate: undefined, up: 'gate_up_proj', fused: true },
+      ropeShape: { partial: 1 },
+      layers: slidingLayers(c.config, () => true),
+    })
+  },
 })

@@ -1,6 +1,7 @@
 import { defineArchitecture } from '@graft-peft/core'
-import { gatedDecoder, llamaLike, slidingLayers } from './blocks/gated-decoder.js'
+import { gatedDecoder, headNorms, headWidthOf, llamaLike } from './blocks/gated-decoder.js'
 import { decoderTasks } from './blocks/heads.js'
+import { windowAfter } from './qwen2.js'
 
 /** Qwen 3 (Yang et al., 2025, arXiv 2505.09388): LLaMA with normalised query and key heads. */
 export const qwen3 = defineArchitecture({
@@ -10,15 +11,13 @@ export const qwen3 = defineArchitecture({
   prefix: 'model',
   build: (c) => {
     const bias = c.config.flag('attention_bias', false)
-    const first = c.config.flag('use_sliding_window', false)
-      ? c.config.number('max_window_layers', 28)
-      : Number.POSITIVE_INFINITY
+    const like = llamaLike(c.config)
     return gatedDecoder(c, {
-      ...llamaLike(c.config),
-      headNorms: true,
+      ...like,
+      headNorm: headNorms(like.norm, headWidthOf(c.config)),
       qkvBias: bias,
       outputBias: bias,
-      layers: slidingLayers(c.config, (i) => i >= first),
+      layers: windowAfter(c.config),
     })
   },
 })

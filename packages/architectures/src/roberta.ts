@@ -1,4 +1,10 @@
-import { type ArchitectureContext, type Builder, defineArchitecture, type Value } from '@graft-peft/core'
+import {
+  type ArchitectureContext,
+  type Builder,
+  defineArchitecture,
+  type Settings,
+  type Value,
+} from '@graft-peft/core'
 import { bertEncoder, encoderInputs, type EncoderSizes, encoderSizes } from './blocks/bert-encoder.js'
 import { firstToken, vocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'
@@ -11,6 +17,9 @@ export const roberta = defineArchitecture({
   prefix: 'roberta',
   names: (parameter) =>
     parameter.includes('LayerNorm.') ? [parameter.replace(/weight$/, 'gamma').replace(/bias$/, 'beta')] : [],
+  unused: (tensor) => /(^|\.)pooler\./.test(tensor),
+  // Positions count from after the padding token's id.
+  positions: (config) => config.count('max_position_embeddings') - config.number('pad_token_id', 1) - 1,
   build,
 })
 
@@ -26,7 +35,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
     at.embedding('token_type_embeddings', inputs.types, config.count('type_vocab_size', 1), sizes.width),
     at.embedding(
       'position_embeddings',
-      positions(g, inputs.ids, config.number('pad_token_id', 1)),
+      positions(g, inputs.ids, padding(config, sizes.rows)),
       config.count('max_position_embeddings'),
       sizes.width,
     ),
@@ -37,9 +46,19 @@ function build(c: ArchitectureContext): Record<string, Value> {
     sizes.width,
     sizes.epsilon,
   )
+  const ties = config.flag('tie_word_embeddings', true)
   const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
   if (c.task === 'features') return { hidden }
-  if (c.task === 'masked-lm') return { logits: maskedLogits(c, root.in('lm_head'), model, sizes, hidden) }
+  if (c.task === 'masked-lm')
+    return {
+      logits: maskedLogits(
+        c,
+        root.in('lm_head'),
+        ties ? model.in('embeddings.word_embeddings').path : undefined,
+        sizes,
+        hidden,
+      ),
+    }
   if (c.task === 'token-classification')
     return { logits: root.head('classifier', hidden, sizes.width, c.labels) }
   const head = root.in('classifier')
@@ -54,6 +73,13 @@ function build(c: ArchitectureContext): Record<string, Value> {
   }
 }
 
+/** The padding token, whose positions don't count; it must be one of the table's. */
+function padding(config: Settings, rows: number): number {
+  const pad = config.number('pad_token_id', 1)
+  if (pad < 0 || pad >= rows) throw config.wrong('pad_token_id', `a token below vocab_size, ${rows}`, pad)
+  return pad
+}
+
 /** pad + 1, pad + 2, … over real tokens; padding stays at pad. */
 function positions(g: Builder, ids: Value, pad: number): Value {
   const real = g.cast(g.not(g.equal(ids, g.int(pad))), 'int64')
@@ -63,7 +89,7 @@ function positions(g: Builder, ids: Value, pad: number): Value {
 function maskedLogits(
   c: ArchitectureContext,
   at: Scope,
-  model: Scope,
+  tied: string | undefined,
   { width, rows, epsilon }: EncoderSizes,
   hidden: Value,
 ): Value {
@@ -74,9 +100,6 @@ function maskedLogits(
     width,
     epsilon,
   )
-  const tied = c.config.flag('tie_word_embeddings', true)
-    ? model.in('embeddings.word_embeddings').path
-    : undefined
   const logits = vocabularyLogits(c, { scope: at, name: 'decoder', width, rows, tied }, normed)
   return at.run(() => c.g.add(logits, at.parameter('bias', [rows])))
 }

@@ -15,9 +15,17 @@ import { Scope } from './blocks/scope.js'
 /** T5 and T5 v1.1, Flan-T5 (Raffel et al., 2020, arXiv 1910.10683): encoder and decoder with learned biases per distance, scores not scaled. */
 export const t5 = defineArchitecture({
   name: 't5',
-  modelTypes: ['t5', 'mt5'],
+  modelTypes: ['t5', 'mt5', 'umt5'],
   tasks: ['sequence-to-sequence', 'features'],
   prefix: '',
+  // Names of one table; the one that is there is all of them.
+  names: (parameter) =>
+    parameter === 'shared.weight' ? ['encoder.embed_tokens.weight', 'decoder.embed_tokens.weight'] : [],
+  ignores: ['is_gated_act', 'tokenizer_class', 'is_decoder', 'is_encoder_decoder'],
+  positions: () => undefined,
+  unused: (tensor, task) =>
+    (task === 'features' && /^(decoder|lm_head)\./.test(tensor)) ||
+    /^decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight$/.test(tensor),
   build,
 })
 
@@ -56,20 +64,23 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const sizes = sizesOf(config)
   const ids = g.graph.addInput('input_ids', 'int64', ['batch', 'sequence'])
   const mask = g.graph.addInput('attention_mask', 'int64', ['batch', 'sequence'])
+  const scales = scalesOutputs(config)
   const encoded = encode(c, root, sizes, rows, ids, mask)
   if (c.task === 'features') return { hidden: encoded }
   const own = g.graph.addInput('decoder_input_ids', 'int64', ['batch', 'decoder_sequence'])
   const decoded = decode(c, root, sizes, rows, own, { encoded, mask })
-  const tied = config.flag('tie_word_embeddings', true)
-  const scaled =
-    tied && config.flag('scale_decoder_outputs', true) ? g.scale(decoded, sizes.width ** -0.5) : decoded
-  return {
-    logits: vocabularyLogits(
-      c,
-      { scope: root, name: 'lm_head', width: sizes.width, rows, tied: tied ? 'shared' : undefined },
-      scaled,
-    ),
-  }
+  const scaled = scales ? g.scale(decoded, sizes.width ** -0.5) : decoded
+  const head = { scope: root, name: 'lm_head', width: sizes.width, rows, tied: 'shared' }
+  return { logits: vocabularyLogits(c, head, scaled) }
+}
+
+/**
+ * Whether the decoder's last states are scaled. transformers 5 ties T5's embeddings whatever tie_word_embeddings says (a head that the
+ * checkpoint has goes before), and takes that key for T5 v1.1's mark of none; mT5 has none.
+ */
+function scalesOutputs(config: Settings): boolean {
+  const ties = config.flag('tie_word_embeddings', true)
+  return config.text('model_type', 't5') !== 'mt5' && config.flag('scale_decoder_outputs', ties)
 }
 
 function encode(
@@ -88,18 +99,12 @@ function encode(
     { causal: false },
   )
   const at = root.in('encoder')
-  const distances = distanceBias(
-    c,
-    at.in('block.0.layer.0.SelfAttention.relative_attention_bias'),
-    sizes.heads,
-    length,
-    { bidirectional: true },
-  )
-  let hidden = root.embedding('shared', ids, rows, sizes.width)
+  const distances = distancesOf(c, at, sizes.heads, length, true)
+  let hidden = tokens(c, at, ids, rows, sizes.width)
   for (let i = 0; i < c.config.count('num_layers'); i++) {
     const block = at.in('block').in(i).in('layer')
     hidden = residual(block.in(0), sizes, hidden, (x) =>
-      attention(block.in(0).in('SelfAttention'), sizes, x, x, [distances, seen]),
+      attention(block.in(0).in('SelfAttention'), sizes, x, x, [distances(i), seen]),
     )
     hidden = residual(block.in(1), sizes, hidden, (x) =>
       feedForward(block.in(1).in('DenseReluDense'), sizes, x),
@@ -126,18 +131,12 @@ function decode(
   )
   const source = paddingBias(g, mask)
   const at = root.in('decoder')
-  const distances = distanceBias(
-    c,
-    at.in('block.0.layer.0.SelfAttention.relative_attention_bias'),
-    sizes.heads,
-    length,
-    { bidirectional: false },
-  )
-  let hidden = root.embedding('shared', ids, rows, sizes.width)
+  const distances = distancesOf(c, at, sizes.heads, length, false)
+  let hidden = tokens(c, at, ids, rows, sizes.width)
   for (let i = 0; i < config.count('num_decoder_layers', config.count('num_layers')); i++) {
     const block = at.in('block').in(i).in('layer')
     hidden = residual(block.in(0), sizes, hidden, (x) =>
-      attention(block.in(0).in('SelfAttention'), sizes, x, x, [distances, seen]),
+      attention(block.in(0).in('SelfAttention'), sizes, x, x, [distances(i), seen]),
     )
     hidden = residual(block.in(1), sizes, hidden, (x) =>
       attention(block.in(1).in('EncDecAttention'), sizes, x, encoded, [undefined, source]),
@@ -147,6 +146,30 @@ function decode(
     )
   }
   return at.rmsNorm('final_layer_norm', hidden, sizes.width, sizes.epsilon)
+}
+/** Biases per distance: one table that all layers share, or one for each (UMT5). */
+function distancesOf(
+  c: ArchitectureContext,
+  at: Scope,
+  heads: number,
+  length: Value,
+  bidirectional: boolean,
+): (i: number) => Value {
+  const of = (i: number) =>
+    distanceBias(c, at.in('block').in(i).in('layer.0.SelfAttention.relative_attention_bias'), heads, length, {
+      bidirectional,
+    })
+  if (c.config.text('model_type', 't5') === 'umt5') return of
+  const shared = of(0)
+  return () => shared
+}
+
+/** The encoder's or decoder's own table where the checkpoint has one that differs, else the shared one. */
+function tokens(c: ArchitectureContext, at: Scope, ids: Value, rows: number, width: number): Value {
+  const own = at.in('embed_tokens')
+  const table = c.weights.tied(`${own.path}.weight`, 'shared.weight', [rows, width])
+  const scope = table === c.weights.get('shared.weight', [rows, width]) ? new Scope(c, 'shared') : own
+  return scope.run(() => c.g.gather(table, ids))
 }
 const sizeOf = (g: Builder, ids: Value): Value => g.op('Shape', [ids], { start: 1, end: 2 })
 

@@ -24,6 +24,9 @@ export const vit = defineArchitecture({
   prefix: 'vit',
   names: (parameter) =>
     inCheckpoints.flatMap(([now, before]) => (now.test(parameter) ? [parameter.replace(now, before)] : [])),
+  // Masked image modelling, and the pooler.
+  ignores: ['encoder_stride', 'pooler_act', 'pooler_output_size'],
+  unused: (tensor) => /(^|\.)(pooler\.|embeddings\.mask_token$)/.test(tensor),
   build,
 })
 

@@ -1,41 +1,71 @@
 import type { ArchitectureContext, Settings, Value } from '@graft-peft/core'
-import { activation } from './activations.js'
 import { attend, Cache, joinHeads, splitHeads } from './attention.js'
+import { type FeedForward, gatedFeedForward, named } from './feed-forward.js'
 import { decoderOutputs, vocabularyLogits } from './heads.js'
 import { textInputs, type TextInputs } from './inputs.js'
 import { attentionBias } from './masks.js'
+import { type Norm, rms } from './norms.js'
 import { type Rope, rope, type RopeShape, rotate } from './rope.js'
 import { Scope } from './scope.js'
 
 /** How one layer looks back: its window and its rope may differ from the next layer's. */
 export interface LayerKind {
   window?: number
-  /** the entry of rope_parameters; all layers share one when left out */
-  rope?: string
+  /** the entry of rope_parameters; all layers share one when left out, `false` for a layer without positions */
+  rope?: string | false
 }
+
+/** The norms of a layer by name: of what attention and feed-forward read, and of what they give. */
+export interface LayerNorms {
+  attention?: string
+  attended?: string
+  feed?: string
+  fed?: string
+}
+
+/** Normalises the query (q) or key (k) of a layer; `heads` of them. */
+export type HeadNorm = (at: Scope, part: 'q' | 'k', x: Value, heads: number) => Value
 
 /** What the models that descend from LLaMA do differently. */
 export interface GatedDecoder {
   /** biases of query, key and value projections, and of the output projection */
   qkvBias: boolean
   outputBias: boolean
-  mlpBias: boolean
-  /** one projection for query, key and value, one for gate and up (Phi-3) */
+  /** one projection for query, key and value (Phi-3) */
   fused: boolean
-  /** query and key heads are normalised */
-  headNorms: boolean
-  /** norms scale by 1 + w, and stand after attention and feed-forward too; embeddings are scaled by √width (Gemma) */
-  gemma: boolean
+  outputName: string
+  norm: Norm
+  norms: LayerNorms
+  finalNorm: string
+  /** attention and feed-forward read the same norm and are added together */
+  parallel: boolean
+  /** norms of query and key: of all heads at once, of each before it is turned, of each after */
+  wholeNorm?: HeadNorm
+  headNorm?: HeadNorm
+  turnedNorm?: HeadNorm
+  /** queries, keys and values are kept within ±clip */
+  clip?: number
+  /** of queries, by their positions [batch, sequence] */
+  queryScale?: (positions: Value) => Value
+  /** of embeddings, of what each layer adds, of the final logits */
+  embeddingScale?: number
+  residualScale?: number
+  logitScale?: number
   /** of scores, instead of 1/√headWidth */
   scale?: number
   softcap?: number
   /** of the final logits */
   logitSoftcap?: number
-  activation: string
+  logitBias: boolean
+  feedForward: FeedForward
+  /** another feed-forward part for layer i, or undefined for the usual */
+  experts?: (at: Scope, x: Value, i: number) => Value | undefined
   ropeShape?: Partial<RopeShape>
   /** theta of each named rope, where older configs keep it under its own key */
   ropes?: Readonly<Record<string, Partial<RopeShape>>>
   layers: readonly LayerKind[]
+  /** later tokens are seen too (an encoder made of a decoder) */
+  bidirectional: boolean
   /** tie_word_embeddings where config.json doesn't say */
   tied: boolean
 }
@@ -46,7 +76,6 @@ interface Sizes {
   keyHeads: number
   headWidth: number
   inner: number
-  epsilon: number
 }
 function sizesOf(config: Settings): Sizes {
   const [width, heads] = [config.count('hidden_size'), config.count('num_attention_heads')]
@@ -59,11 +88,10 @@ function sizesOf(config: Settings): Sizes {
     keyHeads,
     headWidth: config.count('head_dim', Math.floor(width / heads)),
     inner: config.count('intermediate_size'),
-    epsilon: config.number('rms_norm_eps', 1e-6),
   }
 }
 
-/** A decoder of pre-normalised layers with rotary positions and a gated feed-forward part: LLaMA (Touvron et al., 2023) and its kin. */
+/** A decoder with rotary positions and a gated feed-forward part: LLaMA (Touvron et al., 2023) and its kin. */
 export function gatedDecoder(c: ArchitectureContext, variant: GatedDecoder): Record<string, Value> {
   const { g, config } = c
   const sizes = sizesOf(config)
@@ -72,29 +100,29 @@ export function gatedDecoder(c: ArchitectureContext, variant: GatedDecoder): Rec
   const inputs = textInputs(c)
   const rows = config.count('vocab_size')
   const embedded = model.embedding('embed_tokens', inputs.ids, rows, sizes.width)
-  let hidden = variant.gemma
-    ? model.in('embed_tokens').run(() => g.scale(embedded, Math.sqrt(sizes.width)))
-    : embedded
+  let hidden = model.in('embed_tokens').run(() => scaled(c, embedded, variant.embeddingScale))
   const context = { c, sizes, variant, inputs, cache: new Cache(c), ...shared(c, inputs, sizes, variant) }
   variant.layers.forEach((kind, i) => {
     hidden = layer(context, model.in('layers').in(i), kind, i, hidden)
   })
-  const last = model.rmsNorm('norm', hidden, sizes.width, sizes.epsilon, variant.gemma)
+  const last = variant.norm(model, variant.finalNorm, hidden, sizes.width)
   const tied = config.flag('tie_word_embeddings', variant.tied) ? model.in('embed_tokens').path : undefined
   const outputs = decoderOutputs(c, root, last, inputs.mask, () => {
-    const logits = vocabularyLogits(c, { scope: root, name: 'lm_head', width: sizes.width, rows, tied }, last)
+    const head = { scope: root, name: 'lm_head', width: sizes.width, rows, bias: variant.logitBias, tied }
+    const logits = scaled(c, vocabularyLogits(c, head, last), variant.logitScale)
     const cap = variant.logitSoftcap
     return cap === undefined ? logits : g.scale(g.tanh(g.scale(logits, 1 / cap)), cap)
   })
   return { ...outputs, ...context.cache.outputs }
 }
+const scaled = ({ g }: ArchitectureContext, x: Value, by = 1): Value => (by === 1 ? x : g.scale(x, by))
 
 /** Masks and rope tables, one per kind of layer. */
 function shared(
   c: ArchitectureContext,
   inputs: TextInputs,
   { headWidth }: Sizes,
-  { layers, ropeShape, ropes }: GatedDecoder,
+  { layers, ropeShape, ropes, bidirectional }: GatedDecoder,
 ) {
   const perKind = <T>(key: (kind: LayerKind) => string, make: (kind: LayerKind) => T) => {
     const made = new Map<string, T>()
@@ -102,14 +130,18 @@ function shared(
     return made
   }
   return {
-    biases: perKind(windowKey, ({ window }) => attentionBias(c.g, inputs, { causal: true, window })),
+    biases: perKind(windowKey, ({ window }) =>
+      attentionBias(c.g, inputs, { causal: !bidirectional, window }),
+    ),
     tables: perKind(ropeKey, ({ rope: name = '' }) =>
-      rope(c.g, c.config, inputs, {
-        headWidth,
-        ...ropeShape,
-        ...ropes?.[name],
-        layerType: name || undefined,
-      }),
+      name === false
+        ? undefined
+        : rope(c.g, c.config, inputs, {
+            headWidth,
+            ...ropeShape,
+            ...ropes?.[name],
+            layerType: name || undefined,
+          }),
     ),
   }
 }
@@ -123,22 +155,19 @@ interface Context {
   inputs: TextInputs
   cache: Cache
   biases: ReadonlyMap<string, Value>
-  tables: ReadonlyMap<string, Rope>
+  tables: ReadonlyMap<string, Rope | undefined>
 }
 
 function layer(context: Context, at: Scope, kind: LayerKind, i: number, x: Value): Value {
-  const { g } = context.c
-  const { width, epsilon } = context.sizes
-  const { gemma } = context.variant
-  const norm = (name: string, y: Value) => at.rmsNorm(name, y, width, epsilon, gemma)
-  const attended = attention(context, at.in('self_attn'), kind, i, norm('input_layernorm', x))
-  const after = at.run(() => g.add(x, gemma ? norm('post_attention_layernorm', attended) : attended))
-  const fed = feedForward(
-    context,
-    at.in('mlp'),
-    norm(gemma ? 'pre_feedforward_layernorm' : 'post_attention_layernorm', after),
-  )
-  return at.run(() => g.add(after, gemma ? norm('post_feedforward_layernorm', fed) : fed))
+  const { c, sizes, variant } = context
+  const { norms, parallel, residualScale } = variant
+  const norm = (name: string | undefined, y: Value) => (name ? variant.norm(at, name, y, sizes.width) : y)
+  const added = (to: Value, y: Value) => at.run(() => c.g.add(to, scaled(c, y, residualScale)))
+  const read = norm(norms.attention, x)
+  const attended = norm(norms.attended, attention(context, at.in('self_attn'), kind, i, read))
+  const after = added(x, attended)
+  const fed = feedForward(context, at.in('mlp'), i, parallel ? read : norm(norms.feed, after))
+  return added(after, norm(norms.fed, fed))
 }
 
 function attention(
@@ -149,76 +178,85 @@ function attention(
   x: Value,
 ): Value {
   const { g } = c
-  const { width, heads, keyHeads, headWidth, epsilon } = sizes
+  const { width, heads, keyHeads, headWidth } = sizes
+  const { wholeNorm, headNorm, turnedNorm, queryScale, scale, softcap } = variant
   const projected = projections(at, x, sizes, variant)
-  const turned = (y: Value, count: number, norm: string): Value => {
-    const split = splitHeads(g, y, count, headWidth)
-    const normed = variant.headNorms ? at.rmsNorm(norm, split, headWidth, epsilon, variant.gemma) : split
-    return rotate(g, normed, inputs, tables.get(ropeKey(kind)) as Rope, headWidth, count)
+  const table = tables.get(ropeKey(kind))
+  const turned = (part: 'q' | 'k', y: Value, count: number): Value => {
+    const whole = wholeNorm ? wholeNorm(at, part, y, count) : y
+    const split = splitHeads(g, whole, count, headWidth)
+    const normed = headNorm ? headNorm(at, part, split, count) : split
+    const placed = table ? rotate(g, normed, inputs, table, headWidth, count) : normed
+    return turnedNorm ? turnedNorm(at, part, placed, count) : placed
   }
   const mixed = at.run(() => {
-    const query = turned(projected.query, heads, 'q_norm')
+    const plain = turned('q', projected.query, heads)
+    const query = queryScale ? g.mul(plain, queryScale(inputs.positions)) : plain
     const now = {
-      key: turned(projected.key, keyHeads, 'k_norm'),
+      key: turned('k', projected.key, keyHeads),
       value: splitHeads(g, projected.value, keyHeads, headWidth),
     }
-    return joinHeads(
-      g,
-      attend(
-        g,
-        { query, ...cache.extend(i, now) },
-        { bias: biases.get(windowKey(kind)), scale: variant.scale, softcap: variant.softcap },
-      ),
-    )
+    const bias = biases.get(windowKey(kind))
+    return joinHeads(g, attend(g, { query, ...cache.extend(i, now) }, { bias, scale, softcap }))
   })
-  return at.linear('o_proj', mixed, heads * headWidth, width, variant.outputBias)
+  return at.linear(variant.outputName, mixed, heads * headWidth, width, variant.outputBias)
 }
 
 function projections(
   at: Scope,
   x: Value,
   { width, heads, keyHeads, headWidth }: Sizes,
-  { fused, qkvBias }: GatedDecoder,
+  { fused, qkvBias, clip }: GatedDecoder,
 ) {
+  const { g } = at
   const [q, kv] = [heads * headWidth, keyHeads * headWidth]
+  const clipped = (y: Value) =>
+    clip === undefined ? y : at.run(() => g.op('Clip', [y, g.scalar(-clip), g.scalar(clip)]))
   if (!fused) {
-    const project = (name: string, out: number) => at.linear(name, x, width, out, qkvBias)
+    const project = (name: string, out: number) => clipped(at.linear(name, x, width, out, qkvBias))
     return { query: project('q_proj', q), key: project('k_proj', kv), value: project('v_proj', kv) }
   }
-  const all = at.linear('qkv_proj', x, width, q + 2 * kv, qkvBias)
-  const [query, key, value] = at.run(() => at.g.split(all, [q, kv, kv], -1))
+  const all = clipped(at.linear('qkv_proj', x, width, q + 2 * kv, qkvBias))
+  const [query, key, value] = at.run(() => g.split(all, [q, kv, kv], -1))
   return { query, key, value }
 }
 
-function feedForward({ c, sizes: { width, inner }, variant }: Context, at: Scope, x: Value): Value {
-  const { g } = c
-  const act = activation(c.config, ['hidden_act', 'hidden_activation'], variant.activation)
-  const project = (name: string, out: number) => at.linear(name, x, width, out, variant.mlpBias)
-  const both = variant.fused ? project('gate_up_proj', 2 * inner) : undefined
-  const [gate, up] = both
-    ? at.run(() => g.split(both, [inner, inner], -1))
-    : [project('gate_proj', inner), project('up_proj', inner)]
-  return at.linear(
-    'down_proj',
-    at.run(() => g.mul(act(g, gate), up)),
-    inner,
-    width,
-    variant.mlpBias,
-  )
+function feedForward({ sizes: { width, inner }, variant }: Context, at: Scope, i: number, x: Value): Value {
+  const experts = variant.experts?.(at, x, i)
+  return experts ?? gatedFeedForward(at, variant.feedForward, width, inner, x)
 }
 
 /** LLaMA's own choices, from which the others differ. */
 export const llamaLike = (config: Settings): GatedDecoder => ({
   qkvBias: false,
   outputBias: false,
-  mlpBias: false,
   fused: false,
-  headNorms: false,
-  gemma: false,
-  activation: 'silu',
+  outputName: 'o_proj',
+  norm: rms(config.number('rms_norm_eps', 1e-6)),
+  norms: { attention: 'input_layernorm', feed: 'post_attention_layernorm' },
+  finalNorm: 'norm',
+  parallel: false,
+  logitBias: false,
+  feedForward: {
+    gate: 'gate_proj',
+    up: 'up_proj',
+    down: 'down_proj',
+    bias: false,
+    activation: named(config, 'hidden_act', 'silu'),
+  },
   layers: Array.from({ length: config.count('num_hidden_layers') }, () => ({})),
+  bidirectional: false,
   tied: false,
 })
+
+/** Norms of query and key heads under the names q_norm and k_norm. */
+export const headNorms =
+  (norm: Norm, width: number, name = '_norm'): HeadNorm =>
+  (at, part, x) =>
+    norm(at, `${part}${name}`, x, width)
+
+/** How wide a head is. */
+export const headWidthOf = (config: Settings): number => sizesOf(config).headWidth
 
 /** Layers by config.json's layer_types, else by what older files say through `legacy`: whether layer i looks through the window. */
 export function slidingLayers(config: Settings, legacy: (i: number) => boolean): LayerKind[] {
@@ -226,7 +264,7 @@ export function slidingLayers(config: Settings, legacy: (i: number) => boolean):
   const types =
     config.texts('layer_types', count) ??
     Array.from({ length: count }, (_, i) => (legacy(i) ? 'sliding_attention' : 'full_attention'))
-  const window = config.has('sliding_window') ? config.count('sliding_window') : undefined
+  const window = config.optional('sliding_window')
   return types.map((type) => {
     if (type !== 'sliding_attention' && type !== 'full_attention')
       throw config.wrong('layer_types', 'full_attention or sliding_attention', type)

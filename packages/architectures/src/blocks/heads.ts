@@ -18,7 +18,7 @@ export function vocabularyLogits(
 ): Value {
   if (!tied) return scope.linear(name, hidden, width, rows, bias)
   const at = scope.in(name)
-  const table = weights.get(`${tied}.weight`, [rows, width])
+  const table = weights.tied(`${at.path}.weight`, `${tied}.weight`, [rows, width])
   const b = bias ? at.parameter('bias', [rows]) : undefined
   return at.run(() => {
     const logits = g.linear(hidden, table)
@@ -47,18 +47,22 @@ export function meanToken(g: Builder, hidden: Value, mask: Value): Value {
   return g.div(g.reduceSum(g.mul(hidden, real), [1], false), g.reduceSum(real, [1], false))
 }
 
-/** The head of a decoder for what it is built for, on hidden states [batch, sequence, width]. */
+/**
+ * The head of a decoder for what it is built for, on hidden states [batch, sequence, width]. `tokenHead` is what its token classifier
+ * is called.
+ */
 export function decoderOutputs(
   c: ArchitectureContext,
   root: Scope,
   hidden: Value,
   mask: Value,
   language: () => Value,
+  tokenHead = 'score',
 ): Record<string, Value> {
   const width = shapeOf(hidden)[2] as number
   if (c.task === 'features') return { hidden }
   if (c.task === 'causal-lm') return { logits: language() }
-  if (c.task === 'token-classification') return { logits: root.head('score', hidden, width, c.labels) }
+  if (c.task === 'token-classification') return { logits: root.head(tokenHead, hidden, width, c.labels) }
   if (c.task === 'sequence-classification')
     return { logits: root.head('score', lastToken(c.g, hidden, mask), width, c.labels, false) }
   throw new GraftError('NO_TASK', `A decoder can't be built for ${c.task}.`)

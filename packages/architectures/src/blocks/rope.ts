@@ -17,7 +17,7 @@ export interface RopeShape {
   /** config.json's legacy name of the base */
   thetaKeys?: readonly string[]
   theta?: number
-  /** share of a head's features that turn, where config.json doesn't say */
+  /** share of a head's features that turn where config.json doesn't say; left out for models that always turn whole heads */
   partial?: number
   /** the entry of rope_parameters, for models whose layers differ */
   layerType?: string
@@ -49,17 +49,23 @@ export function rope(g: Builder, config: Settings, inputs: TextInputs, shape: Ro
   const kind = kinds[settings.type]
   if (!kind)
     throw config.wrong('rope_parameters.rope_type', `one of ${Object.keys(kinds).join(', ')}`, settings.type)
-  const { frequencies, factor = 1 } = kind({ g, config, total: inputs.total, width, ...settings })
-  const angles = g.mul(
-    g.unsqueeze(g.cast(g.range(g.squeeze(inputs.total, [0])), 'float32'), [1]),
-    frequencies,
-  )
-  return {
-    cos: g.scale(g.op('Cos', [angles]), factor),
-    sin: g.scale(g.op('Sin', [angles]), factor),
-    width,
-    interleaved: shape.interleaved ?? false,
-  }
+  const { frequencies, factor = 1 } = kind({ g, config, longest: longest(g, inputs), width, ...settings })
+  return { ...tables(g, inputs, frequencies, factor), width, interleaved: shape.interleaved ?? false }
+}
+/** The tables of a rope that config.json can't scale: `width` features of a head turn. */
+export function fixedRope(g: Builder, inputs: TextInputs, width: number, interleaved: boolean): Rope {
+  return { ...tables(g, inputs, constant(g, plain(10000, width)), 1), width, interleaved }
+}
+function tables(g: Builder, { total }: TextInputs, frequencies: Value, factor: number) {
+  const angles = g.mul(g.unsqueeze(g.cast(g.range(g.squeeze(total, [0])), 'float32'), [1]), frequencies)
+  return { cos: g.scale(g.op('Cos', [angles]), factor), sin: g.scale(g.op('Sin', [angles]), factor) }
+}
+/** Tokens in the longest text, [1] as float32: packed texts count apart, as their positions do, and padding doesn't. */
+function longest(g: Builder, { mask, positions, sequence, total }: TextInputs): Value {
+  const own = g.op('Slice', [mask, g.sub(total, sequence), total, g.ints([1])])
+  const real = g.cast(g.greater(own, g.int(0)), 'float32')
+  const counted = g.mul(g.add(g.cast(positions, 'float32'), g.scalar(1)), real)
+  return g.reshape(g.op('ReduceMax', [counted], { keepdims: 0 }), [1])
 }
 
 interface RopeSettings {
@@ -71,27 +77,45 @@ interface RopeSettings {
 }
 
 /** rope_parameters, or what older files say: rope_theta and rope_scaling. */
-function ropeSettings(
-  config: Settings,
-  { thetaKeys = ['rope_theta'], theta = 10000, partial = 1, layerType, unscaled }: RopeShape,
-): RopeSettings {
+function ropeSettings(config: Settings, shape: RopeShape): RopeSettings {
+  const { thetaKeys = ['rope_theta'], theta = 10000, layerType, unscaled } = shape
   const all = config.nested('rope_parameters')
   const now = (layerType && all?.nested(layerType)) || all
-  const scaling = now ?? (unscaled ? undefined : config.nested('rope_scaling'))
+  const older = config.says('rope_parameters') ? undefined : config.nested('rope_scaling')
+  const scaling = now ?? (unscaled ? undefined : older)
+  const type = scaling?.text(['rope_type', 'type'], 'default') ?? 'default'
+  const base = config.number(thetaKeys, theta)
+  // Where positions aren't stretched nobody reads what they are stretched from.
+  config.optional('original_max_position_embeddings')
+  scaling?.optional('original_max_position_embeddings')
   return {
-    type: scaling?.text(['rope_type', 'type'], 'default') ?? 'default',
-    theta: now?.number('rope_theta', config.number(thetaKeys, theta)) ?? config.number(thetaKeys, theta),
-    partial:
-      now?.number('partial_rotary_factor', config.number(['partial_rotary_factor', 'rotary_pct'], partial)) ??
-      config.number(['partial_rotary_factor', 'rotary_pct'], partial),
+    type,
+    theta: scaling?.number('rope_theta', base) ?? base,
+    partial: turningShare(config, shape, scaling, type),
     scaling,
   }
+}
+/** Models that turn whole heads don't read partial_rotary_factor, and scaled ropes of theirs can't have one. */
+function turningShare(
+  config: Settings,
+  { partial }: RopeShape,
+  scaling: Settings | undefined,
+  type: string,
+): number {
+  const keys = ['partial_rotary_factor', 'rotary_pct']
+  const said = scaling?.number('partial_rotary_factor', config.number(keys, partial ?? 1))
+  const share = said ?? config.number(keys, partial ?? 1)
+  if (partial !== undefined) return share
+  if (share !== 1 && type !== 'default')
+    throw config.wrong(keys[0], '1 for a scaled rope of a model that turns whole heads', share)
+  return 1
 }
 
 interface Scaling extends RopeSettings {
   g: Builder
   config: Settings
-  total: Value
+  /** tokens in the longest text */
+  longest: Value
   width: number
 }
 /** Turns per position of each pair of features, [width / 2], and what cosines and sines are scaled by. */
@@ -110,11 +134,10 @@ function required({ scaling, config, type }: Scaling): Settings {
   if (scaling) return scaling
   throw new GraftError('BAD_MODEL_CONFIG', `${config.file}: rope_type ${type} needs its numbers beside it.`)
 }
+/** Where the model itself says it (Phi-3), that goes before what the scaling says. */
 const original = (s: Scaling): number =>
-  required(s).count(
-    'original_max_position_embeddings',
-    s.config.count(['original_max_position_embeddings', 'max_position_embeddings']),
-  )
+  s.config.optional('original_max_position_embeddings') ??
+  required(s).count('original_max_position_embeddings', s.config.count('max_position_embeddings'))
 
 const kinds: Readonly<Record<string, (s: Scaling) => Turning>> = {
   default: ({ g, theta, width }) => ({ frequencies: constant(g, plain(theta, width)) }),
@@ -179,7 +202,7 @@ function longrope(s: Scaling): Turning {
       g,
       own.numbers(name, width / 2).map((f, i) => fround(1 / fround(f * base[i]))),
     )
-  const isLong = g.greater(s.total, g.ints([length]))
+  const isLong = g.greater(s.longest, g.constant('float32', [length]))
   const factor = own.has('factor')
     ? own.number('factor')
     : config.count('max_position_embeddings', length) / length
@@ -196,7 +219,7 @@ function dynamic(s: Scaling): Turning {
   const { g, width, theta, config } = s
   const factor = required(s).number('factor')
   const length = config.count('max_position_embeddings')
-  const beyond = g.op('Max', [g.cast(s.total, 'float32'), g.constant('float32', [length])])
+  const beyond = g.op('Max', [s.longest, g.constant('float32', [length])])
   const grown = g.sub(g.scale(beyond, factor / length), g.scalar(factor - 1))
   const base = g.scale(g.pow(grown, g.scalar(width / (width - 2))), theta)
   const exponents = constant(

@@ -1,4 +1,5 @@
 import type { Builder, Value } from '@graft-peft/onnx'
+import type { Fields } from './harmless.js'
 import type { Settings } from './settings.js'
 import type { Weights } from './weights.js'
 
@@ -37,6 +38,17 @@ export interface Architecture {
   prefix: string
   /** other names of a parameter in checkpoints, most likely first, besides its path in the model */
   names?(parameter: string): readonly string[]
+  /**
+   * Defaults of transformers' config class, by model_type: a key that config.json leaves out has this value, and one that nothing reads
+   * must have it. Keys in neither are refused by name.
+   */
+  defaults?: Readonly<Record<string, Fields>>
+  /** keys that transformers' model reads nowhere, whatever their value; nested ones by their dotted path */
+  ignores?: readonly string[]
+  /** Whether a tensor that checkpoints hold is no part of what a task computes: buffers, a pooler. What lies outside `prefix` never is. */
+  unused?(tensor: string, task: Task): boolean
+  /** Tokens that a model has positions for, where that isn't max_position_embeddings; undefined for any number. */
+  positions?(config: Settings): number | undefined
   /** Adds inputs and nodes to c.g; the result becomes the graph's outputs, by name ("logits", or "hidden" for features). */
   build(c: ArchitectureContext): Record<string, Value>
 }

@@ -16,8 +16,8 @@ export interface TensorSource {
   readonly file: string
   /** names of the tensors there are */
   readonly names: readonly string[]
-  /** the tensor under the first of these names that is there */
-  find(names: readonly string[], shape?: readonly number[]): LocatedTensor | undefined
+  /** the tensor of this name, if there is one */
+  find(name: string, shape?: readonly number[]): LocatedTensor | undefined
 }
 
 /** Tensors that are nowhere, of whatever shape a model asks for: enough to compile it and to plan, not to run. */
@@ -27,7 +27,7 @@ export class Imagined implements TensorSource {
     readonly file: string,
     private readonly dtype: LocatedTensor['dtype'],
   ) {}
-  find(_: readonly string[], shape?: readonly number[]): LocatedTensor | undefined {
+  find(_: string, shape?: readonly number[]): LocatedTensor | undefined {
     if (!shape) return undefined
     const length = shape.reduce((a, b) => a * b, 1) * (this.dtype === 'F32' ? 4 : 2)
     return { dtype: this.dtype, shape, file: this.file, offset: 0, length }
@@ -43,9 +43,8 @@ export class Checkpoint implements TensorSource {
   get names(): string[] {
     return [...this.tensors.keys()]
   }
-  find(names: readonly string[]): LocatedTensor | undefined {
-    const name = names.find((n) => this.tensors.has(n))
-    return name === undefined ? undefined : this.tensors.get(name)
+  find(name: string): LocatedTensor | undefined {
+    return this.tensors.get(name)
   }
 
   /** Throws NO_WEIGHTS, BAD_SHARDS, and what reading a safetensors header throws. */

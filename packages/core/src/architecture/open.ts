@@ -1,9 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Builder, Graph } from '@graft-peft/onnx'
-import { GraftError, nearest } from '../errors.js'
+import { GraftError } from '../errors.js'
 import type { Architecture, Task } from './architecture.js'
 import { Checkpoint, Imagined } from './checkpoint.js'
+import { newHeads, requireHeeded, unreadTensors } from './accounts.js'
 import { Settings } from './settings.js'
 import { type Names, Weights } from './weights.js'
 
@@ -23,6 +24,10 @@ export interface BuiltModel {
   /** the file that names the weights */
   file: string
   task: Task
+  /** tokens in a text that it has positions for */
+  positions: number
+  /** what the checkpoint holds and the graph doesn't read, heads that are new */
+  notices: string[]
 }
 
 /** Class names of transformers end in what the model is for. */
@@ -62,11 +67,25 @@ export function architectureOf(
   const found = known.find((a) => a.modelTypes.includes(String(type)))
   if (found) return found
   const types = known.flatMap((a) => a.modelTypes)
-  const close = nearest(String(type), types)
+  // Types whose names are alike compute differently (llama and granite differ by factors alone): only the spelling may be off.
+  const spelt = types.find((known) => plain(known) === plain(String(type)))
   throw new GraftError(
     'UNKNOWN_ARCHITECTURE',
-    `${join(folder, 'config.json')}: model_type ${JSON.stringify(type) ?? 'is missing, so it'} has no architecture here. ${close ? `Did you mean ${close}? ` : ''}Known: ${types.join(', ')}. ` +
+    `${join(folder, 'config.json')}: model_type ${JSON.stringify(type) ?? 'is missing, so it'} has no architecture here. ${spelt ? `Did you mean ${spelt}? ` : ''}Known: ${types.join(', ')}. ` +
       'An architecture is a plugin of one file (docs/write-an-architecture.md), named under plugins; or export the model to ONNX and give the .onnx file.',
+  )
+}
+const plain = (type: string): string => type.toLowerCase().replace(/[^a-z0-9]/g, '')
+
+/** Throws QUANTISED_CHECKPOINT for weights that others packed: their numbers aren't the model's. */
+function requirePlain(file: string, config: Record<string, unknown>): void {
+  const quantised = (config.quantization_config ?? config.compression_config) as {
+    quant_method?: unknown
+  } | null
+  if (!quantised) return
+  throw new GraftError(
+    'QUANTISED_CHECKPOINT',
+    `${file}: quantization_config says that the weights are packed by ${String(quantised.quant_method ?? 'some method')}, which is not read here. Give the model in float32, float16 or bfloat16; quantize: int4 packs the base itself.`,
   )
 }
 
@@ -83,11 +102,11 @@ export function buildModel(
   architectures: readonly Architecture[],
   { task, labels, cache = false, seed = 0, weightless = false }: BuildOptions = {},
 ): BuiltModel {
+  const file = join(folder, 'config.json')
   const config = readModelConfig(folder)
   const architecture = architectureOf(folder, config, architectures)
-  const source = weightless
-    ? new Imagined(join(folder, 'config.json'), storedType(config))
-    : Checkpoint.open(folder)
+  requirePlain(file, config)
+  const source = weightless ? new Imagined(file, storedType(config)) : Checkpoint.open(folder)
   const wanted = task ?? taskOf(config, architecture)
   if (!architecture.tasks.includes(wanted))
     throw new GraftError(
@@ -96,7 +115,7 @@ export function buildModel(
     )
   const g = new Builder(new Graph())
   const weights = new Weights(g, source, namesOf(architecture), seed)
-  const settings = new Settings(config, join(folder, 'config.json'))
+  const settings = settingsOf(folder, config, architecture)
   const outputs = architecture.build({
     g,
     config: settings,
@@ -105,13 +124,37 @@ export function buildModel(
     labels: labels ?? labelCount(config),
     cache,
   })
+  requireHeeded(settings, architecture)
+  const notices = [...unreadTensors(weights, source, architecture, wanted), ...newHeads(weights)]
   g.graph.scope = ''
   for (const [name, value] of Object.entries(outputs)) {
     g.graph.rename(value, name)
     g.graph.outputs.push(value)
   }
   g.graph.prune()
-  return { graph: g.graph, file: source.file, task: wanted }
+  return {
+    graph: g.graph,
+    file: source.file,
+    task: wanted,
+    positions: positionsOf(folder, config, architectures),
+    notices,
+  }
+}
+
+/** A folder's config.json, with the defaults of transformers' class. */
+const settingsOf = (folder: string, config: Record<string, unknown>, { defaults }: Architecture): Settings =>
+  new Settings(config, join(folder, 'config.json'), defaults?.[String(config.model_type)])
+
+/** Tokens that a model has positions for: its architecture's word, else config.json's. */
+export function positionsOf(
+  folder: string,
+  config: Record<string, unknown>,
+  architectures: readonly Architecture[],
+): number {
+  const architecture = architectures.find((a) => a.modelTypes.includes(String(config.model_type)))
+  if (architecture?.positions)
+    return architecture.positions(settingsOf(folder, config, architecture)) ?? Number.POSITIVE_INFINITY
+  return Number(config.max_position_embeddings ?? config.n_positions ?? Number.POSITIVE_INFINITY)
 }
 
 /** A parameter may lie under its path in the model, under names that the architecture knows, and each with or without the bare model's prefix. */

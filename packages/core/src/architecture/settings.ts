@@ -1,12 +1,19 @@
 import { GraftError, nearest } from '../errors.js'
+import { type Fields, isHarmless } from './harmless.js'
 
-/** A model's config.json, read with checks: a wrong or missing key is an error that names file and key. */
+/**
+ * A model's config.json, read with checks: a wrong or missing key is an error that names file and key. A key that the file leaves out
+ * has the default of transformers' config class. What is read is kept note of, so that no other key goes unheeded.
+ */
 export class Settings {
   constructor(
     private readonly values: Readonly<Record<string, unknown>>,
     readonly file: string,
+    /** what transformers' config class gives a key that the file leaves out */
+    private readonly defaults: Fields = {},
     /** dotted path of a nested object, for messages */
     private readonly prefix = '',
+    private readonly heeded: Map<string, Settings | true> = new Map(),
   ) {}
 
   /** A positive whole number, under the first of these names that is there. Throws BAD_MODEL_CONFIG. */
@@ -32,29 +39,57 @@ export class Settings {
   text(names: string | readonly string[], otherwise?: string): string {
     return this.read(names, otherwise, (v): v is string => typeof v === 'string', 'a text')
   }
+  /** A number where the key is there and not null. */
+  optional(name: string): number | undefined {
+    this.heeded.set(name, true)
+    return this.has(name) ? this.number(name) : undefined
+  }
   /** A list of texts of a given length, or undefined when there is none. */
   texts(name: string, length: number): readonly string[] | undefined {
-    const value = this.values[name]
-    if (value === undefined || value === null) return undefined
-    if (!Array.isArray(value) || value.length !== length || !value.every((v) => typeof v === 'string'))
-      throw this.wrong(name, `a list of ${length} texts`, value)
-    return value
+    return this.list(name, length, 'texts', (v): v is string => typeof v === 'string')
+  }
+  /** A list of numbers of a given length, or undefined when there is none. */
+  numbersOf(name: string, length: number): readonly number[] | undefined {
+    return this.list(name, length, 'numbers', (v): v is number => typeof v === 'number')
   }
   numbers(name: string, length: number): readonly number[] {
-    const value = this.values[name]
-    if (!Array.isArray(value) || value.length !== length || !value.every((v) => typeof v === 'number'))
-      throw this.wrong(name, `a list of ${length} numbers`, value)
+    const found = this.numbersOf(name, length)
+    if (!found) throw this.wrong(name, `a list of ${length} numbers`, undefined)
+    return found
+  }
+  private list<T>(name: string, length: number, what: string, fits: (v: unknown) => v is T): T[] | undefined {
+    this.heeded.set(name, true)
+    const value = this.value(name)
+    if (value === undefined || value === null) return undefined
+    if (!Array.isArray(value) || value.length !== length || !value.every(fits))
+      throw this.wrong(name, `a list of ${length} ${what}`, value)
     return value
   }
   /** A nested object, or undefined. */
   nested(name: string): Settings | undefined {
-    const value = this.values[name]
+    const known = this.heeded.get(name)
+    if (known instanceof Settings) return known
+    this.heeded.set(name, true)
+    const value = this.value(name)
     if (value === undefined || value === null) return undefined
     if (typeof value !== 'object' || Array.isArray(value)) throw this.wrong(name, 'an object', value)
-    return new Settings(value as Record<string, unknown>, this.file, `${this.prefix}${name}.`)
+    const defaults = this.defaults[name]
+    const own = new Settings(
+      value as Record<string, unknown>,
+      this.file,
+      typeof defaults === 'object' ? ((defaults ?? {}) as Fields) : {},
+      `${this.prefix}${name}.`,
+    )
+    this.heeded.set(name, own)
+    return own
   }
+  /** Whether the key is there and not null, in the file or by transformers' default. */
   has(name: string): boolean {
-    return this.values[name] !== undefined && this.values[name] !== null
+    return this.value(name) !== undefined && this.value(name) !== null
+  }
+  /** Whether the file itself has the key. */
+  says(name: string): boolean {
+    return this.values[name] !== undefined
   }
   /** An error about one key. */
   wrong(name: string, expected: string, got: unknown): GraftError {
@@ -64,6 +99,25 @@ export class Settings {
     )
   }
 
+  /** Keys that nothing has read and whose values may mean something, by their dotted paths. */
+  unheeded(ignored: readonly string[] = []): { key: string; value: unknown; harmless: unknown }[] {
+    return Object.entries(this.values).flatMap(([key, value]) => {
+      const read = this.heeded.get(key)
+      if (read instanceof Settings) return read.unheeded(ignored)
+      const path = `${this.prefix}${key}`
+      const harmless = this.defaults[key]
+      const fine = read || ignored.includes(path) || ignored.includes(key) || isHarmless(path, value)
+      return fine || same(value, harmless) ? [] : [{ key: path, value, harmless }]
+    })
+  }
+  /** Every key that has been read, or that transformers' class has. */
+  get known(): string[] {
+    return [...new Set([...this.heeded.keys(), ...Object.keys(this.defaults)])]
+  }
+
+  private value(name: string): unknown {
+    return name in this.values ? this.values[name] : this.defaults[name]
+  }
   private read<T>(
     names: string | readonly string[],
     otherwise: T | undefined,
@@ -71,7 +125,8 @@ export class Settings {
     expected: string,
   ): T {
     const all = [names].flat()
-    const name = all.find((n) => this.has(n))
+    for (const n of all) this.heeded.set(n, true)
+    const name = all.find((n) => this.says(n) && this.has(n)) ?? all.find((n) => this.has(n))
     if (name === undefined) {
       if (otherwise !== undefined) return otherwise
       const close = nearest(all[0], Object.keys(this.values))
@@ -80,8 +135,10 @@ export class Settings {
         `${this.file}: key ${this.prefix}${all[0]} (${expected}) is missing.${close ? ` There is ${this.prefix}${close}.` : ''}`,
       )
     }
-    const value = this.values[name]
+    const value = this.value(name)
     if (!fits(value)) throw this.wrong(name, expected, value)
     return value
   }
 }
+
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)

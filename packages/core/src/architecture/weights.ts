@@ -1,3 +1,4 @@
+import { closeSync, openSync, readSync } from 'node:fs'
 import { type Builder, type DType, type Value } from '@graft-peft/onnx'
 import type { LocatedTensor } from '../files/safetensors.js'
 import { GraftError, suggestion } from '../errors.js'
@@ -23,6 +24,9 @@ export interface WeightOptions {
 /** A checkpoint's tensors as constants of a graph: float32 whatever their type on disk, where they stay. */
 export class Weights {
   private readonly made = new Map<string, Value>()
+  private readonly read = new Set<string>()
+  /** parameters of a head that the checkpoint doesn't have, or has for other labels: name and what it is */
+  readonly created: string[] = []
 
   constructor(
     private readonly g: Builder,
@@ -32,22 +36,43 @@ export class Weights {
   ) {}
 
   has(parameter: string): boolean {
-    return this.source.find(this.names(parameter)) !== undefined
+    return this.names(parameter).some((name) => this.source.find(name) !== undefined)
+  }
+  /** Tensors of the checkpoint that nothing has asked for. */
+  get unread(): string[] {
+    return this.source.names.filter((name) => !this.read.has(name))
   }
 
   /** The parameter `parameter` (its path in the model), which must have this shape. Throws MISSING_TENSOR or TENSOR_SHAPE. */
   get(parameter: string, shape: readonly number[], { init }: WeightOptions = {}): Value {
     const known = this.made.get(parameter)
     if (known) return known
-    const value = this.cast(this.constant(parameter, shape, init))
+    const value = this.g.cast(this.constant(parameter, shape, init), 'float32')
     this.made.set(parameter, value)
     return value
   }
 
+  /**
+   * A parameter that config.json ties to another: that other one, unless the checkpoint holds both and they differ, as transformers 5 does
+   * (PreTrainedModel.tie_weights).
+   */
+  tied(parameter: string, to: string, shape: readonly number[]): Value {
+    const [own, other] = [this.locate(parameter), this.locate(to)]
+    return own && other && !sameBytes(own, other) ? this.get(parameter, shape) : this.get(to, shape)
+  }
+
+  private locate(parameter: string, shape?: readonly number[]): LocatedTensor | undefined {
+    for (const name of this.names(parameter)) {
+      const found = this.source.find(name, shape)
+      if (found) this.read.add(name)
+      if (found) return found
+    }
+    return undefined
+  }
   private constant(parameter: string, shape: readonly number[], init: Initialiser | undefined): Value {
-    const found = this.source.find(this.names(parameter), shape)
+    const found = this.locate(parameter, shape)
     // A head for other labels than the checkpoint's is a new head.
-    if (!found || (init && `${found.shape}` !== `${shape}`)) return this.fresh(parameter, shape, init)
+    if (!found || (init && `${found.shape}` !== `${shape}`)) return this.fresh(parameter, shape, init, found)
     const { dtype, file, offset, length } = found
     if (`${found.shape}` !== `${shape}`)
       throw new GraftError(
@@ -64,13 +89,20 @@ export class Weights {
   }
 
   /** A parameter that the checkpoint doesn't have, drawn by the run's seed and its own name. */
-  private fresh(parameter: string, shape: readonly number[], init: Initialiser | undefined): Value {
+  private fresh(
+    parameter: string,
+    shape: readonly number[],
+    init: Initialiser | undefined,
+    other: LocatedTensor | undefined,
+  ): Value {
     if (!init) {
       throw new GraftError(
         'MISSING_TENSOR',
         `${this.source.file}: tensor ${this.names(parameter)[0]} [${shape.join(', ')}] is missing. ${suggestion(parameter, this.source.names)}`,
       )
     }
+    const stored = other ? ` (the checkpoint's is [${other.shape.join(', ')}])` : ''
+    this.created.push(`${parameter} [${shape.join(', ')}]${stored}`)
     const values = (parameter.endsWith('.bias') ? zeros : init)(shape, new Random(this.seed, parameter))
     return this.g.graph.addConstant(parameter, {
       dtype: 'float32',
@@ -78,8 +110,23 @@ export class Weights {
       data: { bytes: new Uint8Array(values.buffer) },
     })
   }
+}
 
-  private cast(stored: Value): Value {
-    return this.g.cast(stored, 'float32')
+const chunk = 2 ** 22
+/** Whether two tensors hold the same numbers; read piece by piece, to the first that differs. */
+function sameBytes(a: LocatedTensor, b: LocatedTensor): boolean {
+  if (a.dtype !== b.dtype || a.length !== b.length) return false
+  const files = [a, b].map(({ file }) => openSync(file, 'r'))
+  const [left, right] = [Buffer.alloc(chunk), Buffer.alloc(chunk)]
+  try {
+    for (let at = 0; at < a.length; at += chunk) {
+      const size = Math.min(chunk, a.length - at)
+      readSync(files[0], left, 0, size, a.offset + at)
+      readSync(files[1], right, 0, size, b.offset + at)
+      if (left.compare(right, 0, size, 0, size) !== 0) return false
+    }
+    return true
+  } finally {
+    for (const file of files) closeSync(file)
   }
 }

@@ -42,7 +42,11 @@ export class Coder {
     return this.opened
   }
   get pad(): number {
-    return imageSize(this.model) === undefined ? this.tokenizer.pad : 0
+    if (imageSize(this.model) !== undefined) return 0
+    const { pad } = this.tokenizer
+    const rows = this.model.tokenEmbedding?.rows ?? Number.POSITIVE_INFINITY
+    // Padding is masked: where config.json names a token that the model has no row for, any other serves.
+    return pad >= 0 && pad < rows ? pad : 0
   }
 
   text(record: DataRecord, name: string): string {
@@ -219,10 +223,8 @@ function common(a: readonly number[], b: readonly number[]): number {
   return n
 }
 
-/** Tokens a model has positions for. */
-export const positions = ({ config }: Model): number =>
-  Number(config.max_position_embeddings ?? config.n_positions ?? Number.POSITIVE_INFINITY)
-export const defaultMaxLength = (model: Model): number => Math.min(512, positions(model))
+/** Tokens of a text that are read where nothing says otherwise. */
+export const defaultMaxLength = (model: Model): number => Math.min(512, model.positions)
 /** Numbers in one image the model takes; undefined for a model of texts. */
 export function imageSize({ graph }: Model): number | undefined {
   const image = graph.inputs.find((v) => v.name === 'pixel_values')

@@ -4,7 +4,7 @@ import { GraftError } from '../errors.js'
 
 /** The safetensors container: 8 bytes header length, JSON header, raw tensors. https://github.com/huggingface/safetensors */
 export interface StoredTensor {
-  dtype: 'F32' | 'F64' | 'F16' | 'BF16' | 'I64' | 'I32' | 'U8' | 'BOOL'
+  dtype: keyof typeof bytesOf
   shape: readonly number[]
   data: Uint8Array
 }
@@ -13,7 +13,11 @@ export interface SafetensorsFile {
   metadata: Record<string, string>
 }
 
-const bytesOf: Record<string, number> = { F32: 4, F64: 8, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1, BOOL: 1 }
+/** Bytes of a number of each type that the format has; files may hold tensors that nobody reads. */
+const bytesOf = {
+  F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1, F8_E8M0: 1, C64: 8,
+  I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1,
+} as const // biome-ignore format: a table
 /** Headers above this are refused before anything is allocated; the format's own limit. */
 const greatestHeader = 100_000_000
 

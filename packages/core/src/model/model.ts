@@ -22,6 +22,8 @@ export class Model {
     readonly folder: string,
     /** what it was built for; unknown for an ONNX file */
     readonly task?: Task,
+    /** tokens in a text that it has positions for */
+    readonly positions = Number.POSITIVE_INFINITY,
   ) {
     this.g = new Builder(graph)
     this.sites = anatomy(this.g)
@@ -29,7 +31,9 @@ export class Model {
 
   /** A copy to adapt: nodes of its own, weights shared. */
   fork(): Model {
-    return new Model(this.graph.clone().graph, this.file, this.folder, this.task)
+    const fork = new Model(this.graph.clone().graph, this.file, this.folder, this.task, this.positions)
+    fork.notices.push(...this.notices)
+    return fork
   }
 
   /** what `open` takes to open it again */

@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { Architecture } from '../architecture/architecture.js'
 import { hasCheckpoint } from '../architecture/checkpoint.js'
-import { type BuildOptions, buildModel } from '../architecture/open.js'
+import { type BuildOptions, buildModel, positionsOf } from '../architecture/open.js'
 import { GraftError } from '../errors.js'
 import { readOnnx, simplify } from '@graft-peft/onnx'
 import { shareTiedOutput } from './tied.js'
@@ -30,8 +30,10 @@ export function openModel(path: string, { quantize, ...options }: OpenOptions = 
 function read(path: string, { architectures = [], ...options }: OpenOptions): Model {
   const full = existing(path)
   if (options.weightless || isCheckpoint(full)) {
-    const { graph, file, task } = buildModel(full, architectures, options)
-    return new Model(graph, file, full, task)
+    const { graph, file, task, positions, notices } = buildModel(full, architectures, options)
+    const model = new Model(graph, file, full, task, positions)
+    model.notices.push(...notices)
+    return model
   }
   const file = findOnnx(full)
   const graph = readOnnx(file, { withoutCache: !options.cache })
@@ -39,7 +41,13 @@ function read(path: string, { architectures = [], ...options }: OpenOptions): Mo
   const model = new Model(graph, file, folderOf(file))
   shareTiedOutput(model.g, model.outputEmbedding, model.embeddings)
   graph.prune()
-  return new Model(graph, file, model.folder)
+  return new Model(
+    graph,
+    file,
+    model.folder,
+    undefined,
+    positionsOf(model.folder, model.config, architectures),
+  )
 }
 
 function existing(path: string): string {

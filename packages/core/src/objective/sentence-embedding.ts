@@ -3,12 +3,13 @@ import { GraftError } from '../errors.js'
 import { int64 } from '../runtime/tensor.js'
 import { type Example } from '../data/example.js'
 import { defineObjective, type ObjectiveContext } from './objective.js'
+import { pooled, poolingOf } from './pooling.js'
 import { wholeLoss } from './row-head.js'
 
 /** Cosines are multiplied by this before the softmax (sentence-transformers' default scale). */
 const sharpness = 20
 
-/** Mean of the hidden states over real tokens, of length 1: [rows, width]. */
+/** Each text's vector as the model's folder asks for it (else the mean over real tokens), of length 1: [rows, width]. */
 function embeddings({ model, g }: ObjectiveContext): Value {
   const hidden = model.logits
   if (shapeOf(hidden).length !== 3 || model.head)
@@ -16,9 +17,8 @@ function embeddings({ model, g }: ObjectiveContext): Value {
       'WRONG_OBJECTIVE',
       `${model.file}: sentence-embedding needs hidden states [batch, sequence, width]. Give a Hugging Face folder, or export the bare model (AutoModel).`,
     )
-  const real = g.unsqueeze(g.cast(g.cast(model.input('attention_mask'), 'bool'), 'float32'), [-1])
-  const mean = g.div(g.reduceSum(g.mul(hidden, real), [1], false), g.reduceSum(real, [1], false))
-  return g.div(mean, g.sqrt(g.reduceSum(g.square(mean), [1])))
+  const vector = pooled(g, poolingOf(model.folder), hidden, model.input('attention_mask'))
+  return g.div(vector, g.sqrt(g.reduceSum(g.square(vector), [1])))
 }
 
 /**

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs'
 import type { Registry } from '../container.js'
 import { checkInputs } from '../data/batches.js'
-import { Coder, defaultMaxLength, positions } from '../data/coder.js'
+import { Coder, defaultMaxLength } from '../data/coder.js'
 import { type Dataset, inMemory, Spool } from '../data/dataset.js'
 import { Permutation } from '../data/order.js'
 import { packed } from '../data/packing.js'
@@ -108,7 +108,7 @@ const chooseMetrics = ({ metric }: TrainConfig, { metrics }: Objective): string[
 ]
 
 function maxLength({ data }: TrainConfig, model: Model): number {
-  const limit = positions(model)
+  const limit = model.positions
   if (data.max_length !== null && data.max_length > limit)
     throw new GraftError(
       'TOO_LONG',

@@ -1,7 +1,7 @@
 import { parametersOf, type OpenedAdapter } from '../adapter/open.js'
 import { adapt } from '../compile/adapt.js'
 import type { Message } from '../data/chat-template.js'
-import { positions } from '../data/coder.js'
+import {} from '../data/coder.js'
 import { Tokenizer } from '../data/tokenizer.js'
 import { GraftError, suggestion } from '../errors.js'
 import type { Model } from '../model/model.js'
@@ -149,11 +149,11 @@ export class Writer {
     return found
   }
   private room(prompt: number): number {
-    const room = positions(this.model) - prompt
+    const room = this.model.positions - prompt
     if (room <= 0)
       throw new GraftError(
         'TOO_LONG',
-        `The prompt has ${prompt} tokens, the model positions for ${positions(this.model)}. Shorten it.`,
+        `The prompt has ${prompt} tokens, the model positions for ${this.model.positions}. Shorten it.`,
       )
     return room
   }

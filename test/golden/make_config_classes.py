@@ -1,0 +1,51 @@
+"""What transformers' config classes say where a config.json is silent, for every model_type that Graft opens.
+
+  python make_config_classes.py > ../../packages/architectures/src/config-classes.ts
+
+Needs transformers (versions.json). Fields that change nothing whatever their value (packages/core/src/architecture/harmless.ts) are left out.
+"""
+import json, re, textwrap
+from dataclasses import MISSING, fields
+
+import transformers as tf
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+TYPES = """llama mistral qwen2 qwen3 phi3 gemma2 gemma3_text gpt_neox gptj gpt2 opt bloom
+bert roberta xlm-roberta camembert distilbert modernbert t5 mt5 umt5 vit clip clip_vision_model""".split()
+SHARED = {f.name for f in fields(tf.PreTrainedConfig)} - {"chunk_size_feed_forward"}
+HARMLESS = re.compile(
+    r"token_ids?$|(^|_)(dropout|pdrop|layerdrop|drop_path_rate)(_|$)|^initializer_|^init_std$|^use_cache$"
+    r"|^pretraining_tp$|^chunk_size_feed_forward$|^router_aux_loss_coef$|^output_router_logits$"
+)
+
+
+def defaults(cls):
+    found = {}
+    for f in fields(cls):
+        if f.name in SHARED or HARMLESS.search(f.name):
+            continue
+        value = f.default if f.default is not MISSING else f.default_factory() if f.default_factory is not MISSING else None
+        if value is not None:
+            found[f.name] = list(value) if isinstance(value, tuple) else value
+    if "rope_parameters" in {f.name for f in fields(cls)} and isinstance(cls.default_theta, (int, float)):
+        found["rope_theta"] = cls.default_theta
+    for name, sub in cls.sub_configs.items():
+        if name.endswith("_config") and hasattr(sub, "model_type") and sub.model_type:
+            found[name] = defaults(sub)
+    return found
+
+
+def main():
+    tf.logging.set_verbosity_error()
+    print(f"/** Fields of transformers {tf.__version__}'s config classes and their defaults but null, by model_type; made by test/golden/make_config_classes.py. */")
+    print("// biome-ignore format: a table")
+    print("export const configClasses: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {")
+    for kind in TYPES:
+        text = json.dumps(defaults(CONFIG_MAPPING[kind])).replace('"', "'")
+        text = re.sub(r"'(\w+)': ", r"\1: ", text)
+        key = kind if re.fullmatch(r"\w+", kind) else f"'{kind}'"
+        print("\n".join(textwrap.wrap(f"{key}: {text},", 108, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)))
+    print("}")
+
+
+main()
