@@ -1,4 +1,4 @@
-import { computeInHalf, type IntegerOptions, type Value } from '@graft-peft/onnx'
+import { computeInHalf, type IntegerOptions, shapeOf, type Value } from '@graft-peft/onnx'
 import { fileKey } from '../method/keys.js'
 import { floatsOf, type StoredTensor } from '../files/safetensors.js'
 import { GraftError } from '../errors.js'
@@ -80,6 +80,11 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
       if (!options.training || p === 0) return x
       dropout ??= new Dropout(g)
       return dropout.apply(x, p, name)
+    },
+    noise: (x, name) => {
+      if (!options.training) return g.zeros(shapeOf(x), x.dtype)
+      dropout ??= new Dropout(g)
+      return dropout.normal(x, name)
     },
   }
   // What is trained in full is not adapted as well, whatever the method's own targets say.

@@ -18,12 +18,25 @@ export class Dropout {
 
   apply(x: Value, p: number, name: string): Value {
     const { g } = this
+    const dropped = g.less(this.hash(x, name), this.number(Math.round(p * 2 ** 32 - 2 ** 31)))
+    return g.scale(g.where(dropped, g.scalar(0, x), x), 1 / (1 - p))
+  }
+  /** Standard normal numbers in the shape of x, from two uniform ones each (Box and Muller, 1958). */
+  normal(x: Value, name: string): Value {
+    const { g } = this
+    const uniform = (part: string) =>
+      g.add(g.scale(g.cast(this.hash(x, `${name}/${part}`), 'float32'), 2 ** -32), g.scalar(0.5 + 2 ** -25))
+    const radius = g.sqrt(g.scale(g.log(g.op('Min', [uniform('radius'), g.scalar(1)])), -2))
+    return g.cast(g.mul(radius, g.op('Cos', [g.scale(uniform('angle'), 2 * Math.PI)])), x.dtype ?? 'float32')
+  }
+
+  /** An int32 for each element of x. */
+  private hash(x: Value, name: string): Value {
+    const { g } = this
     const width = shapeOf(x).at(-1) as number
     const row = this.mix(g.add(this.rows(x), this.number(new Random(0, name).below(2 ** 31))))
     const leading = g.reshape(row, [...shapeOf(x).slice(0, -1), 1])
-    const hash = g.mul(leading, this.columns(width))
-    const dropped = g.less(hash, this.number(Math.round(p * 2 ** 32 - 2 ** 31)))
-    return g.scale(g.where(dropped, g.scalar(0, x), x), 1 / (1 - p))
+    return g.mul(leading, this.columns(width))
   }
 
   /** One hash per row of x (all dimensions but the last), shared by every module of the same shape. */

@@ -19,6 +19,8 @@ export interface AttachContext {
   state(name: string, options: VariableOptions): Value
   /** Zeroes a share p of x and scales the rest by 1/(1−p) while training; x itself otherwise. */
   dropout(x: Value, p: number, name: string): Value
+  /** Standard normal numbers in the shape of x while training, new ones each step; zeros otherwise. */
+  noise(x: Value, name: string): Value
   /** optimiser steps of the whole run */
   totalSteps: number
   /** whether an adapter's file is attached for use: variables are then what the file holds, not what training needed */
@@ -129,6 +131,8 @@ export interface PeftMethod<Config = Record<string, unknown>> {
   mergeable: boolean
   /** what `graft methods` says of it, in a few words */
   summary: string
+  /** under which heading `graft methods` lists it: low rank, orthogonal, prompts, … */
+  family?: string
   /** address of the paper */
   paper?: string
   /** learning rate to start from */

@@ -33,3 +33,9 @@ export class Random {
     return list
   }
 }
+
+/** Python's round: halves go to the even neighbour. */
+export const roundHalfEven = (x: number): number => {
+  const below = Math.floor(x)
+  return x - below === 0.5 ? below + (below % 2) : Math.round(x)
+}

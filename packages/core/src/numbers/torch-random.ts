@@ -23,6 +23,38 @@ export class TorchRandom {
       () => Math.fround(this.unit() * Math.fround(2 * bound)) - Math.fround(bound),
     )
   }
+  /** tensor.normal_(0, deviation): sixteen at a time from as many uniform numbers, the last sixteen drawn anew where they aren't whole. */
+  normal(size: number, deviation: number): Float32Array {
+    if (size < 16) return this.fewNormal(size, deviation)
+    const drawn = Float32Array.from({ length: size }, () => this.unit())
+    const fill = (start: number) => {
+      for (let j = start; j < start + 8; j++) {
+        const radius = Math.sqrt(-2 * Math.log(1 - drawn[j])) * deviation
+        const angle = 2 * Math.PI * drawn[j + 8]
+        drawn[j] = radius * Math.cos(angle)
+        drawn[j + 8] = radius * Math.sin(angle)
+      }
+    }
+    for (let i = 0; i + 16 <= size; i += 16) fill(i)
+    if (size % 16 === 0) return drawn
+    for (let i = size - 16; i < size; i++) drawn[i] = this.unit()
+    fill(size - 16)
+    return drawn
+  }
+  /** Fewer than sixteen come in pairs, from numbers of 53 bits. */
+  private fewNormal(size: number, deviation: number): Float32Array {
+    const values: number[] = []
+    while (values.length < size) {
+      const angle = 2 * Math.PI * this.double()
+      const radius = Math.sqrt(-2 * Math.log1p(-this.double())) * deviation
+      values.push(radius * Math.cos(angle), radius * Math.sin(angle))
+    }
+    return Float32Array.from(values.slice(0, size))
+  }
+  private double(): number {
+    const high = this.bits()
+    return ((high & 0x1fffff) * 2 ** 32 + this.bits()) / 2 ** 53
+  }
   /** The first `count` of torch.randperm(n). */
   permutation(n: number, count: number): Float64Array {
     const moved = new Map<number, number>()

@@ -189,7 +189,7 @@ function trainedFrom(path: string, variables: Variables): Float32Array {
   const flat = new Float32Array(variables.total)
   const used = new Set<string>()
   for (const variable of variables.list) {
-    const key = torchNames(variable).find((k) => tensors.has(k))
+    const key = torchName(variable, tensors)
     const found = key === undefined ? undefined : tensors.get(key)
     if (!key || !found)
       throw new GraftError(
@@ -209,12 +209,12 @@ function trainedFrom(path: string, variables: Variables): Float32Array {
     throw new GraftError('ADAPTER_MISMATCH', `${path}: the method has no variable for ${surplus.join(', ')}.`)
   return flat
 }
-const torchNames = (v: Variable): string[] => [
-  fileKey(v),
-  moduleKey(v.name),
-  v.name,
-  `${moduleKey(v.name)}.weight`,
-]
+/** The name torch has for a variable; one that all layers share goes by the first layer's path. */
+function torchName(v: Variable, tensors: ReadonlyMap<string, unknown>): string | undefined {
+  const names = [fileKey(v), moduleKey(v.name), v.name, `${moduleKey(v.name)}.weight`]
+  const named = names.find((k) => tensors.has(k))
+  return named ?? (v.key ? [...tensors.keys()].find((k) => k.endsWith(`.${v.name}`)) : undefined)
+}
 
 async function gradientCheck(
   golden: Replayed,
@@ -249,7 +249,7 @@ function greatestRelative(flat: Float32Array, path: string, variables: Variables
   const least = flat.reduce((m, v) => Math.max(m, Math.abs(v)), 0) / 1000
   const relative = variables.list.map((variable) => {
     const { name, offset, size } = variable
-    const stored = torchNames(variable).flatMap((k) => tensors.get(k) ?? [])[0]
+    const stored = tensors.get(torchName(variable, tensors) ?? '')
     const own = flat.subarray(offset, offset + size)
     const reference = stored ? floatsOf(stored, name) : new Float32Array(size)
     const scale = reference.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
@@ -262,7 +262,7 @@ function greatestRelative(flat: Float32Array, path: string, variables: Variables
 function withoutGradient(path: string, variables: Variables): Set<string> {
   const { tensors } = readSafetensors(path)
   const sizes = variables.list.map((v) => {
-    const stored = torchNames(v).flatMap((k) => tensors.get(k) ?? [])[0]
+    const stored = tensors.get(torchName(v, tensors) ?? '')
     return {
       key: fileKey(v),
       size: stored ? floatsOf(stored, v.name).reduce((m, x) => Math.max(m, Math.abs(x)), 0) : 0,
