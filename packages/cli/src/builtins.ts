@@ -5,6 +5,7 @@ import bullmq from '@graft-peft/bullmq'
 import local from '@graft-peft/compare'
 import ia3 from '@graft-peft/ia3'
 import lora from '@graft-peft/lora'
+import lowRank from '@graft-peft/low-rank'
 import lycoris from '@graft-peft/lycoris'
 import miss from '@graft-peft/miss'
 import orthogonal from '@graft-peft/orthogonal'
@@ -12,6 +13,7 @@ import pTuning from '@graft-peft/p-tuning'
 import prefixTuning from '@graft-peft/prefix-tuning'
 import promptTuning from '@graft-peft/prompt-tuning'
 import selective from '@graft-peft/selective'
+import shared from '@graft-peft/shared'
 import sparse from '@graft-peft/sparse'
 import trackers from '@graft-peft/trackers'
 import vera from '@graft-peft/vera'
@@ -32,6 +34,7 @@ export async function registryWith(plugins: string | undefined): Promise<Registr
 const builtins: Record<string, unknown> = {
   '@graft-peft/architectures': architectures,
   '@graft-peft/lora': lora,
+  '@graft-peft/low-rank': lowRank,
   '@graft-peft/adalora': adalora,
   '@graft-peft/prefix-tuning': prefixTuning,
   '@graft-peft/prompt-tuning': promptTuning,
@@ -41,6 +44,7 @@ const builtins: Record<string, unknown> = {
   '@graft-peft/lycoris': lycoris,
   '@graft-peft/orthogonal': orthogonal,
   '@graft-peft/selective': selective,
+  '@graft-peft/shared': shared,
   '@graft-peft/sparse': sparse,
   '@graft-peft/miss': miss,
   '@graft-peft/trackers': trackers,

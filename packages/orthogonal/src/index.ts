@@ -1,6 +1,8 @@
 import boft from './boft.js'
 import hra from './hra.js'
 import oft from './oft.js'
+import osf from './osf.js'
+import road from './road.js'
 
-export { boft, hra, oft }
-export default [oft, boft, hra]
+export { boft, hra, oft, osf, road }
+export default [oft, boft, hra, road, osf]

@@ -1,7 +1,8 @@
+import beft from './beft.js'
 import bitfit from './bitfit.js'
 import full from './full.js'
 import lnTuning from './ln-tuning.js'
 import trainableTokens from './trainable-tokens.js'
 
-export { bitfit, full, lnTuning, trainableTokens }
-export default [full, bitfit, lnTuning, trainableTokens]
+export { beft, bitfit, full, lnTuning, trainableTokens }
+export default [full, bitfit, lnTuning, trainableTokens, beft]

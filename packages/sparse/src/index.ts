@@ -1,5 +1,7 @@
 import fourierft from './fourierft.js'
 import shira from './shira.js'
+import supertuning from './supertuning.js'
+import waveft from './waveft.js'
 
-export { fourierft, shira }
-export default [shira, fourierft]
+export { fourierft, shira, supertuning, waveft }
+export default [shira, fourierft, waveft, supertuning]

@@ -1,5 +1,6 @@
+import pvera from './pvera.js'
 import randlora from './randlora.js'
 import vera from './vera.js'
 
-export { randlora, vera }
-export default [vera, randlora]
+export { pvera, randlora, vera }
+export default [vera, pvera, randlora]

@@ -55,7 +55,7 @@ export default definePeftMethod<VeraOptions>({
       Math.max(...sites.map((s) => s.inFeatures)),
       Math.max(...sites.map((s) => s.outFeatures)),
     ]
-    const [initA, initB] = projections(options.projection_prng_key, r, widest, tallest)
+    const [initA, initB] = projections(options.projection_prng_key, [r, widest], [tallest, r])
     const stored = save_projection ? 'F32' : false
     const A = buffer('vera_A', { shape: [r, widest], init: initA, stored, key: 'base_model.vera_A' })
     const B = buffer('vera_B', { shape: [tallest, r], init: initB, stored, key: 'base_model.vera_B' })
@@ -72,10 +72,11 @@ export default definePeftMethod<VeraOptions>({
   },
 })
 
+type Shape = readonly [rows: number, columns: number]
 /** HF PEFT draws A, then B, from one generator: kaiming uniform with gain √2. */
-function projections(key: number, r: number, widest: number, tallest: number): [Initialiser, Initialiser] {
+export function projections(key: number, A: Shape, B: Shape): [Initialiser, Initialiser] {
   const random = new TorchRandom(key)
-  const draw = (size: number, fan: number) => random.uniform(size, Math.sqrt(6 / fan))
-  const [a, b] = [draw(r * widest, widest), draw(tallest * r, r)]
+  const draw = ([rows, columns]: Shape) => random.uniform(rows * columns, Math.sqrt(6 / columns))
+  const [a, b] = [draw(A), draw(B)]
   return [() => a, () => b]
 }
