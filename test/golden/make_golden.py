@@ -1,7 +1,8 @@
 """Reference results of HF PEFT for methods and variants: tiny random models, their ONNX export, and per case the gradients of the
 first step and ten AdamW steps. `graft verify test/golden/llama` replays them.
 
-  python make_golden.py OUT [arch ...]
+  python make_golden.py OUT [arch ...]              anew, all of an architecture
+  python make_golden.py OUT arch:case,case          these cases, into what is there
 
 Needs torch, transformers, peft, onnx, onnxscript. Made with the versions in versions.json; the layout is described in
 docs/verify.md. Not needed to use or to test Graft: the results are kept beside this file.
@@ -15,7 +16,9 @@ import torch
 import transformers as tf
 from peft import (AdaLoraConfig, BOFTConfig, FourierFTConfig, HRAConfig, IA3Config, LoKrConfig, LoraConfig, MissConfig, OFTConfig, RandLoraConfig,
                   ShiraConfig, TrainableTokensConfig, get_peft_model)
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+
+from method_cases import NEUTRAL, method_cases
 
 torch.set_num_threads(2)
 VOCABULARY = 48
@@ -48,13 +51,13 @@ def cases(arch, targets, task):
         "olora": lambda: lora(init_lora_weights="olora"),
     }
     if arch == "bert":
-        return {k: found[k] for k in ("boft", "hra", "miss", "fourierft")} | {
+        return {k: found[k] for k in ("boft", "hra", "miss", "fourierft")} | method_cases(arch, targets, t) | {
             "bitfit": None,
             "lora-bias": lambda: lora(bias="all", lora_bias=True),
             "dora-all-linear": lambda: lora(target_modules="all-linear", use_dora=True, use_rslora=True),
             "ia3-feedforward": lambda: IA3Config(target_modules=["key", "output.dense"], feedforward_modules=["output.dense"], **t),
         }
-    return found | {
+    return found | method_cases(arch, targets, t) | {
         "miss-bat": lambda: MissConfig(r=4, init_weights="bat", target_modules=targets, **t),
         "miss-mini": lambda: MissConfig(r=4, mini_r=4, init_weights="mini", target_modules=targets, **t),
         "oft-cayley": lambda: OFTConfig(r=0, oft_block_size=4, use_cayley_neumann=False, target_modules=targets, init_weights=False, **t),
@@ -169,7 +172,7 @@ def make_case(root, cls, batch, labels, name, make):
     model.eval()
     with torch.no_grad():
         for n, p in trained:  # neutral starts would leave some gradients zero
-            if any(k in n for k in ("lora_E", "ia3_l", "miss_block", "randlora_lambda", "boft_s", "trainable_tokens", "lora_B.default.bias")):
+            if any(k in n for k in NEUTRAL):
                 p.add_(torch.randn_like(p) * 0.2)
     if getattr(config, "init_lora_weights", None) == "pissa":
         fix_signs(model)
@@ -208,11 +211,13 @@ def make_case(root, cls, batch, labels, name, make):
 
 def main():
     out = sys.argv[1]
-    for arch in sys.argv[2:] or ARCHITECTURES:
+    for argument in sys.argv[2:] or ARCHITECTURES:
+        arch, _, chosen = argument.partition(":")
         cls, make, targets, task = ARCHITECTURES[arch]
         root = os.path.join(out, arch)
-        shutil.rmtree(root, ignore_errors=True)
-        os.makedirs(root)
+        for old in chosen.split(",") if chosen else [""]:
+            shutil.rmtree(os.path.join(root, old), ignore_errors=True)
+        os.makedirs(root, exist_ok=True)
         torch.manual_seed(11)
         config = make()
         config._attn_implementation = "eager"
@@ -225,12 +230,17 @@ def main():
         model.eval()
         model.save_pretrained(os.path.join(root, "model"))
         batch, labels = batch_for(arch, config, task)
-        save_file({**batch, "labels": labels}, os.path.join(root, "batch.safetensors"))
         with torch.no_grad():
-            save_file({"logits": model(**batch).logits.contiguous()}, os.path.join(root, "forward.safetensors"))
-        export(copy.deepcopy(model), batch, os.path.join(root, "onnx"))
+            logits = model(**batch).logits.contiguous()
+        if chosen:
+            assert torch.allclose(load_file(os.path.join(root, "forward.safetensors"))["logits"], logits, atol=1e-6)
+        else:
+            save_file({**batch, "labels": labels}, os.path.join(root, "batch.safetensors"))
+            save_file({"logits": logits}, os.path.join(root, "forward.safetensors"))
+            export(copy.deepcopy(model), batch, os.path.join(root, "onnx"))
         for name, make_config in cases(arch, targets, task).items():
-            make_case(root, cls, batch, labels, name, make_config)
+            if not chosen or name in chosen.split(","):
+                make_case(root, cls, batch, labels, name, make_config)
         os.remove(os.path.join(root, "model", "model.safetensors"))
         for folder, _, files in os.walk(root):
             for f in files:

@@ -1,0 +1,57 @@
+"""The cases of make_golden.py that are one method each, by HF PEFT's config classes."""
+import peft
+
+# Parameters whose start is neutral (zeros, ones): moved off it, so that every gradient says something.
+NEUTRAL = ("lora_E", "ia3_l", "miss_block", "randlora_lambda", "boft_s", "trainable_tokens", "lora_B.default.bias", "beft_bias", "pvera_lambda",
+           "supertuning_values")
+
+
+def method_cases(arch, targets, task):
+    def case(cls, **options):
+        return lambda: getattr(peft, cls)(**{"target_modules": targets, **options, **task})
+
+    cases = {
+        "hira": case("HiraConfig", r=2, init_weights=False),
+        "gralora": case("GraloraConfig", r=4, gralora_k=2, alpha=6, init_weights=False),
+        "delora": case("DeloraConfig", r=3, delora_lambda=2, init_weights=False),
+        "road": case("RoadConfig", group_size=4, init_weights=False),
+        "c3a": case("C3AConfig", block_size=4, layers_to_transform=[1]),
+        "waveft": case("WaveFTConfig", n_frequency=20, wavelet_family="db2", init_weights=False),
+        "vblora": case("VBLoRAConfig", r=2, num_vectors=7, vector_length=4, topk=3),
+        "unilora": case("UniLoraConfig", r=2, theta_d_length=11, init_weights=False),
+        "lily": case("LilyConfig", r=3, num_B=2, init_weights=False),
+        "pvera": case("PveraConfig", r=4, d_initial=0.3),
+        "glora": case("GloraConfig", r=2, init_weights=False),
+        "peanut": case("PeanutConfig", r=3, depth=1, act_fn="gelu", init_weights=False),
+        "deft": case("DeftConfig", r=3, decomposition_method="qr", alpha=6),
+        "beft": case("BeftConfig"),
+        "osf": case("OSFConfig", effective_rank=3),
+        "supertuning": case("SupertuningConfig", sparsity=0.9),
+        "tinylora": case("TinyLoraConfig", r=3, u=5, init_weights="uniform", init_v_bound=0.5),
+    }
+    if arch == "llama":
+        cases |= {
+            "hira-embedding": case("HiraConfig", r=2, init_weights=False, target_modules=["embed_tokens", "down_proj"]),
+            "gralora-hybrid": case("GraloraConfig", r=4, gralora_k=4, hybrid_r=3, init_weights=False),
+            "delora-patterns": case("DeloraConfig", r=2, target_modules=["q_proj", "up_proj"], rank_pattern={"up_proj": 4}, lambda_pattern={"q_proj": 3.5}, init_weights=False),
+            "road-2": case("RoadConfig", variant="road_2", group_size=8, init_weights=False),
+            "road-4": case("RoadConfig", variant="road_4", group_size=2, init_weights=False),
+            "c3a-pattern": case("C3AConfig", block_size=8, block_size_pattern={"v_proj": 2}, init_weights="gaussian", layers_to_transform=[0]),
+            "waveft-haar": case("WaveFTConfig", n_frequency=16, proportional_parameters=True, init_weights=False, target_modules=["q_proj", "down_proj"]),
+            "waveft-sparse": case("WaveFTConfig", n_frequency=9, use_idwt=False, init_weights=False),
+            "waveft-odd": case("WaveFTConfig", n_frequency=12, wavelet_family="sym4", n_frequency_pattern={"v_proj": 5}, init_weights=False),
+            "unilora-saved": case("UniLoraConfig", r=1, theta_d_length=200, save_indices=True, init_weights=False),
+            "lily-shared": case("LilyConfig", r=2, num_B=3, stride_A=2, scaling=2.0, init_weights=False, target_modules=["q_proj", "k_proj", "down_proj"]),
+            "pvera-drawn": case("PveraConfig", r=3, save_projection=False, projection_prng_key=5),
+            "glora-vector": case("GloraConfig", config_A_B="vector", init_weights=False),
+            "glora-constant": case("GloraConfig", config_A_B="constant", config_C="none", config_D_E="none", init_weights=False),
+            "peanut-deep": case("PeanutConfig", r=2, depth=2, act_fn="silu", scaling=0.5, init_weights=False, target_modules=["o_proj", "up_proj"]),
+            "deft-relu": case("DeftConfig", r=2, init_weights=False, init_scale=4.0),
+            "deft-para": case("DeftConfig", r=2, para=True, decomposition_method="qr"),
+            "osf-random": case("OSFConfig", rank_pattern={"q_proj": 0.25}, init_weights=False, target_modules=["q_proj", "up_proj", "down_proj"]),
+            "supertuning-lora": case("SupertuningConfig", sparsity=0.95, select_top=False, r=2, save_precomputed_indices=False, init_weights=False),
+            "tinylora-tied": case("TinyLoraConfig", r=2, u=4, weight_tying=0.5, save_projection=False, init_weights="uniform", init_v_bound=0.5, target_modules=["embed_tokens", "q_proj", "v_proj"]),
+        }
+    if arch == "bert":
+        cases["glora-bias"] = case("GloraConfig", config_A_B="none", config_C="vector", config_D_E="vector", init_weights=False)
+    return cases
