@@ -7,11 +7,11 @@ export const methodFlags = ({
   targets,
   option,
 }: {
-  rank: string
+  rank: number
   targets?: string
   option: readonly Record<string, unknown>[]
 }): Record<string, unknown> => ({
-  r: Number(rank),
+  r: rank,
   ...(targets ? { target_modules: targets.split(',') } : {}),
   ...Object.assign({}, ...option),
 })

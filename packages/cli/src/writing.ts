@@ -10,8 +10,9 @@ import {
   type WritingOptions,
   openModel,
 } from '@graft-peft/core'
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, Option } from 'commander'
 import { deviceOption } from './command.js'
+import { count, notNegative, read, share, whole } from './numbers.js'
 import { pulling } from './progress.js'
 
 export interface WritingFlags {
@@ -28,24 +29,24 @@ export interface WritingFlags {
   plugins?: string
 }
 
-const number = (text: string): number => {
-  const value = Number(text)
-  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('expected a number.')
-  return value
-}
 const gather = (text: string, all: string[] = []): string[] => [...all, text]
 
 /** Options that generate and chat share. */
 export const writingOptions = (command: Command): Command =>
   command
     .option('--adapter <[name=]folder>', 'an adapter to write with; may be given several times', gather)
-    .option('--max-tokens <n>', 'tokens to write at most', number, 256)
-    .option('--temperature <t>', '0: always the most likely token', number, 0)
-    .option('--top-p <p>', 'draw from the most likely tokens that together have this probability', number, 1)
-    .option('--top-k <k>', 'draw from the k most likely tokens', number, 0)
-    .option('--seed <n>', 'of the drawing', number, 0)
+    .option('--max-tokens <n>', 'tokens to write at most', read(count), 256)
+    .option('--temperature <t>', '0: always the most likely token', read(notNegative), 0)
+    .option(
+      '--top-p <p>',
+      'draw from the most likely tokens that together have this probability',
+      read(share),
+      1,
+    )
+    .option('--top-k <k>', 'draw from the k most likely tokens', read(whole), 0)
+    .option('--seed <n>', 'of the drawing', read(whole), 0)
     .option('--stop <text>', 'end before this text; may be given several times', gather)
-    .option('--threads <n>', 'threads (default: one per core)', number)
+    .option('--threads <n>', 'threads (default: one per core)', read(count))
     .addOption(deviceOption())
     .addOption(
       new Option(

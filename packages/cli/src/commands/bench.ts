@@ -13,6 +13,7 @@ import {
 } from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, deviceOption, examples } from '../command.js'
+import { count, read, share } from '../numbers.js'
 import { methodFlags, optionPairs } from '../pairs.js'
 import { pulling } from '../progress.js'
 import { printJson, printTable, thousands } from '../output.js'
@@ -20,15 +21,15 @@ import { printJson, printTable, thousands } from '../output.js'
 interface Flags {
   plugins?: string
   method: string
-  rank: string
+  rank: number
   targets?: string
   option: Record<string, unknown>[]
-  batch: string
-  microBatch?: string
-  seq: string
-  steps: string
-  supervised: string
-  threads?: string
+  batch: number
+  microBatch?: number
+  seq: number
+  steps: number
+  supervised: number
+  threads?: number
   device: Device
   precision: Precision
   memory: MemoryMode
@@ -41,7 +42,7 @@ export const benchCommand: CommandMaker = () =>
     .description('time training steps of a language model on random tokens')
     .argument('<model>', 'ONNX file, or a folder that holds one')
     .option('--method <name>', 'method', 'lora')
-    .option('--rank <n>', 'rank', '8')
+    .option('--rank <n>', 'rank', read(count), 8)
     .option('--targets <names>', "modules, comma-separated (default: the architecture's)")
     .option(
       '--option <key=value>',
@@ -49,16 +50,20 @@ export const benchCommand: CommandMaker = () =>
       optionPairs,
       [],
     )
-    .option('--batch <n>', 'examples per step', '4')
-    .option('--micro-batch <n>', 'examples run at a time, gradients added up (default: all of a step)')
-    .option('--seq <n>', 'tokens per example', '128')
-    .option('--steps <n>', 'steps to time', '8')
-    .option('--supervised <share>', 'share of each sequence that is supervised', '1')
+    .option('--batch <n>', 'examples per step', read(count), 4)
+    .option(
+      '--micro-batch <n>',
+      'examples run at a time, gradients added up (default: all of a step)',
+      read(count),
+    )
+    .option('--seq <n>', 'tokens per example', read(count), 128)
+    .option('--steps <n>', 'steps to time', read(count), 8)
+    .option('--supervised <share>', 'share of each sequence that is supervised', read(share), 1)
     .addOption(
       new Option('--memory <mode>', 'what the backward pass keeps').choices(memoryModes).default('balanced'),
     )
     .addOption(new Option('--quantize <bits>', 'keep the base in fewer bits').choices(quantisations))
-    .option('--threads <n>', 'threads (default: one per core)')
+    .option('--threads <n>', 'threads (default: one per core)', read(count))
     .addOption(deviceOption())
     .addOption(
       new Option('--precision <type>', 'what products are computed in')
@@ -77,23 +82,23 @@ export const benchCommand: CommandMaker = () =>
       const result = await benchmark(await resolveModel(path, pulling()), await registryWith(flags.plugins), {
         method: flags.method,
         methodOptions: methodFlags(flags),
-        batch: Number(flags.batch),
-        microBatch: flags.microBatch ? Number(flags.microBatch) : undefined,
-        sequence: Number(flags.seq),
-        steps: Number(flags.steps),
-        supervised: Number(flags.supervised),
+        batch: flags.batch,
+        microBatch: flags.microBatch,
+        sequence: flags.seq,
+        steps: flags.steps,
+        supervised: flags.supervised,
         memory: flags.memory,
         quantize: flags.quantize,
         device: await chosenDevice(flags.device),
         precision: flags.precision,
-        threads: flags.threads ? Number(flags.threads) : undefined,
+        threads: flags.threads,
       })
       if (flags.json)
         return printJson({
           impl: 'graft',
           method: flags.method,
-          batch: Number(flags.batch),
-          seq: Number(flags.seq),
+          batch: flags.batch,
+          seq: flags.seq,
           ...result,
         })
       printTable(

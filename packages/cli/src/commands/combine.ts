@@ -1,7 +1,8 @@
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import { combine, type CombineMode, combineModes, type LowRankReport } from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
+import { count, read, share, whole } from '../numbers.js'
 import { printJson, printLine, scientific } from '../output.js'
 
 interface Flags {
@@ -12,17 +13,6 @@ interface Flags {
   model?: string
   plugins?: string
   json?: boolean
-}
-export const wholeNumber = (text: string): number => {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < 1)
-    throw new InvalidArgumentError('expected a whole number above 0.')
-  return value
-}
-const share = (text: string): number => {
-  const value = Number(text)
-  if (!(value > 0 && value <= 1)) throw new InvalidArgumentError('expected a share above 0, at most 1.')
-  return value
 }
 /** FOLDER, or FOLDER:WEIGHT */
 function part(text: string): { folder: string; weight: number } {
@@ -40,9 +30,9 @@ export const combineCommand: CommandMaker = () =>
         .choices([...combineModes])
         .default('sum'),
     )
-    .option('--rank <n>', 'rank of the result (default: the sum of ranks)', wholeNumber)
-    .option('--density <share>', "share of an update's entries that ties and dare keep", share, 0.5)
-    .option('--seed <n>', "of dare's drawing", Number, 0)
+    .option('--rank <n>', 'rank of the result (default: the sum of ranks)', read(count))
+    .option('--density <share>', "share of an update's entries that ties and dare keep", read(share), 0.5)
+    .option('--seed <n>', "of dare's drawing", read(whole), 0)
     .option('--model <path>', "the base model, where the adapters don't know it")
     .option('--json', 'print the result as JSON')
     .addOption(pluginOption())

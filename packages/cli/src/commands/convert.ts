@@ -3,7 +3,8 @@ import { convert } from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson } from '../output.js'
-import { showLowRank, wholeNumber } from './combine.js'
+import { count, read } from '../numbers.js'
+import { showLowRank } from './combine.js'
 
 export const convertCommand: CommandMaker = () =>
   new Command('convert')
@@ -16,7 +17,7 @@ export const convertCommand: CommandMaker = () =>
     .option(
       '--rank <n>',
       'rank of the new adapter (default: exact where the adapter says low-rank updates, else 16)',
-      wholeNumber,
+      read(count),
     )
     .option('--model <path>', "the base model, where the adapter doesn't know it")
     .option('--json', 'print the result as JSON')

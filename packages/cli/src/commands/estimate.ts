@@ -16,18 +16,19 @@ import {
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, printTable, thousands } from '../output.js'
+import { count, read, share } from '../numbers.js'
 import { methodFlags, optionPairs } from '../pairs.js'
 import { pulling } from '../progress.js'
 
 interface Flags {
   plugins?: string
   method: string
-  rank: string
+  rank: number
   targets?: string
   option: Record<string, unknown>[]
-  batch: string
-  seq: string
-  supervised: string
+  batch: number
+  seq: number
+  supervised: number
   quantize?: Quantisation
   configOnly?: boolean
   json?: boolean
@@ -43,7 +44,7 @@ export const estimateCommand: CommandMaker = () =>
     .argument('<what>', 'a training config, or a language model')
     .argument('[overrides...]', 'key=value pairs that replace keys of the config')
     .option('--method <names>', 'methods for a model, comma-separated', 'lora')
-    .option('--rank <n>', 'rank', '8')
+    .option('--rank <n>', 'rank', read(count), 8)
     .option('--targets <names>', "modules, comma-separated (default: the architecture's)")
     .option(
       '--option <key=value>',
@@ -51,9 +52,9 @@ export const estimateCommand: CommandMaker = () =>
       optionPairs,
       [],
     )
-    .option('--batch <n>', 'examples per step', '1')
-    .option('--seq <n>', 'tokens per example', '512')
-    .option('--supervised <share>', 'share of each sequence that is supervised', '1')
+    .option('--batch <n>', 'examples per step', read(count), 1)
+    .option('--seq <n>', 'tokens per example', read(count), 512)
+    .option('--supervised <share>', 'share of each sequence that is supervised', read(share), 1)
     .addOption(new Option('--quantize <bits>', 'keep the base in fewer bits').choices(quantisations))
     .option('--config-only', "plan from the model's config.json alone: the weights need not be here")
     .option('--json', 'print everything as one JSON object')
@@ -92,16 +93,16 @@ async function ofModel(given: string, flags: Flags): Promise<Estimate> {
   }))
   return estimateModel(path, registry, {
     methods,
-    batch: Number(flags.batch),
-    sequence: Number(flags.seq),
-    supervised: Number(flags.supervised),
+    batch: flags.batch,
+    sequence: flags.seq,
+    supervised: flags.supervised,
     quantize: flags.quantize,
     weightless: flags.configOnly,
   })
 }
 
 /** Matrix products are not all of a step: measured, the rest takes an eighth. */
-const share = 0.88
+const products = 0.88
 
 function show({ model, parameters, weights, sizes, methods }: Estimate, speed: number): void {
   printLine(`${model}: ${thousands(parameters)} parameters, ${bytes(weights)} as stored`)
@@ -115,7 +116,7 @@ function show({ model, parameters, weights, sizes, methods }: Estimate, speed: n
   const inMode = (mode: MemoryMode): string[][] => [
     column(`memory: ${mode}`, (m) => bytes(m.memory[mode].peak)),
     column('  work per step', (m) => `${(m.memory[mode].flops / 1e12).toPrecision(3)} TFLOP`),
-    column('  time per step here', (m) => seconds(m.memory[mode].flops / speed / share)),
+    column('  time per step here', (m) => seconds(m.memory[mode].flops / speed / products)),
   ]
   printTable(
     ['', ...methods.map((m) => m.method)],

@@ -10,6 +10,7 @@ import {
 } from '@graft-peft/core'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
+import { count, notNegative, type NumberKind, share, whole } from '../numbers.js'
 import { note, print, printJson } from '../output.js'
 import { openWriter, samplingOf, type WritingFlags, writingOptions } from '../writing.js'
 
@@ -107,29 +108,51 @@ const endings: Record<Written['ended'], string> = {
   aborted: 'stopped',
 }
 
-/** Names of a request's fields and what they set. */
-const settings: Readonly<Record<string, keyof WritingOptions>> = {
-  max_tokens: 'maxTokens',
-  temperature: 'temperature',
-  top_p: 'topP',
-  top_k: 'topK',
-  seed: 'seed',
-  stop: 'stop',
-  adapter: 'adapter',
+interface FieldKind {
+  what: string
+  fits(value: unknown): boolean
+}
+const isText = (value: unknown): boolean => typeof value === 'string'
+const numeric = ({ what, fits }: NumberKind): FieldKind => ({
+  what,
+  fits: (value) => typeof value === 'number' && fits(value),
+})
+/** A request's fields: what they set, and what they may be. */
+const settings: Readonly<Record<string, [keyof WritingOptions, FieldKind]>> = {
+  max_tokens: ['maxTokens', numeric(count)],
+  temperature: ['temperature', numeric(notNegative)],
+  top_p: ['topP', numeric(share)],
+  top_k: ['topK', numeric(whole)],
+  seed: ['seed', numeric(whole)],
+  stop: ['stop', { what: 'a text, or a list of texts', fits: (v) => [v].flat().every(isText) }],
+  adapter: [
+    'adapter',
+    { what: "an adapter's name, or null for the bare model", fits: (v) => v === null || isText(v) },
+  ],
+}
+
+/** What a request asks for beside its prompt. Throws BAD_REQUEST. */
+function settingsOf({ fields, where }: DataRecord): Partial<WritingOptions> {
+  const own: Record<string, unknown> = {}
+  for (const [field, [option, { what, fits }]] of Object.entries(settings)) {
+    const value = fields[field]
+    if (value === undefined) continue
+    if (!fits(value))
+      throw new GraftError(
+        'BAD_REQUEST',
+        `${where}: ${field} should be ${what}, got ${JSON.stringify(value)}.`,
+      )
+    own[option] = field === 'stop' ? [value].flat() : (value ?? undefined)
+  }
+  return own
 }
 
 async function answer(
   writer: Writer,
-  { fields, where }: DataRecord,
+  record: DataRecord,
   options: WritingOptions,
 ): Promise<Record<string, unknown>> {
-  const own = Object.fromEntries(
-    Object.entries(settings).flatMap(([field, option]) =>
-      fields[field] === undefined
-        ? []
-        : [[option, field === 'stop' ? [fields[field]].flat() : (fields[field] ?? undefined)]],
-    ),
-  )
+  const { fields, where } = record
   const prompt =
     typeof fields.prompt === 'string'
       ? writer.tokenizer.encode(fields.prompt)
@@ -141,6 +164,6 @@ async function answer(
       'NO_PROMPT',
       `${where}: a request needs prompt (a text) or messages (a conversation).`,
     )
-  const { text, tokens, ended } = await drain(writer.write(prompt, { ...options, ...own }))
+  const { text, tokens, ended } = await drain(writer.write(prompt, { ...options, ...settingsOf(record) }))
   return { ...fields, completion: text, tokens, ended }
 }

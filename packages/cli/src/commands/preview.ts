@@ -1,18 +1,13 @@
 import { tmpdir } from 'node:os'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
 import { loadConfig, preview, type Preview, type PreviewedExample } from '@graft-peft/core'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
+import { read, whole } from '../numbers.js'
 import { printJson, printLine, thousands } from '../output.js'
 import { pulling } from '../progress.js'
-
-const count = (text: string): number => {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('expected a whole number.')
-  return value
-}
 
 export const previewCommand: CommandMaker = () =>
   new Command('preview')
@@ -21,7 +16,7 @@ export const previewCommand: CommandMaker = () =>
     )
     .argument('<config>', 'YAML file, as for graft train')
     .argument('[overrides...]', 'key=value pairs that replace keys of the config')
-    .option('-n, --examples <n>', 'examples to show', count, 3)
+    .option('-n, --examples <n>', 'examples to show', read(whole), 3)
     .option('--json', 'print everything as one JSON object')
     .addHelpText(
       'after',

@@ -10,7 +10,7 @@ import {
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { interruptible } from '../interrupt.js'
-import { note, percent, printJson, printLine, thousands } from '../output.js'
+import { note, percent, printJson, printLine, printProse, thousands } from '../output.js'
 import { Progress, pulling } from '../progress.js'
 
 interface Flags {
@@ -46,6 +46,7 @@ export const trainCommand: CommandMaker = (exit) =>
         const result = await train(config, registry, { ...report.hooks, signal }, flags)
         report.end(result, path)
         if (!result.finished) exit(130)
+        else if (result.diverged) exit(1)
       } finally {
         report.close()
         release()
@@ -142,7 +143,8 @@ class Report {
     ])
   }
 
-  end({ finished, step, before, after, adapter }: TrainResult, path: string): void {
+  end(result: TrainResult, path: string): void {
+    const { finished, step, before, after, adapter, kept } = result
     this.progress.stop()
     if (!finished) return printLine(`Stopped after step ${step}. Continue with: graft train ${path} --resume`)
     for (const part of Object.keys(after)) {
@@ -152,12 +154,24 @@ class Report {
     if (this.ranks)
       for (const [path, rank] of Object.entries(this.ranks))
         printLine(`Rank     ${String(rank).padStart(3)} ${'▇'.repeat(rank)} ${path}`)
+    if (result.stoppedEarly)
+      printLine(
+        `Stopped  early, after step ${step}: ${this.config.training.early_stopping} evaluations without a better one`,
+      )
+    if (kept < step) printLine(`Kept     the parameters after step ${kept}, the best on validation data`)
     printLine(`Adapter  ${adapter}`)
+    if (result.rose) printProse(loudly(result))
   }
 
   close(): void {
     this.progress.stop()
   }
+}
+
+/** What is to be said of a run whose loss rose. */
+function loudly({ rose, diverged, kept }: TrainResult): string {
+  const [from, to] = [rose?.from.toFixed(4), rose?.to.toFixed(4)]
+  return `${diverged ? 'Diverged' : 'Note    '} the training loss rose from ${from} to ${to}: lower training.learning_rate. ${diverged ? 'The adapter is no better than the model it began with.' : `What is kept is from step ${kept}.`}`
 }
 
 /** One block per module, the higher the more of the greatest rank it has: ranks ▇▅▁▂ 14. */

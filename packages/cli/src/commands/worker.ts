@@ -4,13 +4,14 @@ import { work } from '@graft-peft/bullmq'
 import { execute } from '@graft-peft/compare'
 import { type CommandMaker, examples } from '../command.js'
 import { interruptible } from '../interrupt.js'
+import { count, read } from '../numbers.js'
 import { note } from '../output.js'
 
 interface Flags {
   queue: string
   name: string
-  concurrency: string
-  patience: string
+  concurrency: number
+  patience: number
 }
 
 export const workerCommand: CommandMaker = () =>
@@ -18,11 +19,12 @@ export const workerCommand: CommandMaker = () =>
     .description('do runs of comparisons that a queue holds, on a machine that shares their folder')
     .requiredOption('--queue <url>', 'Redis or Valkey, redis://host:6379')
     .option('--name <queue>', "the queue's name", 'graft')
-    .option('--concurrency <n>', 'runs side by side', '1')
+    .option('--concurrency <n>', 'runs side by side', read(count), 1)
     .option(
       '--patience <seconds>',
       "without a sign of life for so long, a worker's run is taken over by another",
-      '30',
+      read(count),
+      30,
     )
     .addHelpText(
       'after',
@@ -40,8 +42,8 @@ export const workerCommand: CommandMaker = () =>
       await work({
         url: queue,
         queue: name,
-        concurrency: Number(concurrency),
-        patience: Number(patience),
+        concurrency,
+        patience,
         execute: (job, signal, onProgress) => execute(program, job, signal, onProgress),
         onNotice: (text) => note(`${new Date().toISOString()} ${text}`),
         signal,

@@ -1,5 +1,6 @@
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { GraftError } from '../errors.js'
 import type { Registry } from '../container.js'
 import { loadPlugins } from '../plugins/load.js'
 import { type PullOptions, resolveModel } from '../hub/pull.js'
@@ -192,6 +193,17 @@ export function pluginAt<K extends keyof Configured>(
   return { plugin, options: source.check(plugin.configSchema, given, keys) }
 }
 
+/** A path that is a folder or can become one. Throws BAD_OUTPUT. */
+function outputFolder(path: string): string {
+  let there = path
+  while (!existsSync(there)) there = dirname(there)
+  if (statSync(there).isDirectory()) return path
+  throw new GraftError(
+    'BAD_OUTPUT',
+    `output: ${path} should be a folder, and ${there === path ? 'it' : there} is a file. Choose another output.`,
+  )
+}
+
 /** The same with absolute paths, which a config gives relative to its own file, and with a model that is here. */
 export async function located<C extends Pick<RawConfig, 'model' | 'output' | 'data'>>(
   raw: C,
@@ -203,7 +215,7 @@ export async function located<C extends Pick<RawConfig, 'model' | 'output' | 'da
   return {
     ...raw,
     model: existsSync(near(raw.model)) ? near(raw.model) : await resolveModel(expandHome(raw.model), hub),
-    output: near(raw.output),
+    output: outputFolder(near(raw.output)),
     data: {
       ...data,
       train: near(data.train),

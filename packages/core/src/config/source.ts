@@ -1,7 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { LineCounter, isMap, isNode, isScalar, parse, parseDocument, type Document } from 'yaml'
 import { GraftError } from '../errors.js'
 import { type Complaint, validate } from '../method/options.js'
+
+function configsIn(folder: string): string {
+  const names = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name))
+  return names.length > 0 ? ` It holds ${names.join(', ')}.` : ''
+}
 
 /** A YAML file that knows where each of its keys stands. Reading it throws CONFIG_NOT_FOUND or BAD_YAML. */
 export class ConfigSource {
@@ -11,6 +16,11 @@ export class ConfigSource {
 
   constructor(readonly path: string) {
     if (!existsSync(path)) throw new GraftError('CONFIG_NOT_FOUND', `${path}: no such config file.`)
+    if (statSync(path).isDirectory())
+      throw new GraftError(
+        'CONFIG_NOT_FOUND',
+        `${path}: a folder; a config is a YAML file.${configsIn(path)}`,
+      )
     this.document = parseDocument(readFileSync(path, 'utf8'), { lineCounter: this.lines })
     const [error] = this.document.errors
     if (error) throw new GraftError('BAD_YAML', `${path}: ${error.message}`)

@@ -2,18 +2,8 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { floatsOf, readSafetensors, storedFloats, writeSafetensors } from '../files/safetensors.js'
 import { GraftError } from '../errors.js'
+import type { Progress } from './progress.js'
 
-/** Where a run stands between two steps. Batches and dropout masks are functions of the seed and this, so it is all there is. */
-export interface Progress {
-  /** optimiser steps done */
-  step: number
-  /** best validation metric so far */
-  best: number | null
-  /** evaluations since then */
-  stale: number
-  /** early stopping has ended the run */
-  stopped: boolean
-}
 export interface Checkpoint {
   progress: Progress
   /** parameters and optimiser state, flat vectors */

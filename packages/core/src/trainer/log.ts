@@ -9,16 +9,16 @@ export class RunLog {
   write(entry: LogEntry): void {
     appendFileSync(this.path, `${JSON.stringify(entry)}\n`)
   }
+  /** What was logged so far, in order. */
+  entries(): LogEntry[] {
+    if (!existsSync(this.path)) return []
+    const lines = readFileSync(this.path, 'utf8').split('\n')
+    return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as LogEntry)
+  }
   /** Forgets what was logged after a step, and the evaluation that ends a run: a resumed run writes them again. */
   truncateAfter(step: number): void {
     if (!existsSync(this.path)) return
-    const kept = readFileSync(this.path, 'utf8')
-      .split('\n')
-      .filter((line) => line !== '')
-      .filter((line) => {
-        const entry = JSON.parse(line) as LogEntry
-        return entry.step <= step && entry.phase !== 'after'
-      })
-    writeAtomically(this.path, kept.map((line) => `${line}\n`).join(''))
+    const kept = this.entries().filter((entry) => entry.step <= step && entry.phase !== 'after')
+    writeAtomically(this.path, kept.map((entry) => `${JSON.stringify(entry)}\n`).join(''))
   }
 }

@@ -7,7 +7,8 @@ import { digestOf, EpochBatches } from '../data/batches.js'
 import { type Dataset, take } from '../data/dataset.js'
 import type { Example } from '../data/example.js'
 import { learningRate } from '../optimizer/schedule.js'
-import { type Checkpoint, loadCheckpoint, type Progress, saveCheckpoint } from './checkpoint.js'
+import { type Checkpoint, loadCheckpoint, saveCheckpoint } from './checkpoint.js'
+import { beginning, judged, type Progress, rise } from './progress.js'
 import { checkpointFile, claimOutput } from './output-folder.js'
 import { Followers } from './followers.js'
 import type { TrainConfig } from '../config/config.js'
@@ -59,6 +60,14 @@ export interface TrainResult {
   finished: boolean
   step: number
   adapter: string
+  /** after which step the parameters stood that the adapter holds */
+  kept: number
+  /** early stopping ended the run before its last step */
+  stoppedEarly: boolean
+  /** the training loss rose: from its first steps' mean to its last ones' */
+  rose?: { from: number; to: number }
+  /** it rose, and what is kept is no better on validation data than what training began with */
+  diverged: boolean
   before: Record<string, Evaluation>
   after: Record<string, Evaluation>
 }
@@ -91,7 +100,7 @@ export async function train(
 
 class Trainer {
   private readonly log: RunLog
-  private progress: Progress = { step: 0, best: null, stale: 0, stopped: false }
+  private progress: Progress = beginning
   private epoch?: EpochBatches
   private followers?: Followers
 
@@ -169,7 +178,7 @@ class Trainer {
       await this.advance(this.progress.step + 1)
       if (this.hooks.signal?.aborted) {
         await this.save('last')
-        return { finished: false, step: this.progress.step, adapter: '', before, after: {} }
+        return { ...this.outcome(before, {}), finished: false, adapter: '' }
       }
     }
     await this.save('last')
@@ -294,17 +303,12 @@ class Trainer {
     const { validation, metrics } = this.prepared
     if (validation.length === 0) return
     const found = await this.evaluate('validation', validation)
-    const [first] = metrics
-    const metric = first.better === 'higher' ? found[first.name] : -found[first.name]
     const settled = this.step.adapted.adapter.settled?.(this.progress.step, this.prepared.totalSteps) ?? true
-    const improved = settled && (this.progress.best === null || metric > this.progress.best)
-    this.progress = {
-      ...this.progress,
-      best: improved ? metric : this.progress.best,
-      stale: improved || !settled ? 0 : this.progress.stale + 1,
-    }
-    const { early_stopping } = this.config.training
-    this.progress.stopped = early_stopping !== null && this.progress.stale >= early_stopping
+    const { progress, improved } = judged(this.progress, found, metrics[0], {
+      settled,
+      patience: this.config.training.early_stopping,
+    })
+    this.progress = progress
     this.report('during', 'validation', found, improved)
     if (improved) await this.save('best')
   }
@@ -343,7 +347,30 @@ class Trainer {
     const { parameters } = await this.stepper.read()
     const adapter = await saveTrained(this.config, this.prepared, this.step.attaching, parameters)
     const after = await this.evaluateParts('after', { validation, test })
-    return { finished: true, step: this.progress.step, adapter, before, after }
+    return { ...this.outcome(before, after), finished: true, adapter }
+  }
+
+  /** How the run went, a resumed one's first part from its log. */
+  private outcome(
+    before: Record<string, Evaluation>,
+    after: Record<string, Evaluation>,
+  ): Omit<TrainResult, 'finished' | 'adapter'> {
+    const { step, best, stopped } = this.progress
+    const entries = this.log.entries()
+    const rose = rise(entries.filter((e) => e.phase === undefined).map((e) => e.loss as number))
+    const start = entries.find((e) => e.phase === 'before' && e.part === 'validation')?.loss as
+      | number
+      | undefined
+    const gained = start !== undefined && (after.validation ?? before.validation)?.loss < start
+    return {
+      step,
+      kept: best?.step ?? step,
+      stoppedEarly: stopped && step < this.prepared.totalSteps,
+      rose,
+      diverged: rose !== undefined && !gained,
+      before,
+      after,
+    }
   }
 
   private async save(name: 'last' | 'best'): Promise<void> {

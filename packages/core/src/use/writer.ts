@@ -52,9 +52,14 @@ export class Writer {
     return [...this.adapters.keys()]
   }
 
-  /** Loads an adapter under a name. Adapters of the same method, options and modules share one graph and differ in what is fed. */
+  /** Loads an adapter under a name. Adapters of the same method, options and modules share one graph and differ in what is fed. Throws NOT_A_WRITER. */
   async load(name: string, adapter: OpenedAdapter): Promise<void> {
-    const { method, config, precision } = adapter.options
+    const { method, config, precision, objective } = adapter.options
+    if (objective.task !== 'causal-lm')
+      throw new GraftError(
+        'NOT_A_WRITER',
+        `${adapter.folder}: its objective is ${objective.name}, which writes no texts; use graft predict.`,
+      )
     const shared = !method.virtualTokens && ownsNoBuffers(this.model, adapter)
     const key = shared ? JSON.stringify([method.name, config, precision]) : name
     const decoder =
