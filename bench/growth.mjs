@@ -185,7 +185,8 @@ async function point(count) {
 
 /** From an opened model to the bytes that ONNX Runtime gets. */
 async function compileOnce(folder) {
-  const { adamw, adapt, compileStep, defaultRegistry, methodOptions, openModel } = await import('graft-peft')
+  const { defaultRegistry, openModel } = await import('graft-peft')
+  const { adamw, adapt, compileStep, methodOptions } = await import('@graft-peft/core/inside')
   const { encodeOnnx } = await import('@graft-peft/onnx')
   const registry = defaultRegistry()
   const started = performance.now()

@@ -1,6 +1,7 @@
 // Times what happens before the first step: reading a model, differentiating, writing the step. node bench/passes.mjs [model.onnx]
 import { fileURLToPath } from 'node:url'
-import { adapt, compileGradient, methodOptions, openModel } from '@graft-peft/core'
+import { openModel } from '@graft-peft/core/app'
+import { adapt, compileGradient, methodOptions } from '@graft-peft/core/inside'
 import { encodeOnnx, readOnnx, simplify } from '@graft-peft/onnx'
 import { defaultRegistry } from 'graft-peft'
 import { bench, run } from 'mitata'

@@ -1,7 +1,8 @@
 // A LLaMA of any size with random weights, as a Hugging Face folder.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Random, storedFloats, writeSafetensors } from 'graft-peft'
+import { writeSafetensors } from '@graft-peft/core/inside'
+import { Random, storedFloats } from 'graft-peft'
 
 export function writeTinyLlama(
   folder,

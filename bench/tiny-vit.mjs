@@ -1,7 +1,8 @@
 // A Vision Transformer of about 140,000 parameters with random weights, as a Hugging Face folder.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Random, storedFloats, writeSafetensors } from 'graft-peft'
+import { writeSafetensors } from '@graft-peft/core/inside'
+import { Random, storedFloats } from 'graft-peft'
 
 export function writeTinyVit(
   folder,

@@ -11,15 +11,9 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import {
-  biasOf,
-  copyOf,
-  Random,
-  storedFloats,
-  type StoredTensor,
-  writeSafetensors,
-  openModel,
-} from '@graft-peft/core'
+import { biasOf, copyOf, Random, storedFloats, type StoredTensor } from '@graft-peft/core'
+import { openModel } from '@graft-peft/core/app'
+import { writeSafetensors } from '@graft-peft/core/inside'
 import { parse, stringify } from 'yaml'
 import { afterAll } from 'vitest'
 

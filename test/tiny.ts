@@ -1,20 +1,16 @@
 import { join } from 'node:path'
+import { type Example, float32, type PeftMethod, type Tensors, type Model } from '@graft-peft/core'
+import { openModel } from '@graft-peft/core/app'
 import {
   adapt,
   type Adapted,
   type AdaptOptions,
   type Attaching,
   batchOf,
-  type Example,
-  float32,
   methodOptions,
   modelFeeds,
-  type PeftMethod,
   scalar,
-  type Tensors,
-  type Model,
-  openModel,
-} from '@graft-peft/core'
+} from '@graft-peft/core/inside'
 import { defaultRegistry } from 'graft-peft'
 import { root } from './fixture.js'
 

@@ -1,14 +1,8 @@
 import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import {
-  int64,
-  readSafetensors,
-  runOnce,
-  type StoredTensor,
-  storedFloats,
-  writeSafetensors,
-} from '@graft-peft/core'
+import { int64, type StoredTensor, storedFloats } from '@graft-peft/core'
+import { readSafetensors, runOnce, writeSafetensors } from '@graft-peft/core/inside'
 import { readOnnx } from '@graft-peft/onnx'
 import { example, graft, temporaryFolder, writeRun } from '../fixture.js'
 

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Estimate } from '@graft-peft/core'
+import type { Estimate } from '@graft-peft/core/app'
 import { expect, it } from 'vitest'
 import { graft, temporaryFolder, writeRun } from '../fixture.js'
 

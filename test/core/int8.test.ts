@@ -1,13 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  compileEvaluation,
-  compileGradient,
-  type MemoryMode,
-  numbers,
-  type Precision,
-  runOnce,
-} from '@graft-peft/core'
+import { type MemoryMode, type Precision } from '@graft-peft/core/app'
+import { compileEvaluation, compileGradient, numbers, runOnce } from '@graft-peft/core/inside'
 import { type Node, type Value } from '@graft-peft/onnx'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { graft, type Settings, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'

@@ -1,13 +1,6 @@
-import {
-  adamw,
-  compileGradient,
-  memoryModes,
-  type Model,
-  runOnce,
-  sgd,
-  Step,
-  Stepper,
-} from '@graft-peft/core'
+import { type Model } from '@graft-peft/core'
+import { memoryModes } from '@graft-peft/core/app'
+import { adamw, compileGradient, runOnce, sgd, Step, Stepper } from '@graft-peft/core/inside'
 import { executionOrder, fileOrder, type Graph, planMemory } from '@graft-peft/onnx'
 import { describe, expect, it } from 'vitest'
 import { attach, attachingOf, feedsOf, openTiny as open, texts as examples } from '../tiny.js'

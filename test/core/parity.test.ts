@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type CaseReport, verify } from '@graft-peft/core'
+import { type CaseReport, verify } from '@graft-peft/core/app'
 import { defaultRegistry } from 'graft-peft'
 import { describe, expect, it } from 'vitest'
 import { golden, hasGolden, root } from '../fixture.js'

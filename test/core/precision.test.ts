@@ -1,16 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  adamw,
-  compileGradient,
-  compileStep,
-  float32,
-  next,
-  numbers,
-  type Precision,
-  runOnce,
-  type Tensors,
-} from '@graft-peft/core'
+import { float32, type Tensors } from '@graft-peft/core'
+import { type Precision } from '@graft-peft/core/app'
+import { adamw, compileGradient, compileStep, next, numbers, runOnce } from '@graft-peft/core/inside'
 import { type Node, type Value } from '@graft-peft/onnx'
 import { describe, expect, it } from 'vitest'
 import { graft, type Settings, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'

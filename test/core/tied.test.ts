@@ -1,13 +1,13 @@
+import { float32 } from '@graft-peft/core'
 import {
   adapt,
   batchOf,
   compileGradient,
-  float32,
   methodOptions,
   modelFeeds,
   runOnce,
   scalar,
-} from '@graft-peft/core'
+} from '@graft-peft/core/inside'
 import { describe, expect, it } from 'vitest'
 import { openTiny, registry } from '../tiny.js'
 

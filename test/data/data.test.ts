@@ -1,22 +1,23 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
-  adapt,
-  batchOf,
   causalLm,
   Coder,
-  compileGradient,
   type DataRecord,
   type Example,
   float32,
+  tokenClassification,
+} from '@graft-peft/core'
+import { readRecords, openModel } from '@graft-peft/core/app'
+import {
+  adapt,
+  batchOf,
+  compileGradient,
   methodOptions,
   modelFeeds,
-  readRecords,
   runOnce,
   scalar,
-  tokenClassification,
-  openModel,
-} from '@graft-peft/core'
+} from '@graft-peft/core/inside'
 import { defaultRegistry } from 'graft-peft'
 import sharp from 'sharp'
 import { beforeAll, describe, expect, it } from 'vitest'

@@ -1,16 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  type Check,
-  type Model,
-  openModel,
-  readSafetensors,
-  runOnce,
-  int64,
-  type StoredTensor,
-  verify,
-  writeSafetensors,
-} from '@graft-peft/core'
+import { type Model, int64, type StoredTensor } from '@graft-peft/core'
+import { type Check, openModel, verify } from '@graft-peft/core/app'
+import { readSafetensors, runOnce, writeSafetensors } from '@graft-peft/core/inside'
 import { defaultRegistry } from 'graft-peft'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Finished, graft, root, sprout, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'

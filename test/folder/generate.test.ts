@@ -1,13 +1,6 @@
 import { join } from 'node:path'
-import {
-  greedy,
-  openAdapter,
-  Sampler,
-  Writer,
-  type WritingOptions,
-  type Written,
-  openModel,
-} from '@graft-peft/core'
+import { openAdapter, Writer, type WritingOptions, type Written, openModel } from '@graft-peft/core/app'
+import { greedy, Sampler } from '@graft-peft/core/inside'
 import { defaultRegistry } from 'graft-peft'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { graft, sprout, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'

@@ -1,21 +1,19 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { floatsOf, int64 } from '@graft-peft/core'
 import {
   combine,
   convert,
   exportAdapter,
   exportTraining,
-  floatsOf,
-  int64,
   loadConfig,
   merge,
   openAdapter,
-  readSafetensors,
-  runOnce,
   unmerge,
   openModel,
-} from '@graft-peft/core'
+} from '@graft-peft/core/app'
+import { readSafetensors, runOnce } from '@graft-peft/core/inside'
 import { defaultRegistry } from 'graft-peft'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { graft, root, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'

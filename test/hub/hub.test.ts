@@ -1,7 +1,7 @@
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createHash } from 'node:crypto'
-import { pull, push } from '@graft-peft/core'
+import { pull, push } from '@graft-peft/core/app'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { graft, temporaryFolder } from '../fixture.js'
 import { Hub } from './server.js'

@@ -1,15 +1,6 @@
-import {
-  adapt,
-  compileGradient,
-  float32,
-  int64,
-  loadConfig,
-  methodOptions,
-  runOnce,
-  scalar,
-  targets,
-  openModel,
-} from '@graft-peft/core'
+import { float32, int64, targets } from '@graft-peft/core'
+import { loadConfig, openModel } from '@graft-peft/core/app'
+import { adapt, compileGradient, methodOptions, runOnce, scalar } from '@graft-peft/core/inside'
 import { defaultRegistry } from 'graft-peft'
 import { describe, expect, it } from 'vitest'
 import { sprout, temporaryFolder, writeRun } from '../fixture.js'

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { readSafetensors } from '@graft-peft/core'
+import { readSafetensors } from '@graft-peft/core/inside'
 import { expect, it } from 'vitest'
 import { graft, temporaryFolder, writeRun } from '../fixture.js'
 

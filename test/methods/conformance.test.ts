@@ -1,4 +1,5 @@
-import { type PeftMethod, validate } from '@graft-peft/core'
+import { type PeftMethod } from '@graft-peft/core'
+import { validate } from '@graft-peft/core/inside'
 import { defaultRegistry } from 'graft-peft'
 import { testMethod, type TestCases, type ValidCase } from '@graft-peft/method-tester'
 import { describe, expect, it } from 'vitest'

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { validate } from '@graft-peft/core'
+import { validate } from '@graft-peft/core/inside'
 import { defaultRegistry } from 'graft-peft'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'

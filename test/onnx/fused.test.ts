@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { runOnce, type Tensor, type Tensors } from '@graft-peft/core'
+import { type Tensor, type Tensors } from '@graft-peft/core'
+import { runOnce } from '@graft-peft/core/inside'
 import { encodeOnnx, Graph, readOnnx, type Value } from '@graft-peft/onnx'
 import { createRequire } from 'node:module'
 import { describe, expect, it } from 'vitest'

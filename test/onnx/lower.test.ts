@@ -1,15 +1,5 @@
-import {
-  adamw,
-  compileEvaluation,
-  compileStep,
-  float32,
-  int32,
-  int64,
-  next,
-  numbers,
-  runOnce,
-  type Tensors,
-} from '@graft-peft/core'
+import { float32, int64, type Tensors } from '@graft-peft/core'
+import { adamw, compileEvaluation, compileStep, int32, next, numbers, runOnce } from '@graft-peft/core/inside'
 import { Builder, Graph, lowerForWebgpu, narrowName, type Value } from '@graft-peft/onnx'
 import { describe, expect, it } from 'vitest'
 import { attach, feedsOf, openTiny as open } from '../tiny.js'

@@ -1,4 +1,5 @@
-import { compileEvaluation, compileGradient, float32, int64, numbers, runOnce } from '@graft-peft/core'
+import { float32, int64 } from '@graft-peft/core'
+import { compileEvaluation, compileGradient, numbers, runOnce } from '@graft-peft/core/inside'
 import { Builder, Graph, pickRows, type Value } from '@graft-peft/onnx'
 import { describe, expect, it } from 'vitest'
 import { attach, openTiny, registry } from '../tiny.js'

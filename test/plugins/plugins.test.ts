@@ -7,9 +7,9 @@ import { graft, root, sprout, temporaryFolder, writeRun } from '../fixture.js'
 /** A folder where packages of Graft are installed as npm would: links, since they are not published yet. */
 function workplace(): string {
   const folder = temporaryFolder()
-  mkdirSync(join(folder, 'node_modules/@graft'), { recursive: true })
+  mkdirSync(join(folder, 'node_modules/@graft-peft'), { recursive: true })
   for (const name of ['core', 'onnx', 'method-tester'])
-    symlinkSync(join(root, 'packages', name), join(folder, 'node_modules/@graft', name))
+    symlinkSync(join(root, 'packages', name), join(folder, 'node_modules/@graft-peft', name))
   return folder
 }
 /** Packs a package and installs the tarball. */
@@ -169,7 +169,7 @@ describe('a plugin that is not right: one paragraph, nothing written', () => {
       'takes a built-in name',
       { 'broken.mjs': method('lora', 'return {}') },
       'lora',
-      /Two methods are named lora: one from @graft\/lora, one from \.\/broken\.mjs.*DUPLICATE_PLUGIN/s,
+      /Two methods are named lora: one from @graft-peft\/lora, one from \.\/broken\.mjs.*DUPLICATE_PLUGIN/s,
     ],
     [
       'is of another version',

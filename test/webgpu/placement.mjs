@@ -1,6 +1,7 @@
 // Opens the step of each method on WebGPU with ONNX Runtime telling where it puts each node. Before each, a line "== name" with the names of
 // the nodes that may be on the CPU: those that make sizes and positions, and hand them over.
-import { adamw, adapt, compileEvaluation, compileStep, methodOptions, openModel } from '@graft-peft/core'
+import { openModel } from '@graft-peft/core/app'
+import { adamw, adapt, compileEvaluation, compileStep, methodOptions } from '@graft-peft/core/inside'
 import { encodeOnnx, lowerForWebgpu } from '@graft-peft/onnx'
 import { defaultRegistry } from 'graft-peft'
 import { InferenceSession } from 'onnxruntime-node'

@@ -1,4 +1,4 @@
-import { loadPlugins, Registry } from '@graft-peft/core'
+import { loadPlugins, Registry } from '@graft-peft/core/app'
 import architectures from '@graft-peft/architectures'
 import adalora from '@graft-peft/adalora'
 import bullmq from '@graft-peft/bullmq'

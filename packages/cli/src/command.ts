@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import { devices } from '@graft-peft/core'
+import { devices } from '@graft-peft/core/app'
 
 /** Builds one command; it calls `exit` when it ends in anything but success. */
 export type CommandMaker = (exit: (code: number) => void) => Command

@@ -1,4 +1,4 @@
-import { jsonText } from '@graft-peft/core'
+import { jsonText } from '@graft-peft/core/inside'
 import Table from 'cli-table3'
 import stringWidth from 'string-width'
 import wrapAnsi from 'wrap-ansi'

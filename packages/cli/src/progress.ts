@@ -1,4 +1,4 @@
-import type { PullOptions } from '@graft-peft/core'
+import type { PullOptions } from '@graft-peft/core/app'
 import { duration, note, screen } from './output.js'
 import { barLine } from './screen.js'
 

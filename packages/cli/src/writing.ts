@@ -1,7 +1,7 @@
+import { GraftError } from '@graft-peft/core'
 import {
   chosenDevice,
   type Device,
-  GraftError,
   openAdapter,
   type Precision,
   type Registry,
@@ -9,7 +9,7 @@ import {
   Writer,
   type WritingOptions,
   openModel,
-} from '@graft-peft/core'
+} from '@graft-peft/core/app'
 import { type Command, Option } from 'commander'
 import { deviceOption } from './command.js'
 import { count, notNegative, read, share, whole } from './numbers.js'

@@ -1,12 +1,5 @@
-import {
-  adapt,
-  type Evaluation,
-  Evaluator,
-  outputs,
-  prepare,
-  type Registry,
-  type TrainConfig,
-} from '@graft-peft/core'
+import { type Evaluation, type Registry, type TrainConfig } from '@graft-peft/core/app'
+import { adapt, Evaluator, outputs, prepare } from '@graft-peft/core/inside'
 import { untouched } from './untouched.js'
 
 /** Scores of the base as it is; where the objective adds a head, of that head as it starts. */

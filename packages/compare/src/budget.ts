@@ -1,16 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  EpochBatches,
-  planRun,
-  type Prepared,
-  prepare,
-  type Registry,
-  Stepper,
-  take,
-  type TrainConfig,
-  writeAtomically,
-} from '@graft-peft/core'
+import { writeAtomically } from '@graft-peft/core'
+import { type Registry, type TrainConfig } from '@graft-peft/core/app'
+import { EpochBatches, planRun, type Prepared, prepare, Stepper, take } from '@graft-peft/core/inside'
 import type { Budget } from './comparison.js'
 
 /** steps timed to know how many fit into minutes, after two that warm up */

@@ -1,15 +1,9 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import {
-  GraftError,
-  type Job,
-  type JobProgress,
-  loadConfig,
-  planRun,
-  prepare,
-  type Registry,
-} from '@graft-peft/core'
+import { GraftError, type Job, type JobProgress } from '@graft-peft/core'
+import { loadConfig, type Registry } from '@graft-peft/core/app'
+import { planRun, prepare } from '@graft-peft/core/inside'
 import type { Comparison, RunSpec } from './comparison.js'
 import { execute } from './execute.js'
 import { languageModel } from './forgetting.js'

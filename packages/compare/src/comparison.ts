@@ -1,21 +1,18 @@
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { GraftError, type Launcher } from '@graft-peft/core'
+import { loadPlugins, type PullOptions, type Registry } from '@graft-peft/core/app'
 import {
   ConfigSource,
   configSchema,
   findPlugin,
-  GraftError,
-  type Launcher,
-  loadPlugins,
   located,
   pluginAt,
   pluginEntry,
   type PluginEntry,
-  type PullOptions,
   type RawConfig,
-  type Registry,
-} from '@graft-peft/core'
+} from '@graft-peft/core/inside'
 import { untouched } from './untouched.js'
 
 /** One row to be: a method with its options, under a label of its own. */

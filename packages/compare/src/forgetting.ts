@@ -1,19 +1,13 @@
+import { Coder, type Example, fileKey, floatsOf, type Model } from '@graft-peft/core'
 import {
-  adapt,
-  Coder,
   type Evaluation,
-  Evaluator,
-  type Example,
-  fileKey,
-  floatsOf,
-  inMemory,
   openAdapter,
   readRecords,
   type Registry,
   type TrainConfig,
-  type Model,
   openModel,
-} from '@graft-peft/core'
+} from '@graft-peft/core/app'
+import { adapt, Evaluator, inMemory } from '@graft-peft/core/inside'
 import type { RunSpec } from './comparison.js'
 import type { Forgetting } from './results.js'
 import { untouched } from './untouched.js'

@@ -1,5 +1,6 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
-import { type Evaluation, writeAtomically } from '@graft-peft/core'
+import { writeAtomically } from '@graft-peft/core'
+import { type Evaluation } from '@graft-peft/core/app'
 
 /** Loss on a general text, before training and after. */
 export interface Forgetting {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { Evaluation } from '@graft-peft/core'
+import type { Evaluation } from '@graft-peft/core/app'
 import type { RunResult } from './results.js'
 
 interface StepLine {

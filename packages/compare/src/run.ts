@@ -1,16 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  type Example,
-  GraftError,
-  loadConfig,
-  type Prepared,
-  type Registry,
-  type Forecast,
-  train,
-  type TrainConfig,
-  writeAtomically,
-} from '@graft-peft/core'
+import { type Example, GraftError, writeAtomically } from '@graft-peft/core'
+import { loadConfig, type Registry, train, type TrainConfig } from '@graft-peft/core/app'
+import { type Prepared, type Forecast } from '@graft-peft/core/inside'
 import { stepsWithin } from './budget.js'
 import type { RunSpec } from './comparison.js'
 import { evaluateBase } from './base.js'

@@ -1,18 +1,20 @@
+import { type Example } from '@graft-peft/core'
+import {
+  type OpenedAdapter,
+  openAdapter,
+  type Registry,
+  type TrainConfig,
+  Writer,
+} from '@graft-peft/core/app'
 import {
   adapt,
   Evaluator,
-  type Example,
   fillVariables,
   inMemory,
-  type OpenedAdapter,
-  openAdapter,
   type Prepared,
-  type Registry,
   take,
   Tokenizer,
-  type TrainConfig,
-  Writer,
-} from '@graft-peft/core'
+} from '@graft-peft/core/inside'
 import type { Answer, RunResult } from './results.js'
 
 /** tokens that a generated answer has at most */

@@ -1,5 +1,5 @@
 import { cpus, totalmem } from 'node:os'
-import { type Registry, runtimeVersion } from '@graft-peft/core'
+import { type Registry, runtimeVersion } from '@graft-peft/core/app'
 import type { Comparison, Entry } from './comparison.js'
 import { picks } from './picks.js'
 import type { Results, RunResult } from './results.js'

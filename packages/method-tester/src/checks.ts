@@ -1,16 +1,13 @@
+import { fileKey, GraftError, type PeftMethod, Random } from '@graft-peft/core'
 import {
   type Adapted,
-  fileKey,
   fillVariables,
   fold,
-  GraftError,
-  type PeftMethod,
-  Random,
   savedForm,
   validate,
   type Variable,
   withWeights,
-} from '@graft-peft/core'
+} from '@graft-peft/core/inside'
 import { readBytes } from '@graft-peft/onnx'
 import { Bench } from './harness.js'
 import { toyDecoder, toyEncoder } from './toys.js'

@@ -1,5 +1,6 @@
 import { Builder, differentiate, type DType, Graph, isFloat, type Shape, type Value } from '@graft-peft/onnx'
-import { Random, Session, type Tensor, type Tensors } from '@graft-peft/core'
+import { Random, type Tensor, type Tensors } from '@graft-peft/core'
+import { Session } from '@graft-peft/core/inside'
 
 /** One input of an operator: random floats of a shape, or given numbers. */
 export interface CaseInput {

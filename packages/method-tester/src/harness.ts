@@ -1,29 +1,31 @@
 import {
+  causalLm,
+  type Example,
+  float32,
+  type Model,
+  type Objective,
+  type PeftMethod,
+  Random,
+  sequenceClassification,
+  type Tensors,
+} from '@graft-peft/core'
+import {
   adamw,
   adapt,
   type Adapted,
   type AdaptOptions,
   batchOf,
-  causalLm,
   compileEvaluation,
   compileGradient,
   compileStep,
-  type Example,
-  float32,
   methodOptions,
-  type Model,
   modelFeeds,
   next,
-  type Objective,
-  type PeftMethod,
   prepareContext,
-  Random,
   runOnce,
   scalar,
-  sequenceClassification,
   Session,
-  type Tensors,
-} from '@graft-peft/core'
+} from '@graft-peft/core/inside'
 import { toySizes } from './toys.js'
 
 /** One method under one config on one toy model. */

@@ -1,4 +1,6 @@
-import { type CaseReport, type PeftMethod, Registry, validate, verify } from '@graft-peft/core'
+import { type PeftMethod } from '@graft-peft/core'
+import { type CaseReport, Registry, verify } from '@graft-peft/core/app'
+import { validate } from '@graft-peft/core/inside'
 import { Bench } from './harness.js'
 import { checks, type InvalidCase, type MethodCases } from './checks.js'
 import { toyDecoder } from './toys.js'

@@ -10,7 +10,7 @@ import {
   type Quantisation,
   quantisations,
   resolveModel,
-} from '@graft-peft/core'
+} from '@graft-peft/core/app'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { count, read, share } from '../numbers.js'

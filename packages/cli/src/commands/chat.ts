@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline/promises'
 import { Command } from 'commander'
-import type { Message, Writer } from '@graft-peft/core'
+import type { Message, Writer } from '@graft-peft/core/app'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { note, print, printLine } from '../output.js'

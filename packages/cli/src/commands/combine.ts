@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import { combine, type CombineMode, combineModes, type LowRankReport } from '@graft-peft/core'
+import { combine, type CombineMode, combineModes, type LowRankReport } from '@graft-peft/core/app'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { count, read, share, whole } from '../numbers.js'

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { convert } from '@graft-peft/core'
+import { convert } from '@graft-peft/core/app'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson } from '../output.js'

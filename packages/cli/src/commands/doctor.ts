@@ -1,6 +1,6 @@
 import { availableParallelism, totalmem } from 'node:os'
 import { Command } from 'commander'
-import { probeDevices, runtimeVersion } from '@graft-peft/core'
+import { probeDevices, runtimeVersion } from '@graft-peft/core/app'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printTable } from '../output.js'

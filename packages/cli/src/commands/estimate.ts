@@ -3,7 +3,6 @@ import {
   type Estimate,
   estimateModel,
   estimateRun,
-  knownOptions,
   loadConfig,
   type MemoryMode,
   memoryModes,
@@ -12,7 +11,8 @@ import {
   type Quantisation,
   quantisations,
   resolveModel,
-} from '@graft-peft/core'
+} from '@graft-peft/core/app'
+import { knownOptions } from '@graft-peft/core/inside'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, printTable, thousands } from '../output.js'

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs'
 import { Command } from 'commander'
-import { exportAdapter, exportTraining, GraftError, loadConfig, openAdapter } from '@graft-peft/core'
+import { GraftError } from '@graft-peft/core'
+import { exportAdapter, exportTraining, loadConfig, openAdapter } from '@graft-peft/core/app'
 import { defaultRegistry, pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, thousands } from '../output.js'

@@ -1,13 +1,12 @@
 import { Command } from 'commander'
+import { type DataRecord, GraftError } from '@graft-peft/core'
 import {
-  type DataRecord,
-  GraftError,
   type Message,
   readRecords,
   type Writer,
   type Written,
   type WritingOptions,
-} from '@graft-peft/core'
+} from '@graft-peft/core/app'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { count, notNegative, type NumberKind, share, whole } from '../numbers.js'

@@ -1,17 +1,14 @@
 import { Command } from 'commander'
 import {
-  adapt,
   biasOf,
   causalLm,
-  methodOptions,
   type PeftMethod,
-  type Registry,
-  resolveModel,
   sequenceClassification,
   type Site,
   type Model,
-  openModel,
 } from '@graft-peft/core'
+import { type Registry, resolveModel, openModel } from '@graft-peft/core/app'
+import { adapt, methodOptions } from '@graft-peft/core/inside'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, printTable, thousands } from '../output.js'

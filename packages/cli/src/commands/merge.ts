@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import { type MergeFormat, merge, openAdapter } from '@graft-peft/core'
+import { type MergeFormat, merge, openAdapter } from '@graft-peft/core/app'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, scientific } from '../output.js'

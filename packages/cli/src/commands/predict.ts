@@ -1,13 +1,6 @@
 import { Command } from 'commander'
-import {
-  AtomicFile,
-  chosenDevice,
-  type Device,
-  jsonText,
-  openAdapter,
-  predict,
-  readRecords,
-} from '@graft-peft/core'
+import { chosenDevice, type Device, openAdapter, predict, readRecords } from '@graft-peft/core/app'
+import { AtomicFile, jsonText } from '@graft-peft/core/inside'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { note, printJson, thousands } from '../output.js'

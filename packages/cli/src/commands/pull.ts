@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { pull } from '@graft-peft/core'
+import { pull } from '@graft-peft/core/app'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, thousands } from '../output.js'
 import { pulling } from '../progress.js'

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { push } from '@graft-peft/core'
+import { push } from '@graft-peft/core/app'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine } from '../output.js'
 

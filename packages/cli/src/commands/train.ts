@@ -6,7 +6,7 @@ import {
   type TrainConfig,
   type TrainHooks,
   type TrainResult,
-} from '@graft-peft/core'
+} from '@graft-peft/core/app'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { interruptible } from '../interrupt.js'

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { openAdapter, unmerge } from '@graft-peft/core'
+import { openAdapter, unmerge } from '@graft-peft/core/app'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printLine, scientific } from '../output.js'

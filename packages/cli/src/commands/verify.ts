@@ -1,12 +1,6 @@
 import { Command } from 'commander'
-import {
-  type CaseReport,
-  type ChosenDevice,
-  chosenDevice,
-  type Device,
-  tolerancesOn,
-  verify,
-} from '@graft-peft/core'
+import { type CaseReport, type ChosenDevice, chosenDevice, type Device, verify } from '@graft-peft/core/app'
+import { tolerancesOn } from '@graft-peft/core/inside'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { printJson, printLine, printTable, scientific } from '../output.js'

@@ -1,0 +1,63 @@
+/**
+ * What programs train, use, change and move adapters with.
+ *
+ * @packageDocumentation
+ */
+
+// What is installed.
+export { type Kind, type Origin, type Plugin, Registry } from './container.js'
+export { loadPlugins } from './plugins/load.js'
+
+// Training, and what to know before it.
+export { loadConfig, type TrainConfig } from './config/config.js'
+export { type Phase, train, type TrainHooks, type TrainResult } from './trainer/train.js'
+export type { TrainFlags } from './trainer/output-folder.js'
+export type { Evaluation } from './step/evaluator.js'
+export { type Preview, preview, type PreviewedExample } from './trainer/preview.js'
+export {
+  type Estimate,
+  estimateModel,
+  type EstimateOptions,
+  estimateRun,
+  type MethodEstimate,
+} from './trainer/estimate.js'
+export { benchmark, type BenchmarkOptions, type BenchmarkResult } from './trainer/benchmark.js'
+export { type MemoryMode, memoryModes } from '@graft-peft/onnx'
+export { type Precision, precisions } from './compile/precision.js'
+export { type Quantisation, quantisations } from './model/quantise.js'
+export { type OpenOptions, openModel } from './model/open.js'
+
+// Using an adapter.
+export { type Manifest, readManifest } from './adapter/manifest.js'
+export { type OpenedAdapter, openAdapter } from './adapter/open.js'
+export { type Prediction, predict } from './use/predict.js'
+export { Writer, type WritingOptions, type Written } from './use/writer.js'
+export type { SamplingOptions } from './use/sampler.js'
+export type { Message } from './data/chat-template.js'
+export { readRecords } from './data/readers.js'
+export type { Notice } from './data/records.js'
+
+// Changing it.
+export { type MergeFormat, type MergeReport, merge } from './adapter/merge.js'
+export { unmerge, type UnmergeReport } from './adapter/unmerge.js'
+export {
+  combine,
+  type CombineMode,
+  combineModes,
+  type CombineOptions,
+  convert,
+  type LowRankReport,
+  type Part,
+} from './adapter/combine.js'
+export { type ExportReport, exportAdapter } from './export/export-adapter.js'
+export { exportTraining, type TrainingExport } from './export/export-training.js'
+
+// The Hub.
+export { pull, type Pulled, type PullOptions, resolveModel } from './hub/pull.js'
+export { push, type Pushed, type PushOptions } from './hub/push.js'
+
+// Proof, and the machine.
+export { type CaseReport, type Check, verify, type VerifyOptions } from './verify/verify.js'
+export { type ChosenDevice, type Device, devices } from './runtime/device.js'
+export { chosenDevice, probeDevices, runtimeVersion } from './runtime/devices.js'
+export { measureSpeed } from './runtime/speed.js'

@@ -1,0 +1,42 @@
+/**
+ * The core's own parts, for Graft's packages and tests. Nothing here is promised: any of it may change with any version.
+ *
+ * @packageDocumentation
+ */
+export { ConfigSource } from './config/source.js'
+export {
+  configSchema,
+  located,
+  pluginAt,
+  pluginEntry,
+  type PluginEntry,
+  type RawConfig,
+} from './config/config.js'
+export { findPlugin } from './plugins/load.js'
+export { knownOptions, methodOptions, validate } from './method/options.js'
+export type { Variable } from './method/variables.js'
+export { jsonText } from './data/json.js'
+export { batchOf, EpochBatches, modelFeeds } from './data/batches.js'
+export { inMemory, take } from './data/dataset.js'
+export { Tokenizer } from './data/tokenizer.js'
+export { outputs } from './objective/objective.js'
+export { adamw, adamwDefaults } from './optimizer/adamw.js'
+export { sgd } from './optimizer/sgd.js'
+export { type AdaptOptions, type Adapted, adapt } from './compile/adapt.js'
+export type { Forecast } from './compile/forecast.js'
+export { compileEvaluation, compileGradient, compileStep, next } from './compile/step.js'
+export { int32, numbers, scalar } from './runtime/tensor.js'
+export { runOnce, Session } from './runtime/session.js'
+export { type Attaching, Step, type StepSettings } from './step/step.js'
+export { Evaluator } from './step/evaluator.js'
+export { Stepper } from './step/stepper.js'
+export { planRun } from './trainer/run.js'
+export { type Prepared, prepare } from './trainer/prepare.js'
+export { prepareContext } from './trainer/prepare-method.js'
+export { fillVariables } from './adapter/files.js'
+export { fold, withWeights } from './adapter/fold.js'
+export { savedForm } from './adapter/saved.js'
+export { readSafetensors, writeSafetensors } from './files/safetensors.js'
+export { greedy, Sampler } from './use/sampler.js'
+export { tolerancesOn } from './verify/verify.js'
+export { AtomicFile } from '@graft-peft/onnx'
