@@ -8,6 +8,7 @@ import {
   zeros,
 } from '@graft-peft/core'
 import { allocator } from './allocator.js'
+import { targetModules } from './defaults.js'
 import { type AdaLoraOptions, schema } from './options.js'
 import { type Triplet } from './allocator.js'
 
@@ -23,9 +24,17 @@ export default definePeftMethod<AdaLoraOptions>({
   mergeable: true,
   startsAsIdentity: ({ init_lora_weights }) => init_lora_weights,
   configSchema: schema,
+  trainingOptions: [
+    'lora_dropout',
+    'init_lora_weights',
+    'loftq_config',
+    'eva_config',
+    'corda_config',
+    'lora_ga_config',
+  ],
   attach(context, options) {
     const { model, g, param, dropout, totalSteps, inference } = context
-    const sites = targets(model, options)
+    const sites = targets(model, options, { among: model.linears, defaults: targetModules })
     trainBiases(context, sites, options.bias)
     const triplets = sites.map((site): Triplet => {
       const rank = keptRank(site, options, inference) ?? options.init_r

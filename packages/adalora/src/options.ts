@@ -33,7 +33,7 @@ export interface AdaLoraOptions extends TargetOptions, BiasOption {
 export const schema = targetedSchema({
   init_r: positive(12),
   target_r: positive(8),
-  lora_alpha: { ...real(8), exclusiveMinimum: 0 },
+  lora_alpha: real(8),
   lora_dropout: share(0),
   tinit: whole(0),
   tfinal: whole(0),

@@ -1,7 +1,7 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
 import { bertEncoder, encoderInputs, type EncoderSizes, encoderSizes } from './blocks/bert-encoder.js'
-import { firstToken, vocabularyLogits } from './blocks/heads.js'
+import { bareOutputs, firstToken, vocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'
 
 /** BERT (Devlin et al., 2019, arXiv 1810.04805). */
@@ -52,7 +52,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
   )
   const ties = config.flag('tie_word_embeddings', true)
   const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
-  if (c.task === 'features') return { hidden }
+  if (c.task === 'features') return bareOutputs(model, hidden)
   if (c.task === 'masked-lm')
     return {
       logits: maskedLogits(

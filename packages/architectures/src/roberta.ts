@@ -6,7 +6,7 @@ import {
   type Value,
 } from '@graft-peft/core'
 import { bertEncoder, encoderInputs, type EncoderSizes, encoderSizes } from './blocks/bert-encoder.js'
-import { firstToken, vocabularyLogits } from './blocks/heads.js'
+import { bareOutputs, firstToken, vocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'
 
 /** RoBERTa (Liu et al., 2019, arXiv 1907.11692) and XLM-RoBERTa: BERT whose positions begin after the padding token's id. */
@@ -48,7 +48,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
   )
   const ties = config.flag('tie_word_embeddings', true)
   const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
-  if (c.task === 'features') return { hidden }
+  if (c.task === 'features') return bareOutputs(model, hidden)
   if (c.task === 'masked-lm')
     return {
       logits: maskedLogits(

@@ -26,6 +26,10 @@ export const t5 = defineArchitecture({
   unused: (tensor, task) =>
     (task === 'features' && /^(decoder|lm_head)\./.test(tensor)) ||
     /^decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight$/.test(tensor),
+  untied: (config) =>
+    scalesOutputs(config)
+      ? { config: { scale_decoder_outputs: false }, scale: config.count('d_model') ** -0.5 }
+      : { config: {}, scale: 1 },
   build,
 })
 

@@ -1,7 +1,7 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
 import { attend, joinHeads, splitHeads } from './blocks/attention.js'
-import { firstToken } from './blocks/heads.js'
+import { bareOutputs, firstToken } from './blocks/heads.js'
 import { imageInput, withClassToken } from './blocks/images.js'
 import { Scope } from './blocks/scope.js'
 
@@ -76,6 +76,6 @@ function build(c: ArchitectureContext): Record<string, Value> {
     hidden = at.run(() => g.add(fed, after))
   }
   const last = norm(model, 'layernorm', hidden)
-  if (c.task === 'features') return { hidden: last }
+  if (c.task === 'features') return bareOutputs(model, last)
   return { logits: root.head('classifier', firstToken(g, last), width, c.labels) }
 }

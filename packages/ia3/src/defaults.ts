@@ -22,4 +22,5 @@ export const targetModules: Record<string, readonly string[]> = {
   qwen3: ['q_proj', 'v_proj', 'down_proj'],
   roberta: ['key', 'value', 'output.dense'],
   t5: ['k', 'v', 'wo'],
+  mt5: ['k', 'v', 'wi_1'],
 }

@@ -16,7 +16,7 @@ import { attachDora } from './dora.js'
 import { eva, type Explained } from './eva.js'
 import { adaptConvolution, adaptEmbedding } from './layers.js'
 import { lowRank } from './low-rank.js'
-import { type LoraOptions, schema } from './options.js'
+import { type LoraOptions, otherStarts, schema, startOptions } from './options.js'
 import { type Rank, rankAndScale } from './rank.js'
 import { start } from './start.js'
 
@@ -30,6 +30,13 @@ export default definePeftMethod<LoraOptions>({
   learningRate: 2e-3,
   mergeable: true,
   configSchema: schema,
+  trainingOptions: [
+    'lora_dropout',
+    'loraplus_lr_ratio',
+    ...startOptions,
+    'velora_config',
+    'ensure_weight_tying',
+  ],
   startsAsIdentity: ({ init_lora_weights }) => init_lora_weights !== false,
   async prepare(context, options) {
     if (options.init_lora_weights !== 'eva') return undefined
@@ -178,6 +185,10 @@ function redistributed(
 function checked(options: LoraOptions): LoraOptions {
   const { use_dora, lora_bias, init_lora_weights: init, r } = options
   const bad = (why: string) => new GraftError('BAD_METHOD_OPTION', `method lora: ${why}`)
+  if (otherStarts.includes(String(init)))
+    throw bad(
+      `init_lora_weights: ${init} isn't built here. Choose true, gaussian, orthogonal, pissa, olora or eva.`,
+    )
   if (use_dora && lora_bias) throw bad('use_dora and lora_bias exclude each other, as in HF PEFT.')
   if (use_dora && typeof init === 'string' && init !== 'gaussian')
     throw bad(

@@ -25,9 +25,14 @@ export interface LoraOptions extends TargetOptions, BiasOption {
   loraplus_lr_ratio: number
 }
 
+/** HF PEFT's starts that aren't built here. Its adapters begun so are none the less plain low-rank updates. */
+export const otherStarts = ['mica', 'lora_ga']
+/** Options of starts. */
+export const startOptions = ['eva_config', 'loftq_config', 'corda_config', 'lora_ga_config']
+
 export const schema = targetedSchema({
   r: positive(8),
-  lora_alpha: { ...real(8), exclusiveMinimum: 0 },
+  lora_alpha: real(8),
   lora_dropout: share(0),
   use_rslora: flag(false),
   use_dora: flag(false),
@@ -39,7 +44,7 @@ export const schema = targetedSchema({
   init_lora_weights: {
     anyOf: [
       { type: 'boolean' },
-      { enum: ['gaussian', 'pissa', 'olora', 'orthogonal', 'eva'] },
+      { enum: ['gaussian', 'pissa', 'olora', 'orthogonal', 'eva', ...otherStarts] },
       { type: 'string', pattern: '^pissa_niter_[1-9][0-9]*$' },
     ],
     default: true,

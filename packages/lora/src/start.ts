@@ -25,6 +25,7 @@ export function start(choice: boolean | string, weight: WeightSlot, r: number, s
   if (choice === 'gaussian') return plain(normal(1 / r), zeros)
   if (choice === 'orthogonal') return plain(orthogonal('A', r), orthogonal('B', r))
   if (choice === true || choice === false) return plain(kaimingUniform, choice ? zeros : kaimingUniform)
+  if (!subtracting.test(choice)) return plain(kaimingUniform, zeros)
   const rounds = Number(choice.match(/^pissa_niter_(\d+)$/)?.[1] ?? exactRounds)
   const pair = () =>
     remembered(weight, `${choice}/${r}/${scale}`, (w) =>
@@ -32,6 +33,9 @@ export function start(choice: boolean | string, weight: WeightSlot, r: number, s
     )
   return { A: () => pair().A, B: () => pair().B, subtracted: true }
 }
+
+/** Starts from a part of the base weight, which is taken off it. */
+const subtracting = /^(pissa|olora)/
 
 interface Pair {
   A: Float32Array

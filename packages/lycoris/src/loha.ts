@@ -7,7 +7,7 @@ import {
   targets,
   zeros,
 } from '@graft-peft/core'
-import { type LycorisOptions, lycorisOptions, rankAndScale } from './shared.js'
+import { type LycorisOptions, lycorisOptions, rankAndScale, trainingOptions } from './shared.js'
 
 /** ΔW = (α/r)·(w1a·w1b) ⊙ (w2a·w2b) (Hyeon-Woo et al., 2021, arXiv 2108.06098); options as HF PEFT's LoHaConfig. */
 export default definePeftMethod<LycorisOptions & { init_weights: boolean }>({
@@ -18,6 +18,7 @@ export default definePeftMethod<LycorisOptions & { init_weights: boolean }>({
   paper: 'https://arxiv.org/abs/2108.06098',
   learningRate: 2e-3,
   mergeable: true,
+  trainingOptions,
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({ ...lycorisOptions, init_weights: flag(true) }),
   attach({ model, g, param }, options) {

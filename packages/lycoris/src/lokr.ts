@@ -8,7 +8,7 @@ import {
   targets,
   zeros,
 } from '@graft-peft/core'
-import { type LycorisOptions, lycorisOptions, rankAndScale } from './shared.js'
+import { type LycorisOptions, lycorisOptions, rankAndScale, trainingOptions } from './shared.js'
 
 export interface LokrOptions extends LycorisOptions {
   decompose_both: boolean
@@ -25,6 +25,7 @@ export default definePeftMethod<LokrOptions>({
   paper: 'https://arxiv.org/abs/2309.14859',
   learningRate: 2e-3,
   mergeable: true,
+  trainingOptions,
   startsAsIdentity: ({ init_weights }) => init_weights !== false,
   configSchema: targetedSchema({
     ...lycorisOptions,

@@ -34,6 +34,7 @@ export default definePeftMethod<BoftOptions>({
   paper: 'https://arxiv.org/abs/2311.06243',
   learningRate: 2e-3,
   mergeable: true,
+  trainingOptions: ['boft_dropout', 'init_weights'],
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     boft_block_size: whole(4),

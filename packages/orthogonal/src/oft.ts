@@ -39,6 +39,7 @@ export default definePeftMethod<OftOptions>({
   paper: 'https://arxiv.org/abs/2306.07280',
   learningRate: 2e-3,
   mergeable: true,
+  trainingOptions: ['module_dropout', 'init_weights'],
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     r: whole(0),

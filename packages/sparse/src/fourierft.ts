@@ -3,6 +3,7 @@ import {
   biasOption,
   type BiasOption,
   byPattern,
+  defaultTargets,
   definePeftMethod,
   flag,
   normal,
@@ -17,6 +18,9 @@ import {
   type Value,
   zeros,
 } from '@graft-peft/core'
+
+/** HF PEFT's defaults, by model_type: as LoRA's but for two. */
+const targetModules = { ...defaultTargets, gpt2: ['mlp.c_proj'], gpt_bigcode: ['mlp.c_proj'] }
 
 export interface FourierFtOptions extends TargetOptions, BiasOption {
   n_frequency: number
@@ -40,7 +44,7 @@ export default definePeftMethod<FourierFtOptions>({
     n_frequency: positive(1000),
     scaling: real(150),
     random_loc_seed: { type: 'integer', default: 777 },
-    n_frequency_pattern: pattern,
+    n_frequency_pattern: { ...pattern, additionalProperties: { type: 'integer', minimum: 1 } },
     init_weights: flag(true),
     fan_in_fan_out: flag(false),
     ids_to_transform: { const: null, default: null },
@@ -48,7 +52,7 @@ export default definePeftMethod<FourierFtOptions>({
   }),
   attach(context, options) {
     const { model, g, param } = context
-    const sites = targets(model, options)
+    const sites = targets(model, options, { among: model.linears, defaults: targetModules })
     trainBiases(context, sites, options.bias)
     for (const site of sites) {
       const [m, n] = [site.outFeatures, site.inFeatures]

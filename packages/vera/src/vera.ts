@@ -35,6 +35,7 @@ export default definePeftMethod<VeraOptions>({
   paper: 'https://arxiv.org/abs/2310.11454',
   learningRate: 1e-2,
   mergeable: true,
+  trainingOptions: ['vera_dropout', 'd_initial', 'init_weights'],
   startsAsIdentity: () => true,
   configSchema: targetedSchema({
     r: positive(256),

@@ -47,6 +47,15 @@ export function meanToken(g: Builder, hidden: Value, mask: Value): Value {
   return g.div(g.reduceSum(g.mul(hidden, real), [1], false), g.reduceSum(real, [1], false))
 }
 
+/** What a bare encoder gives: hidden states, and what its pooler makes of the first token where the checkpoint has one. */
+export function bareOutputs(model: Scope, hidden: Value): Record<string, Value> {
+  const at = model.in('pooler')
+  if (!at.has('dense.weight')) return { hidden }
+  const width = shapeOf(hidden)[2] as number
+  const dense = at.linear('dense', firstToken(at.g, hidden), width, width)
+  return { hidden, pooled: at.run(() => at.g.tanh(dense)) }
+}
+
 /**
  * The head of a decoder for what it is built for, on hidden states [batch, sequence, width]. `tokenHead` is what its token classifier
  * is called.

@@ -1,6 +1,9 @@
 import { existsSync, mkdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { shapeOf, type Value, writeOnnx } from '@graft-peft/onnx'
+import { join, relative } from 'node:path'
+import { type DType, shapeOf, type Value, writeOnnx } from '@graft-peft/onnx'
+import type { Untied } from '../architecture/architecture.js'
+import { architectureOf } from '../architecture/open.js'
+import { Settings } from '../architecture/settings.js'
 import { adapt } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'
 import type { Registry } from '../container.js'
@@ -18,6 +21,7 @@ import type { Tensors } from '../runtime/tensor.js'
 import { runOnce } from '../runtime/session.js'
 import { fold, withWeights } from './fold.js'
 import { type OpenedAdapter, parametersOf } from './open.js'
+import { staged } from './staged.js'
 import { copyBesides, writeCheckpoint, writeConfig } from './write-checkpoint.js'
 
 export type MergeFormat = 'safetensors' | 'onnx'
@@ -34,7 +38,8 @@ export interface MergeReport {
 /**
  * Folds an adapter into its base and writes a plain model: a Hugging Face folder where the base is one, else ONNX; a language model's
  * ONNX has a key-value cache, in the layout that transformers.js loads. The result is read back and compared.
- * Throws NOT_MERGEABLE for a method without a weight form, OUTPUT_EXISTS, and what opening throws.
+ * Throws NOT_MERGEABLE for a method without a weight form, MERGE_DIFFERS where
+ * they don't agree, OUTPUT_EXISTS, and what opening throws; nothing is then left on disk.
  */
 export async function merge(
   opened: OpenedAdapter,
@@ -62,7 +67,8 @@ export async function merge(
   const { weights, logits } = await fold(
     adapted,
     opened.folder,
-    (a) => deployedLogits(a.model, opened, a.variables.param),
+    // A folder is opened for the same task again; what else an objective makes of its outputs goes into an ONNX graph alone.
+    (a) => (format === 'safetensors' ? a.model.logits : deployedLogits(a.model, opened, a.variables.param)),
     parameters,
     feeds,
   )
@@ -71,18 +77,44 @@ export async function merge(
     task: base.task,
     labels: outputs(options.objective, opened.labels),
   }
-  if (format === 'safetensors') writeCheckpoint(base, weights, output, opened.labels)
-  else writeGraph(opened, weights, file, output, open, asConstants(adapted.variables, parameters))
-  const found = await runOnce(
-    openModel(format === 'safetensors' ? output : file, open).graph,
-    withEmptyCache(openModel(format === 'safetensors' ? output : file, open), feeds),
+  const { difference } = await staged(output, async (folder) => {
+    const written = join(folder, relative(output, file))
+    if (format === 'safetensors')
+      writeCheckpoint(base, weights, folder, opened.labels, untiedBy(base, registry))
+    else writeGraph(opened, weights, written, folder, open, asConstants(adapted.variables, parameters))
+    const model = openModel(format === 'safetensors' ? folder : written, open)
+    const found = await runOnce(model.graph, withEmptyCache(model, feeds))
+    return checked(base, logits, found[model.logits.name].data as Float32Array, format)
+  })
+  return { file, format, weights: weights.size, difference }
+}
+
+/** What rounding merged weights to the type they are stored in may change, of the greatest logit. */
+const rounding: Partial<Record<DType, number>> = { float32: 1e-3, float16: 2e-2, bfloat16: 1e-1 }
+
+function checked(
+  base: Model,
+  wanted: Float32Array,
+  found: Float32Array,
+  format: MergeFormat,
+): { difference: number } {
+  const difference = greatestDifference(found, wanted)
+  const stored = base.linears.map(({ weight }) => weight.constant?.dtype ?? 'float32')
+  const share = Math.max(
+    ...(format === 'onnx' ? ['float32' as const] : stored).map((t) => rounding[t] ?? 1e-3),
   )
-  return {
-    file,
-    format,
-    weights: weights.size,
-    difference: greatestDifference((found.logits ?? found.hidden).data as Float32Array, logits),
-  }
+  const greatest = wanted.reduce((m, v) => Math.max(m, Math.abs(v)), 1)
+  if (difference <= share * greatest) return { difference }
+  throw new GraftError(
+    'MERGE_DIFFERS',
+    `${base.file}: the merged model's outputs differ by ${difference.toPrecision(2)} from base with adapter, whose greatest is ${greatest.toPrecision(2)}: its files can't say what the adapter does. Nothing was written. Use the adapter beside its base${format === 'safetensors' ? ', or merge with --format onnx' : ''}.`,
+  )
+}
+
+/** What taking output layer and embedding apart means for the base's architecture. */
+function untiedBy(base: Model, registry: Registry): Untied | undefined {
+  const architecture = architectureOf(base.folder, base.config, registry.all('architecture'))
+  return architecture.untied?.(new Settings(base.config, join(base.folder, 'config.json')))
 }
 
 /** Weights of a few bits can't take an update without being rounded anew: merging goes through the original. */

@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import type { Adapted, AdaptOptions } from '../compile/adapt.js'
 import type { Registry } from '../container.js'
 import { GraftError } from '../errors.js'
-import { methodOptions } from '../method/options.js'
 import type { PeftMethod } from '../method/method.js'
 import type { Task } from '../architecture/architecture.js'
 import { architectureOf, readModelConfig, taskOf } from '../architecture/open.js'
@@ -15,7 +14,9 @@ import { openModel } from '../model/open.js'
 import { type Objective, outputs } from '../objective/objective.js'
 import { type AdapterConfig, fillVariables, readAdapterConfig, readTensors, weightsFile } from './files.js'
 import { moduleKey } from '../method/keys.js'
+import { keptParameters } from './kept.js'
 import { baseFingerprint, hasManifest, type Manifest, readManifest } from './manifest.js'
+import { optionsForUse } from './options.js'
 import type { StoredTensor } from '../files/safetensors.js'
 
 /** An adapter folder with its base model, ready to be attached. */
@@ -50,31 +51,35 @@ export async function openAdapter(
     ? registry.get('objective', manifest.objective)
     : objectiveFor(folder, config, registry, ownTask(path, registry))
   const objective = as ? registry.get('objective', as) : trained
-  const stored = as ? withoutModules(readTensors(folder), trained.savedModules) : readTensors(folder)
-  const classes = as ? undefined : manifest ? outputs(objective, manifest.labels) : headOutputs(stored)
-  const base = openModel(path, {
-    architectures: registry.all('architecture'),
-    task: objective.task,
-    labels: classes,
-    quantize: fullPrecision ? null : manifest?.quantize,
-  })
-  if (manifest?.base && manifest.base !== baseFingerprint(base))
+  // What the file doesn't name as trained is the base's own.
+  const saved = (config.modules_to_save as readonly string[] | null | undefined) ?? []
+  const all = as ? withoutModules(readTensors(folder), trained.savedModules) : readTensors(folder)
+  const classes = as ? undefined : manifest ? outputs(objective, manifest.labels) : headOutputs(all)
+  const open = (vocabulary?: number) =>
+    openModel(path, {
+      architectures: registry.all('architecture'),
+      task: objective.task,
+      labels: classes,
+      vocabulary,
+      quantize: fullPrecision ? null : manifest?.quantize,
+    })
+  const plain = open()
+  if (manifest?.base && manifest.base !== baseFingerprint(plain))
     throw new GraftError(
       'OTHER_BASE',
-      `${folder}: the adapter was trained on ${manifest.model}, whose weights differ from those of ${base.file}. Give the model it was trained on.`,
+      `${folder}: the adapter was trained on ${manifest.model}, whose weights differ from those of ${plain.file}. Give the model it was trained on.`,
     )
+  const { model: base, stored } = keptParameters(plain, all, open, saved)
   const labels = manifest?.labels ?? (objective.classifies ? labelsOf(stored, base) : [])
-  const saved = config.modules_to_save as readonly string[] | null | undefined
-  const options = {
-    ...supportedOptions(method, config),
-    modules_to_save: (as ? saved?.filter((name) => !trained.savedModules.includes(name)) : saved) ?? null,
-  }
+  const { options, notices } = optionsForUse(method, config)
+  base.notices.push(...notices)
+  const modules_to_save = as ? saved.filter((name) => !trained.savedModules.includes(name)) : saved
   return {
     folder,
     model: base,
     options: {
       method,
-      config: options,
+      config: { ...options, modules_to_save },
       objective,
       labels: outputs(objective, labels),
       rows: 1,
@@ -147,36 +152,6 @@ export function objectiveFor(
   if (objective) return objective
   throw new GraftError('UNSUPPORTED_ADAPTER', `${folder}: no installed objective has task_type ${task_type}.`)
 }
-
-/** HF writes every field of its config class; those that are off mean nothing, those that are on must be known to the method. */
-export function supportedOptions(method: PeftMethod, stored: AdapterConfig): Record<string, unknown> {
-  const known = Object.keys((method.configSchema as { properties: object }).properties)
-  const given = Object.entries(stored).filter(([key]) => known.includes(key))
-  const on = Object.entries(stored).filter(
-    ([key, v]) => !known.includes(key) && !bookkeeping.has(key) && isOn(v),
-  )
-  if (on.length > 0)
-    throw new GraftError(
-      'UNSUPPORTED_ADAPTER',
-      `method ${method.name} has no option ${on.map(([key]) => key).join(', ')}`,
-    )
-  return methodOptions(method, Object.fromEntries(given))
-}
-const isOn = (v: unknown): boolean =>
-  v !== null && v !== false && !(typeof v === 'object' && Object.keys(v).length === 0)
-/** Fields about the file rather than the method, and sizes of variants that their own switch turns on. */
-const bookkeeping = new Set([
-  'peft_type',
-  'peft_version',
-  'task_type',
-  'base_model_name_or_path',
-  'revision',
-  'inference_mode',
-  'auto_mapping',
-  'megatron_core',
-  'qalora_group_size',
-  'runtime_config',
-])
 
 /** Labels of an adapter without a manifest: the model's own names where they fit, else numbers. */
 function labelsOf(tensors: ReadonlyMap<string, StoredTensor>, model: Model): string[] {

@@ -1,11 +1,12 @@
-import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readSync } from 'node:fs'
+import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { AtomicFile, type Constant, floatToBfloat16, floatToHalf, writeAtomically } from '@graft-peft/onnx'
 import { Checkpoint } from '../architecture/checkpoint.js'
-import type { Task } from '../architecture/architecture.js'
+import type { Task, Untied } from '../architecture/architecture.js'
 import { GraftError } from '../errors.js'
 import type { Model } from '../model/model.js'
 import { type NamedSlot, parametersIn } from './fold.js'
+import { withKeys } from '../files/json-text.js'
 import { type LocatedTensor, safetensorsHeader, type StoredTensor } from '../files/safetensors.js'
 
 /** Files of a model's folder that go with its weights. */
@@ -57,14 +58,19 @@ export function writeConfig(
   const named =
     labels.length > 0
       ? {
-          num_labels: labels.length,
+          ...('num_labels' in model.config ? { num_labels: labels.length } : {}),
           id2label: { ...labels },
           label2id: Object.fromEntries(labels.map((l, i) => [l, i])),
         }
       : {}
+  const own = join(model.folder, 'config.json')
   writeAtomically(
     join(output, 'config.json'),
-    `${JSON.stringify({ ...model.config, ...(architectures ? { architectures } : {}), ...named, ...changes }, null, 2)}\n`,
+    withKeys(existsSync(own) ? readFileSync(own, 'utf8') : '{}\n', {
+      ...(architectures ? { architectures } : {}),
+      ...named,
+      ...changes,
+    }),
   )
 }
 
@@ -84,13 +90,14 @@ export function writeCheckpoint(
   weights: ReadonlyMap<string, Float32Array>,
   output: string,
   labels: readonly string[],
+  untied: Untied = { config: {}, scale: 1 },
 ): string {
   const checkpoint = Checkpoint.open(base.folder)
-  const { tensors, untied } = merged(base, checkpoint, weights)
+  const { tensors, apart } = merged(base, checkpoint, weights, untied.scale)
   copyBesides(base.folder, output)
   const file = join(output, 'model.safetensors')
   writeTensors(file, tensors)
-  writeConfig(base, output, labels, untied ? { tie_word_embeddings: false } : {})
+  writeConfig(base, output, labels, apart ? { tie_word_embeddings: false, ...untied.config } : {})
   return file
 }
 
@@ -98,7 +105,8 @@ function merged(
   base: Model,
   checkpoint: Checkpoint,
   weights: ReadonlyMap<string, Float32Array>,
-): { tensors: Map<string, Source>; untied: boolean } {
+  headScale: number,
+): { tensors: Map<string, Source>; apart: boolean } {
   const byPlace = new Map([...checkpoint.tensors].map(([name, t]) => [`${t.file}@${t.offset}`, name]))
   const slots = new Map<string, NamedSlot[]>()
   for (const named of parametersIn(base)) {
@@ -108,36 +116,59 @@ function merged(
   const tensors = new Map<string, Source>(
     [...checkpoint.tensors].map(([name, t]) => [name, { ...t, from: t }]),
   )
-  let untied = false
+  let apart = false
   for (const [name, users] of slots) {
     const fresh = users.filter((u) => weights.has(u.slot.key) || !('file' in (u.slot.constant?.data ?? {})))
     if (fresh.length === 0) continue
     const values = (u: NamedSlot) => source(u.slot.constant as Constant, weights.get(u.slot.key))
-    const agree =
-      fresh.length === users.length &&
-      users.every((u) => sameValues(weights.get(u.slot.key), weights.get(users[0].slot.key)))
-    if (agree) tensors.set(name, values(users[0]))
-    else {
-      untied = true
-      for (const u of fresh) tensors.set(apart(base, u, name, users), values(u))
+    if (agree(users, weights)) {
+      tensors.set(name, values(users[0]))
+      continue
     }
+    apart = true
+    const { head, others } = headAmong(base, name, users, weights)
+    const [own, rest] = [head, others[0]].map(({ site }) => `${site.path}.weight`)
+    tensors.set(name === own ? rest : name, values(others[0]))
+    tensors.set(own, scaled(values(head), head, weights, headScale))
   }
-  return { tensors, untied }
+  return { tensors, apart }
 }
 /** A parameter's name in the checkpoint; its path where the checkpoint doesn't have it. */
 function storedName({ name, slot }: NamedSlot, byPlace: ReadonlyMap<string, string>): string {
   const data = slot.constant?.data
   return (data && 'file' in data && byPlace.get(`${data.file}@${data.offset}`)) || name
 }
-/** Where a parameter goes that others shared until now: the output layer gets its own, anything else can't be told apart by a config. */
-function apart(base: Model, user: NamedSlot, name: string, users: readonly NamedSlot[]): string {
-  const head = base.outputEmbedding?.path
-  if (user.site.path === head) return `${head}.weight`
-  if (users.every((u) => u.site.path === head || u === user)) return name
+const agree = (users: readonly NamedSlot[], weights: ReadonlyMap<string, Float32Array>): boolean =>
+  users.every((u) => sameValues(weights.get(u.slot.key), weights.get(users[0].slot.key)))
+
+/** The users of a parameter that have come apart: the output layer can get its own, anything else can't be told apart by a config. */
+function headAmong(
+  base: Model,
+  name: string,
+  users: readonly NamedSlot[],
+  weights: ReadonlyMap<string, Float32Array>,
+): { head: NamedSlot; others: NamedSlot[] } {
+  const head = users.find((u) => u.site.path === base.outputEmbedding?.path)
+  const others = users.filter((u) => u !== head)
+  if (head && others.length > 0 && agree(others, weights)) return { head, others }
   throw new GraftError(
     'MERGE_SHARED',
     `${base.file}: ${users.map((u) => u.site.path).join(' and ')} share ${name}, and the adapter changed them apart; no checkpoint of this model can hold that. Use the adapter beside its base, or merge to ONNX.`,
   )
+}
+function scaled(
+  plain: Source,
+  { slot }: NamedSlot,
+  weights: ReadonlyMap<string, Float32Array>,
+  scale: number,
+): Source {
+  const values = scale === 1 ? undefined : (weights.get(slot.key) ?? slot.reader()())
+  return values
+    ? source(
+        slot.constant as Constant,
+        values.map((v) => v * scale),
+      )
+    : plain
 }
 const sameValues = (a: Float32Array | undefined, b: Float32Array | undefined): boolean =>
   a === b ||
@@ -155,16 +186,12 @@ const encoders: Partial<
   bfloat16: ['BF16', floatToBfloat16],
   float16: ['F16', floatToHalf],
 }
+/** New values in the type that the base has, or what the base holds. */
 function source({ dtype, shape, data }: Constant, values: Float32Array | undefined): Source {
   const [type, encode] = encoders[dtype] as NonNullable<(typeof encoders)['float32']>
-  if (!values)
-    return {
-      dtype: type,
-      shape,
-      length: (data as { bytes: Uint8Array }).bytes.byteLength,
-      bytes: (data as { bytes: Uint8Array }).bytes,
-    }
-  const view = encode(values)
+  if (!values && 'file' in data)
+    return { dtype: type, shape, length: data.length, from: { dtype: type, shape, ...data } }
+  const view = values ? encode(values) : (data as { bytes: Uint8Array }).bytes
   return {
     dtype: type,
     shape,

@@ -26,6 +26,14 @@ export interface ArchitectureContext {
   cache: boolean
 }
 
+/** What an output layer of its own means for a model whose config.json says more by tie_word_embeddings than tying. */
+export interface Untied {
+  /** other keys of config.json to change */
+  config: Record<string, unknown>
+  /** what the output layer's weight is multiplied by */
+  scale: number
+}
+
 /** A family of models: builds its forward graph from config.json and weights. One file each. */
 export interface Architecture {
   kind: 'architecture'
@@ -49,6 +57,8 @@ export interface Architecture {
   unused?(tensor: string, task: Task): boolean
   /** Tokens that a model has positions for, where that isn't max_position_embeddings; undefined for any number. */
   positions?(config: Settings): number | undefined
+  /** what goes with taking the output layer and the embedding apart, where it is more than tie_word_embeddings: false */
+  untied?(config: Settings): Untied
   /** Adds inputs and nodes to c.g; the result becomes the graph's outputs, by name ("logits", or "hidden" for features). */
   build(c: ArchitectureContext): Record<string, Value>
 }

@@ -14,6 +14,8 @@ export interface BuildOptions {
   /** classes of a classifier; those of config.json when left out */
   labels?: number
   cache?: boolean
+  /** rows of the token embedding, where there are to be more than config.json says: new ones start from the mean of the old */
+  vocabulary?: number
   /** decides a new head's starting values */
   seed?: number
   /** Build from config.json alone, to plan with: the weights need not be there. */
@@ -100,10 +102,11 @@ export function taskOf(config: Record<string, unknown>, { tasks }: Architecture)
 export function buildModel(
   folder: string,
   architectures: readonly Architecture[],
-  { task, labels, cache = false, seed = 0, weightless = false }: BuildOptions = {},
+  { task, labels, cache = false, vocabulary, seed = 0, weightless = false }: BuildOptions = {},
 ): BuiltModel {
   const file = join(folder, 'config.json')
-  const config = readModelConfig(folder)
+  const own = readModelConfig(folder)
+  const config = vocabulary === undefined ? own : { ...own, vocab_size: vocabulary }
   const architecture = architectureOf(folder, config, architectures)
   requirePlain(file, config)
   const source = weightless ? new Imagined(file, storedType(config)) : Checkpoint.open(folder)
@@ -114,7 +117,7 @@ export function buildModel(
       `${folder}: a ${architecture.name} model can't be built for ${wanted}; it does ${architecture.tasks.join(', ')}. Choose another model, or another objective.`,
     )
   const g = new Builder(new Graph())
-  const weights = new Weights(g, source, namesOf(architecture), seed)
+  const weights = new Weights(g, source, namesOf(architecture), seed, vocabulary)
   const settings = settingsOf(folder, config, architecture)
   const outputs = architecture.build({
     g,

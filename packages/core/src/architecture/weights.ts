@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync } from 'node:fs'
-import { type Builder, type DType, type Value } from '@graft-peft/onnx'
+import { type Builder, type DType, floatValues, type Value } from '@graft-peft/onnx'
 import type { LocatedTensor } from '../files/safetensors.js'
 import { GraftError, suggestion } from '../errors.js'
 import { type Initialiser, zeros } from '../numbers/initialise.js'
@@ -33,6 +33,8 @@ export class Weights {
     private readonly source: TensorSource,
     private readonly names: Names,
     private readonly seed: number,
+    /** rows of what has one per token, where the checkpoint may have fewer */
+    private readonly vocabulary?: number,
   ) {}
 
   has(parameter: string): boolean {
@@ -74,6 +76,12 @@ export class Weights {
     // A head for other labels than the checkpoint's is a new head.
     if (!found || (init && `${found.shape}` !== `${shape}`)) return this.fresh(parameter, shape, init, found)
     const { dtype, file, offset, length } = found
+    if (
+      found.shape[0] < shape[0] &&
+      shape[0] === this.vocabulary &&
+      `${found.shape.slice(1)}` === `${shape.slice(1)}`
+    )
+      return this.grown(parameter, shape, found)
     if (`${found.shape}` !== `${shape}`)
       throw new GraftError(
         'TENSOR_SHAPE',
@@ -86,6 +94,26 @@ export class Weights {
         `${file}: ${parameter} is ${dtype}; weights can be ${Object.keys(dtypes).join(', ')}.`,
       )
     return this.g.graph.addConstant(parameter, { dtype: type, shape, data: { file, offset, length } })
+  }
+
+  /** A parameter with a row per token, of a vocabulary that has grown: new rows are the mean of the old. */
+  private grown(parameter: string, shape: readonly number[], { dtype, ...found }: LocatedTensor): Value {
+    const type = dtypes[dtype] ?? 'float32'
+    const old = floatValues({ dtype: type, shape: found.shape, data: found }) as Float32Array
+    const width = old.length / found.shape[0]
+    const mean = Array.from({ length: width }, (_, j) => {
+      let sum = 0
+      for (let i = j; i < old.length; i += width) sum += old[i]
+      return sum / found.shape[0]
+    })
+    const values = new Float32Array(shape[0] * width)
+    values.set(old)
+    for (let i = old.length; i < values.length; i++) values[i] = mean[i % width]
+    return this.g.graph.addConstant(parameter, {
+      dtype: 'float32',
+      shape,
+      data: { bytes: new Uint8Array(values.buffer) },
+    })
   }
 
   /** A parameter that the checkpoint doesn't have, drawn by the run's seed and its own name. */

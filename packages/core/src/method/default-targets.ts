@@ -1,6 +1,7 @@
 const qv = ['q_proj', 'v_proj']
 
-/** The modules HF PEFT adapts when target_modules is left out, by config.json's model_type (peft/utils/constants.py). */
+/** The modules HF PEFT adapts when target_modules is left out, by config.json's model_type, for LoRA and all methods without a table of
+ *  their own (peft/utils/constants.py); and names for models that it has none for. */
 export const defaultTargets: Record<string, readonly string[]> = {
   bart: qv,
   bert: ['query', 'value'],
@@ -33,6 +34,7 @@ export const defaultTargets: Record<string, readonly string[]> = {
   roberta: ['query', 'value'],
   stablelm: qv,
   t5: ['q', 'v'],
+  mt5: ['q', 'v'],
   vit: ['query', 'value', 'q_proj', 'v_proj'],
   clip: qv,
   clip_vision_model: qv,

@@ -125,6 +125,8 @@ export interface PeftMethod<Config = Record<string, unknown>> {
   peftType: string
   /** JSON Schema of the options; defaults are filled in, unknown keys refused */
   configSchema: object
+  /** options of HF PEFT's config that only training reads: an adapter's file may say anything there */
+  trainingOptions?: readonly string[]
   /** whether the adapted model equals the base before training, under this config */
   startsAsIdentity: (config: Config) => boolean
   /** whether an adapter can be folded into the base's weights */

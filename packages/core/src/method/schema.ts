@@ -18,7 +18,7 @@ export const biasOption = (only: string) => oneOf(['none', 'all', only], 'none')
 /** Overrides by module: path ends or regular expressions to numbers. */
 export const pattern = {
   type: 'object',
-  additionalProperties: { type: 'number', exclusiveMinimum: 0 },
+  additionalProperties: { type: 'number' },
   default: {},
 } as const
 

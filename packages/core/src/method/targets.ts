@@ -3,6 +3,7 @@ import type { Model } from '../model/model.js'
 import { belongsTo, endsWith } from '../model/paths.js'
 import type { LinearSite, Site } from '../model/site.js'
 import { defaultTargets } from './default-targets.js'
+import { fullMatch } from './regular-expression.js'
 
 /** HF PEFT's options that choose modules, with its meaning (tuners_utils.py, `check_target_module_exists`). */
 export interface TargetOptions {
@@ -77,25 +78,13 @@ function excluded({ exclude_modules, modules_to_save }: TargetOptions, path: str
   return named(exclude_modules, path)
 }
 function inLayers({ layers_to_transform, layers_pattern }: TargetOptions, path: string): boolean {
-  if (layers_to_transform === null || layers_to_transform === undefined) return true
+  const layers = [layers_to_transform ?? []].flat()
+  if (layers.length === 0) return true
   const patterns = [layers_pattern ?? []].flat()
   const expressions =
     patterns.length > 0 ? patterns.map((p) => `\\.${p}\\.(\\d+)\\.`) : ['\\.[^.]*\\.(\\d+)\\.']
   const index = expressions.map((e) => `.${path}`.match(new RegExp(e))?.[1]).find((i) => i !== undefined)
-  return index !== undefined && [layers_to_transform].flat().includes(Number(index))
-}
-
-/** Python's re.fullmatch. Throws BAD_PATTERN for what isn't a regular expression. */
-export function fullMatch(pattern: string, path: string): boolean {
-  try {
-    return new RegExp(`^(?:${pattern})$`).test(path)
-  } catch (cause) {
-    throw new GraftError(
-      'BAD_PATTERN',
-      `"${pattern}" is not a regular expression: ${(cause as Error).message}. A list of module names may be what you want.`,
-      { cause },
-    )
-  }
+  return index !== undefined && layers.includes(Number(index))
 }
 
 function architectureDefault(

@@ -22,8 +22,9 @@ import {
 } from './site.js'
 
 /** Finds the modules of a graph: linear layers, embeddings, norms and convolutions, with the paths their exporter left. */
-export function anatomy(g: Builder): Site[] {
+export function anatomy(g: Builder, exported = true): Site[] {
   const find = () => g.graph.sorted().flatMap((node) => finders[node.op]?.(g, node) ?? [])
+  if (!exported) return find()
   completeScopes(g, find())
   unwrap(g, wrapperPrefix(find().map((s) => s.path)))
   return find()

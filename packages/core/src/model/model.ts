@@ -26,7 +26,7 @@ export class Model {
     readonly positions = Number.POSITIVE_INFINITY,
   ) {
     this.g = new Builder(graph)
-    this.sites = anatomy(this.g)
+    this.sites = anatomy(this.g, task === undefined)
   }
 
   /** A copy to adapt: nodes of its own, weights shared. */

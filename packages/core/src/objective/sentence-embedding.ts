@@ -9,16 +9,27 @@ import { wholeLoss } from './row-head.js'
 /** Cosines are multiplied by this before the softmax (sentence-transformers' default scale). */
 const sharpness = 20
 
-/** Each text's vector as the model's folder asks for it (else the mean over real tokens), of length 1: [rows, width]. */
-function embeddings({ model, g }: ObjectiveContext): Value {
+/** One vector of length 1 per text or image: [rows, width]. */
+function embeddings(context: ObjectiveContext): Value {
+  const { g, model } = context
+  const isImage = model.graph.inputs.some((v) => v.name === 'pixel_values')
+  const rows = isImage ? ofImages(context) : ofTexts(context)
+  return g.div(rows, g.sqrt(g.reduceSum(g.square(rows), [1])))
+}
+/** What the model's own pooler makes of an image, else the hidden state of its class token. */
+function ofImages({ model, g }: ObjectiveContext): Value {
+  const own = model.graph.outputs.find((v) => v.name === 'pooled')
+  return own ?? g.squeeze(g.slice(model.logits, 0, 1, 1), [1])
+}
+/** Each text's vector as the model's folder asks for it, else the mean over real tokens. */
+function ofTexts({ model, g }: ObjectiveContext): Value {
   const hidden = model.logits
   if (shapeOf(hidden).length !== 3 || model.head)
     throw new GraftError(
       'WRONG_OBJECTIVE',
       `${model.file}: sentence-embedding needs hidden states [batch, sequence, width]. Give a Hugging Face folder, or export the bare model (AutoModel).`,
     )
-  const vector = pooled(g, poolingOf(model.folder), hidden, model.input('attention_mask'))
-  return g.div(vector, g.sqrt(g.reduceSum(g.square(vector), [1])))
+  return pooled(g, poolingOf(model.folder), hidden, model.input('attention_mask'))
 }
 
 /**
