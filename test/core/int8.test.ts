@@ -1,11 +1,21 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { type LinearSite, type Model, type NormSite, Random } from '@graft-peft/core'
 import { type MemoryMode, type Precision } from '@graft-peft/core/app'
-import { compileEvaluation, compileGradient, numbers, runOnce } from '@graft-peft/core/inside'
+import {
+  adamw,
+  compileEvaluation,
+  compileGradient,
+  methodOptions,
+  numbers,
+  runOnce,
+  Step,
+  surveyRounding,
+} from '@graft-peft/core/inside'
 import { type Node, type Value } from '@graft-peft/onnx'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { graft, type Settings, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
-import { attach, feedsOf, openTiny as open } from '../tiny.js'
+import { attach, causalLm, feedsOf, openTiny as open, registry, texts } from '../tiny.js'
 
 beforeAll(() => {
   process.env.GRAFT_CACHE = temporaryFolder()
@@ -73,12 +83,93 @@ describe('products with the frozen base in 8-bit integers', () => {
     expect(less.nodes.filter(isInteger).length).toBeGreaterThanOrEqual(all.nodes.filter(isInteger).length)
     expect(less.d).toEqual(all.d)
   })
+  it('with 7 bits of activations, as processors without VNNI need, the gradients are still those of float32', async () => {
+    const { folder, method, options } = cases[0]
+    const model = open(folder)
+    const integers = { levels: 63, wide: new Set<string>(), smoothing: new Map<string, Float32Array>() }
+    const adapted = attach(model, method, options, { precision: 'int8', integers })
+    const outputs = await runOnce(compileGradient(adapted), feedsOf(model, adapted))
+    const { d } = await gradient(cases[0], 'float32')
+    expect(cosine(outputs.gradient.data as Float32Array, d)).toBeGreaterThan(0.998)
+  })
   it('an evaluation computes with the same weights', async () => {
     const model = open('llama')
     const adapted = attach(model, 'lora', { r: 2 }, { precision: 'int8', training: false })
     const { loss_sum } = await runOnce(compileEvaluation(adapted), feedsOf(model, adapted))
     const { loss } = await gradient({ folder: 'llama', method: 'lora', options: { r: 2 } }, 'int8')
     expect(numbers(loss_sum)[0] / 12).toBeCloseTo(loss, 4)
+  })
+})
+
+describe('what rounding does is looked at first', () => {
+  const stepOf = (model: Model) => {
+    const method = registry.get('method', 'lora')
+    const config = methodOptions(method, { target_modules: 'all-linear', r: 2 })
+    const attaching = { method, config, objective: causalLm, labels: 0, rows: 16, totalSteps: 5 }
+    return Step.of(
+      model,
+      { ...attaching, precision: 'int8' },
+      { optimizer: adamw(), clip: 0, accumulate: false, memory: 'balanced', sample: texts, pad: 0 },
+    )
+  }
+  const random = new Random(1, 'planted')
+  const rowsOf = (
+    slot: { shape: readonly number[]; set(v: Float32Array): void },
+    at: (r: number, c: number) => number,
+  ) => {
+    const [rows, columns] = slot.shape
+    slot.set(
+      Float32Array.from({ length: rows * columns }, (_, i) => at(Math.floor(i / columns), i % columns)),
+    )
+  }
+  const find = (model: Model, path: string) => model.sites.find((s) => s.path === path) as LinearSite
+
+  it('a model without outliers is rounded whole, and each error is known', async () => {
+    const { plan, errors } = await surveyRounding(stepOf(open('llama')), {})
+    expect(plan.wide.size).toBe(0)
+    expect(Object.keys(errors).length).toBeGreaterThan(20)
+    expect(Math.max(...Object.values(errors))).toBeLessThan(0.05)
+    expect(Math.min(...Object.values(errors))).toBeGreaterThan(1e-4)
+  })
+  it('columns of activations far greater than the others are smoothed away', async () => {
+    const model = open('llama')
+    const norm = model.norms.find((s) => s.path === 'model.layers.1.input_layernorm') as NormSite
+    norm.weight.set(
+      norm.weight
+        .reader()()
+        ?.map((v, i) => (i === 5 ? 40 * v : v)) as Float32Array,
+    )
+    for (const name of ['q', 'k', 'v']) {
+      const { weight } = find(model, `model.layers.1.self_attn.${name}_proj`)
+      rowsOf(weight, (_, c) => (c === 5 ? 0.001 : 0.1) * random.normal())
+    }
+    const { plan, errors } = await surveyRounding(stepOf(model), {})
+    const of = <T>(all: Iterable<[string, T]>, layer: string) =>
+      [...all].find(
+        ([name]) => name.startsWith(`model.layers.1.self_attn.${layer}_proj`) && !name.includes('back'),
+      )?.[1]
+    expect(of(plan.smoothing, 'q')).toBeDefined()
+    expect(of(plan.smoothing, 'q')).toBe(of(plan.smoothing, 'v'))
+    expect(of(Object.entries(errors), 'q')).toBeLessThan(0.02)
+    expect(plan.wide.size).toBe(0)
+  })
+  it('a layer that smoothing does not help stays in float32, it alone', async () => {
+    const model = open('llama')
+    // Each token has two great coordinates of its own, which the matrix subtracts from each other.
+    const { weight: table } = model.embeddings[0]
+    const half = table.shape[1] / 2
+    rowsOf(table, (token, c) => random.normal() + (c % half === token % half ? 100 : 0))
+    const { weight } = find(model, 'model.layers.0.self_attn.q_proj')
+    rowsOf(weight, (r, c) => (c < half ? 1 : -1) * Math.sin(1 + 31 * r + 17 * (c % half)))
+    const { plan, errors } = await surveyRounding(stepOf(model), {})
+    const [name, ...others] = plan.wide
+    expect(name).toMatch(/^model.layers.0.self_attn.q_proj.weight/)
+    expect(others).toEqual([])
+    expect(errors[name]).toBeGreaterThan(0.05)
+    const adapted = attach(model, 'lora', { r: 2 }, { precision: 'int8', integers: plan })
+    const nodes = [...compileGradient(adapted).nodes]
+    const kept = nodes.filter((n) => products.has(n.op) && n.inputs.some(isWide))
+    expect(kept.map((n) => n.scope)).toEqual(['model.layers.0.self_attn.q_proj'])
   })
 })
 
@@ -100,13 +191,14 @@ describe('precision: int8 in a config', () => {
     expect(code, stderr).toBe(0)
     const adapter = join(folder, 'out/adapter')
     const read = (name: string) => readFileSync(join(adapter, name))
-    const losses = readFileSync(join(folder, 'out/log.jsonl'), 'utf8')
+    const log = readFileSync(join(folder, 'out/log.jsonl'), 'utf8')
       .trim()
       .split('\n')
-      .map((line) => JSON.parse(line))
-      .flatMap((l) => (l.gradient_norm === undefined ? [] : [l.loss as number]))
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+    const losses = log.flatMap((l) => (l.gradient_norm === undefined ? [] : [l.loss as number]))
     return {
       folder: adapter,
+      log,
       losses,
       bytes: read('adapter_model.safetensors').toString('base64'),
       manifest: JSON.parse(String(read('graft.json'))),
@@ -121,7 +213,10 @@ describe('precision: int8 in a config', () => {
     ]
     expect(killed.bytes).toBe(whole.bytes)
     expect(looped.bytes).toBe(whole.bytes)
-    expect(whole.manifest.precision).toBe('int8')
+    expect(whole.manifest).toMatchObject({ precision: 'int8', integers: { float32: [] } })
+    const [first] = whole.log
+    expect(first).toMatchObject({ step: 0, phase: 'rounding', float32: [] })
+    expect(Object.keys(first.errors as object).length).toBeGreaterThan(40)
     const records = join(whole.folder, 'records.jsonl')
     writeFileSync(records, '{"text": "where is my parcel"}\n')
     const { code, stdout, stderr } = await graft(['predict', whole.folder, records])

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readBytes, writeAtomically } from '@graft-peft/onnx'
+import type { KeptPlan } from '../compile/precision.js'
 import { GraftError } from '../errors.js'
 import type { Model } from '../model/model.js'
 import type { Quantisation } from '../model/quantise.js'
@@ -18,6 +19,8 @@ export interface Manifest {
   quantize?: Quantisation | null
   /** what products were computed in, where that was 8-bit integers: the adapter has learned with their rounding */
   precision?: 'int8'
+  /** which products were not, or were smoothed */
+  integers?: KeptPlan
   objective: string
   labels: string[]
   max_length: number

@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Adapted, AdaptOptions } from '../compile/adapt.js'
+import { planFrom, type PrecisionOptions } from '../compile/precision.js'
 import type { Registry } from '../container.js'
+import { saturates } from '../runtime/integers.js'
 import { GraftError } from '../errors.js'
 import type { PeftMethod } from '../method/method.js'
 import type { Task } from '../architecture/architecture.js'
@@ -86,13 +88,18 @@ export async function openAdapter(
       totalSteps: 1,
       stored,
       inference: true,
-      precision: manifest?.precision,
+      ...(manifest?.precision ? await integersOf(manifest) : {}),
     },
     labels,
     max_length: manifest?.max_length ?? null,
     columns: manifest?.columns ?? {},
   }
 }
+/** An adapter that was trained with products in 8-bit integers is used with them: it knows their rounding. */
+const integersOf = async ({ precision, integers }: Manifest): Promise<PrecisionOptions> => ({
+  precision,
+  integers: planFrom(integers ?? { float32: [], smoothing: {} }, (await saturates()) ? 63 : 127),
+})
 const withoutModules = (
   tensors: ReadonlyMap<string, StoredTensor>,
   names: readonly string[],

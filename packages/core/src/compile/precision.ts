@@ -46,3 +46,34 @@ export function integersFor({
   }
   return { levels, narrow }
 }
+
+/** What of a plan belongs to the model and its data, not to the machine, as JSON keeps it. */
+export interface KeptPlan {
+  /** names of matrices whose products stay in float32 */
+  float32: string[]
+  /** little-endian float32 numbers in base64, by the matrix's name */
+  smoothing: Record<string, string>
+}
+export function keptPlan({ wide, smoothing }: IntegerPlan): KeptPlan {
+  const text = (v: Float32Array) => Buffer.from(v.buffer, v.byteOffset, v.byteLength).toString('base64')
+  return {
+    float32: [...wide],
+    smoothing: Object.fromEntries([...smoothing].map(([name, v]) => [name, text(v)])),
+  }
+}
+/** Equal vectors become one again, as products that share activations want it. */
+export function planFrom({ float32, smoothing }: KeptPlan, levels: number): IntegerPlan {
+  const vectors = new Map<string, Float32Array>()
+  for (const text of Object.values(smoothing))
+    vectors.set(
+      text,
+      vectors.get(text) ?? new Float32Array(new Uint8Array(Buffer.from(text, 'base64')).buffer),
+    )
+  return {
+    levels,
+    wide: new Set(float32),
+    smoothing: new Map(
+      Object.entries(smoothing).map(([name, text]) => [name, vectors.get(text) as Float32Array]),
+    ),
+  }
+}

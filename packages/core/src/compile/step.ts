@@ -42,7 +42,7 @@ export interface StepOptions {
  * order of the layers: ONNX Runtime starts from the last node of the file, so each layer's gradients are finished before the
  * backward pass goes below it, and its activations are freed.
  */
-function gradientsOf<T>(
+function gradientsOf<T extends Value | readonly Value[]>(
   g: Builder,
   { objective, variables, integers }: Adapted,
   loss: Value,
@@ -55,6 +55,9 @@ function gradientsOf<T>(
     gradients = differentiate(g, loss, wrt, objective.partials)
   })
   const ended = end(gradients)
+  // What neither loss nor gradients need is no part of a step.
+  g.graph.outputs.splice(0, g.graph.outputs.length, loss, ...[ended].flat())
+  g.graph.prune()
   share(g.graph, backward)
   if (integers) computeInIntegers(g.graph, integers, backward)
   if (keeping) recompute(g.graph, backward, keeping.mode, keeping.sizes)
@@ -93,6 +96,18 @@ export function compileGradient(adapted: Adapted, keeping?: Keeping): Graph {
   const { g } = adapted.model
   const { loss } = losses(g, adapted)
   return finish(g, { loss, gradient: flatGradient(g, adapted, loss, keeping) })
+}
+
+/** What is seen of a step's products on the way to its gradients: `outputs` is asked once all of them were watched. */
+export function compileWatched(
+  adapted: Adapted,
+  keeping: Keeping,
+  outputs: () => Record<string, Value>,
+): Graph {
+  const { g } = adapted.model
+  const { loss } = losses(g, adapted)
+  flatGradient(g, adapted, loss, keeping)
+  return finish(g, outputs())
 }
 
 /** Loss, gradients and their global norm where each variable is an input of its own and its gradient an output: the optimiser's step is taken beside the graph. */

@@ -32,10 +32,19 @@ export function narrowed({ weight, turned }: FrozenProduct, smoothing?: Float32A
   return {
     scales: { dtype: 'float32', shape: [n], data: { file, offset: 0, length: 4 * n, make } },
     numbers: { dtype: 'int8', shape: [k, n], data: { file, offset: 4 * n, length: k * n, make } },
-    ...(smoothing
-      ? { smoothing: { dtype: 'float32', shape: [k], data: { bytes: bytesOf(smoothing.map((s) => 1 / s)) } } }
-      : {}),
+    ...(smoothing ? { smoothing: inverseOf(smoothing) } : {}),
   }
+}
+/** Products that share activations share the vector, and are to share what is made of it. */
+const inverses = new WeakMap<Float32Array, Constant>()
+function inverseOf(smoothing: Float32Array): Constant {
+  const made: Constant = inverses.get(smoothing) ?? {
+    dtype: 'float32',
+    shape: [smoothing.length],
+    data: { bytes: bytesOf(smoothing.map((s) => 1 / s)) },
+  }
+  inverses.set(smoothing, made)
+  return made
 }
 const bytesOf = (v: Float32Array | Int8Array): Uint8Array =>
   new Uint8Array(v.buffer, v.byteOffset, v.byteLength)
@@ -93,20 +102,53 @@ export function quantised(
 }
 
 /** Calls with each row of a matrix and its number, some rows read at a time. */
-function eachRow(
-  { data, dtype, shape: [rows, columns] }: Constant,
-  visit: (row: Float32Array, r: number) => void,
-): void {
+function eachRow(weight: Constant, visit: (row: Float32Array, r: number) => void): void {
+  const [rows, columns] = weight.shape
   const step = Math.max(1, Math.floor(chunk / columns))
-  const width = columns * dtypes[dtype].bytes
   for (let first = 0; first < rows; first += step) {
     const count = Math.min(step, rows - first)
-    const part = slice(data, first * width, count * width)
-    const values = floatValues({ dtype, shape: [count, columns], data: part }) as Float32Array
+    const values = rowsOf(weight, first, count)
     for (let i = 0; i < count; i++) visit(values.subarray(i * columns, (i + 1) * columns), first + i)
   }
+}
+function rowsOf({ data, dtype, shape: [, columns] }: Constant, first: number, count: number): Float32Array {
+  const width = columns * dtypes[dtype].bytes
+  const part = slice(data, first * width, count * width)
+  return floatValues({ dtype, shape: [count, columns], data: part }) as Float32Array
 }
 const slice = (data: TensorData, offset: number, length: number): TensorData =>
   'bytes' in data
     ? { bytes: data.bytes.subarray(offset, offset + length) }
     : { file: data.file, offset: data.offset + offset, length }
+
+/** Some columns of a product's matrix as floats, [K, picks]. */
+export function columnsOf(
+  { weight, turned }: Pick<FrozenProduct, 'weight' | 'turned'>,
+  picks: readonly number[],
+): Float32Array {
+  const [rows, columns] = weight.shape
+  const k = turned ? columns : rows
+  const found = new Float32Array(k * picks.length)
+  if (turned)
+    picks.forEach((n, i) => {
+      const row = rowsOf(weight, n, 1)
+      for (let c = 0; c < k; c++) found[c * picks.length + i] = row[c]
+    })
+  else
+    eachRow(weight, (row, r) => {
+      for (let i = 0; i < picks.length; i++) found[r * picks.length + i] = row[picks[i]]
+    })
+  return found
+}
+/** The greatest magnitude in each row of a product's matrix [K, N]. */
+export function rowRanges({ weight, turned }: Pick<FrozenProduct, 'weight' | 'turned'>): Float32Array {
+  const [rows, columns] = weight.shape
+  const found = new Float32Array(turned ? columns : rows)
+  eachRow(weight, (row, r) => {
+    for (let c = 0; c < columns; c++) {
+      const k = turned ? c : r
+      found[k] = Math.max(found[k], Math.abs(row[c]))
+    }
+  })
+  return found
+}

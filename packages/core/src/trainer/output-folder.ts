@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { GraftError } from '../errors.js'
 import type { TrainConfig } from '../config/config.js'
+import { roundingFile } from './rounding.js'
 
 export const checkpointFile = ({ output }: TrainConfig, name: 'last' | 'best'): string =>
   join(output, 'checkpoints', `${name}.safetensors`)
@@ -10,7 +11,7 @@ export const checkpointFile = ({ output }: TrainConfig, name: 'last' | 'best'): 
 export function claimOutput(config: TrainConfig, { resume, overwrite }: TrainFlags): void {
   const { output } = config
   if (overwrite)
-    for (const part of ['adapter', 'checkpoints', 'log.jsonl'])
+    for (const part of ['adapter', 'checkpoints', 'log.jsonl', roundingFile])
       rmSync(join(output, part), { recursive: true, force: true })
   if (!resume && existsSync(checkpointFile(config, 'last')))
     throw new GraftError(

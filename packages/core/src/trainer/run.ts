@@ -11,6 +11,7 @@ import { type Attaching, Step, type StepSettings } from '../step/step.js'
 import { checkIntegers } from '../runtime/integers.js'
 import type { Prepared } from './prepare.js'
 import { prepareMethod } from './prepare-method.js'
+import { roundedPlan } from './rounding.js'
 
 /** What follows from a config and its data: the step, and where it runs. */
 export interface RunPlan {
@@ -86,7 +87,7 @@ export interface CompiledRun {
 }
 /** A run's compiled step without a session, for others to run: optimiser and all, however large. */
 export async function compileRun(config: TrainConfig, prepared: Prepared): Promise<CompiledRun> {
-  const { step } = await planRun(config, prepared, { separate: false })
+  const { step } = await roundedPlan(await planRun(config, prepared, { separate: false }), config)
   const state = step.initialState(step.adapted.variables.initial(config.seed))
   const feedsOf = (t: number, rate: number, examples: readonly Example[]) => {
     const part = step.part(examples)

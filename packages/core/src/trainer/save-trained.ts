@@ -3,6 +3,7 @@ import { saveAdapter } from '../adapter/files.js'
 import { baseFingerprint, writeManifest } from '../adapter/manifest.js'
 import { savedForm } from '../adapter/saved.js'
 import { adapt, type AdaptOptions } from '../compile/adapt.js'
+import { keptPlan } from '../compile/precision.js'
 import { hubName } from '../hub/card.js'
 import type { TrainConfig } from '../config/config.js'
 import type { Prepared } from './prepare.js'
@@ -38,7 +39,7 @@ export async function saveTrained(
     options: { ...methodOptions, ...options },
     base: baseFingerprint(prepared.model),
     ...(config.quantize ? { quantize: config.quantize } : {}),
-    ...(config.precision === 'int8' ? { precision: config.precision } : {}),
+    ...(attached.integers ? { precision: 'int8' as const, integers: keptPlan(attached.integers) } : {}),
     objective: objective.name,
     labels: prepared.labels,
     max_length: prepared.max_length,

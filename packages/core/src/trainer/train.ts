@@ -16,6 +16,7 @@ import { type Evaluation, Evaluator } from '../step/evaluator.js'
 import { type CachedDataset, withFrozenPrefix } from '../step/frozen-prefix.js'
 import { RunLog } from './log.js'
 import { type Prepared, prepare } from './prepare.js'
+import { type KeptRounding, roundedPlan, roundingNotice } from './rounding.js'
 import { planRun, stepsPerRun } from './run.js'
 import { saveTrained } from './save-trained.js'
 import type { Step } from '../step/step.js'
@@ -127,7 +128,8 @@ class Trainer {
     const resumed = flags.resume
       ? loadCheckpoint(checkpointFile(config, 'last'), prepared.fingerprint)
       : undefined
-    const { step, session } = await planRun(config, prepared)
+    const planned = await planRun(config, prepared)
+    const { step, session, rounding } = await roundedPlan(planned, config, resumed !== undefined)
     const { adapted, attaching } = step
     let cached: CachedDataset | undefined
     const freeze = async (cut: FrozenCut) => {
@@ -158,6 +160,7 @@ class Trainer {
     )
     if (resumed) await trainer.restore(resumed)
     await trainer.follow()
+    if (rounding) trainer.tellRounding(rounding)
     for (const notice of adapted.model.notices) hooks.onNotice?.(notice)
     const compileSeconds = (performance.now() - started) / 1000
     hooks.onStart?.({
@@ -199,6 +202,13 @@ class Trainer {
     await Promise.all([this.stepper.close(), this.evaluator.close()])
     this.cached?.close()
     await this.followers?.finish(status)
+  }
+
+  private tellRounding(rounding: KeptRounding): void {
+    this.hooks.onNotice?.(roundingNotice(rounding))
+    const { errors, float32, smoothing } = rounding
+    if (this.progress.step === 0)
+      this.log.write({ step: 0, phase: 'rounding', errors, float32, smoothed: Object.keys(smoothing) })
   }
 
   /** The steps from t on that are one run: none of them but the last ends in an evaluation or a checkpoint. */

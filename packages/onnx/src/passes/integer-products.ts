@@ -6,10 +6,8 @@ import { replaceNodes } from '../lower/replace.js'
 
 /** A product of activations with a frozen matrix. */
 export interface FrozenProduct {
-  /** the matrix's name, and the direction where it is the backward one */
+  /** the matrix's name, with its module's path where it doesn't begin so, and the direction where that is backward */
   name: string
-  /** module path */
-  scope: string
   /** [..., K] */
   x: Value
   /** the matrix as it is stored: [K, N], or [N, K] where it is read `turned` */
@@ -28,6 +26,8 @@ export interface IntegerOptions {
   levels: number
   /** A product's matrix in 8 bits; undefined where it is to stay in float32. */
   narrow(product: FrozenProduct): NarrowWeight | undefined
+  /** Is shown each product as it is made and its result [rows, N] before a bias; gives what is to be read as the result. */
+  watch?(g: Builder, product: FrozenProduct, y: Value): Value
 }
 
 /** Matrices narrower than this gain nothing. */
@@ -63,14 +63,18 @@ export function frozenProduct(node: Node): FrozenProduct | undefined {
   const [x, w] = node.inputs as Value[]
   const stored = storedMatrix(w)
   if (!stored || !x.shape || x.dtype !== 'float32' || !hasRows(x)) return undefined
-  const backward = /(^|\/)backward$/.test(node.scope)
   return {
-    name: backward ? `${stored.name} (backward)` : stored.name,
-    scope: node.scope,
+    name: nameOf(stored.name, node.scope),
     x,
     weight: stored as Constant,
     turned: intAttribute(node, 'transB', 0) === 1,
   }
+}
+/** Unique for a matrix and a direction, and says where in the model it is: exporters number what they fold. */
+function nameOf(weight: string, scope: string): string {
+  const path = scope.replace(/\/?backward$/, '')
+  const name = weight.startsWith(path) ? weight : `${path} [${weight}]`
+  return path === scope ? name : `${name} (backward)`
 }
 const products: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul', 'Gemm'])
 
@@ -101,7 +105,8 @@ interface Narrow {
 
 class IntegerProducts {
   private readonly activations = new Map<Value, Narrow>()
-  private readonly smoothed = new Map<string, Value>()
+  /** activations multiplied by a vector, by the vector's bytes */
+  private readonly smoothed = new Map<Value, Map<Constant['data'], Value>>()
   private readonly weights = new Map<NarrowWeight, { numbers: Value; scales: Value }>()
 
   constructor(private readonly options: IntegerOptions) {}
@@ -110,7 +115,7 @@ class IntegerProducts {
     const product = frozenProduct(node)
     const weight = product && this.options.narrow(product)
     if (!product || !weight) return undefined
-    const x = this.activation(g, this.smooth(g, product, weight))
+    const x = this.activation(g, this.smooth(g, product, weight.smoothing))
     const w = this.weight(g, product, weight)
     const whole = g.op('com.microsoft::MatMulIntegerToFloat', [
       x.numbers,
@@ -120,7 +125,8 @@ class IntegerProducts {
       this.zero(g),
     ])
     const alpha = (node.attributes.alpha as number | undefined) ?? 1
-    const rows = g.mul(whole, g.scale(x.scales, alpha))
+    const made = g.mul(whole, g.scale(x.scales, alpha))
+    const rows = this.options.watch?.(g, product, made) ?? made
     const bias = node.inputs[2]
     const y = g.reshape(rows, shapeOf(node.outputs[0] as Value))
     return [bias ? g.add(y, g.scale(bias, (node.attributes.beta as number | undefined) ?? 1)) : y]
@@ -129,11 +135,11 @@ class IntegerProducts {
   /** What stands for zero: ONNX Runtime multiplies unsigned activations with signed weights fastest by far. */
   private zero = (g: Builder): Value => g.constant('uint8', [this.options.levels + 1], [])
 
-  private smooth(g: Builder, { x, name }: FrozenProduct, { smoothing }: NarrowWeight): Value {
+  private smooth(g: Builder, { x, name }: FrozenProduct, smoothing?: Constant): Value {
     if (!smoothing) return x
-    const key = `${x.name}|${name}`
-    const made = this.smoothed.get(key) ?? g.mul(x, g.graph.addConstant(`${name}.smoothing`, smoothing))
-    this.smoothed.set(key, made)
+    const found = this.smoothed.get(x) ?? new Map<Constant['data'], Value>()
+    const made = found.get(smoothing.data) ?? g.mul(x, g.graph.addConstant(`${name}.smoothing`, smoothing))
+    this.smoothed.set(x, found.set(smoothing.data, made))
     return made
   }
 
