@@ -23,7 +23,7 @@ import { unmergeCommand } from './commands/unmerge.js'
 import { verifyCommand } from './commands/verify.js'
 import { workerCommand } from './commands/worker.js'
 import { OutputBroken, settleOutput } from './output.js'
-import { version } from './version.js'
+import { version } from './manifest.js'
 
 const commands = [
   trainCommand,

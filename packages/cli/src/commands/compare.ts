@@ -21,7 +21,7 @@ import { interruptible } from '../interrupt.js'
 import { duration, note, printJson, printLine, printProse, printTable, screen } from '../output.js'
 import { pulling } from '../progress.js'
 import { barLine } from '../screen.js'
-import { version } from '../version.js'
+import { version } from '../manifest.js'
 
 interface Flags {
   reportOnly?: boolean

@@ -4,7 +4,7 @@ import { probeDevices, runtimeVersion } from '@graft-peft/core/app'
 import { defaultRegistry } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { printJson, printTable } from '../output.js'
-import { version } from '../version.js'
+import { version } from '../manifest.js'
 
 export const doctorCommand: CommandMaker = (exit) =>
   new Command('doctor')

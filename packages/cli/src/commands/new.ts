@@ -5,7 +5,7 @@ import { GraftError, writeAtomically } from '@graft-peft/core'
 import { type CommandMaker, examples } from '../command.js'
 import { printLine } from '../output.js'
 import { methodPackage } from '../scaffold/method.js'
-import { version } from '../version.js'
+import { version } from '../manifest.js'
 
 const packageName = /^(@[a-z0-9][a-z0-9._-]*\/)?[a-z][a-z0-9._-]*$/
 

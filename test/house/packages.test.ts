@@ -1,0 +1,21 @@
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { defaultRegistry } from 'graft-peft'
+import { expect, it } from 'vitest'
+import { root } from '../fixture.js'
+
+it('all packages are as scripts/packages.mjs makes them', () => {
+  const script = join(root, 'scripts/packages.mjs')
+  expect(() => execFileSync(process.execPath, [script, '--check'], { stdio: 'pipe' })).not.toThrow()
+})
+
+it('every plugin that the program depends on is built in, under its own name', () => {
+  const origins = new Set(
+    defaultRegistry()
+      .list()
+      .map((plugin) => plugin.package),
+  )
+  for (const name of ['lora', 'adalora', 'architectures', 'trackers', 'compare', 'bullmq'])
+    expect(origins).toContain(`@graft-peft/${name}`)
+  expect(origins).not.toContain('@graft-peft/method-tester')
+})
