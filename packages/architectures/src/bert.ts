@@ -1,7 +1,7 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
 import { bertEncoder, encoderInputs, type EncoderSizes, encoderSizes } from './blocks/bert-encoder.js'
-import { bareOutputs, firstToken, vocabularyLogits } from './blocks/heads.js'
+import { bareOutputs, firstToken, maskedVocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'
 
 /** BERT (Devlin et al., 2019, arXiv 1810.04805). */
@@ -91,6 +91,5 @@ function maskedLogits(
     width,
     epsilon,
   )
-  const logits = vocabularyLogits(c, { scope: at, name: 'decoder', width, rows, tied }, normed)
-  return at.run(() => c.g.add(logits, at.parameter('bias', [rows])))
+  return maskedVocabularyLogits(c, { scope: at, name: 'decoder', width, rows, tied }, normed)
 }

@@ -19,6 +19,7 @@ export const clip = defineArchitecture({
     'logit_scale_init_value',
     'projection_dim',
     'vision_config.projection_dim',
+    'tie_word_embeddings',
   ],
   unused: (tensor) => /^(vision_model\.)?post_layernorm\./.test(tensor),
   build,

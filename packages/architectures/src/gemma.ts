@@ -77,6 +77,8 @@ export const gemma3 = defineArchitecture({
     const bidirectional = config.flag('use_bidirectional_attention', false)
     const pattern = config.count('sliding_window_pattern', 6)
     const layers = slidingLayers(config, (i) => (i + 1) % pattern !== 0)
+    // Read whichever kinds of layers there are.
+    for (const key of ['rope_theta', 'rope_local_base_freq', 'rope_scaling']) config.heed(key)
     return gatedDecoder(c, {
       ...like,
       headNorm: headNorms(like.norm, headWidthOf(config)),

@@ -6,7 +6,7 @@ import {
   type Value,
 } from '@graft-peft/core'
 import { bertEncoder, encoderInputs, type EncoderSizes, encoderSizes } from './blocks/bert-encoder.js'
-import { bareOutputs, firstToken, vocabularyLogits } from './blocks/heads.js'
+import { bareOutputs, firstToken, maskedVocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'
 
 /** RoBERTa (Liu et al., 2019, arXiv 1907.11692) and XLM-RoBERTa: BERT whose positions begin after the padding token's id. */
@@ -100,6 +100,5 @@ function maskedLogits(
     width,
     epsilon,
   )
-  const logits = vocabularyLogits(c, { scope: at, name: 'decoder', width, rows, tied }, normed)
-  return at.run(() => c.g.add(logits, at.parameter('bias', [rows])))
+  return maskedVocabularyLogits(c, { scope: at, name: 'decoder', width, rows, tied }, normed)
 }

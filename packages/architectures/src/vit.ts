@@ -25,7 +25,7 @@ export const vit = defineArchitecture({
   names: (parameter) =>
     inCheckpoints.flatMap(([now, before]) => (now.test(parameter) ? [parameter.replace(now, before)] : [])),
   // Masked image modelling, and the pooler.
-  ignores: ['encoder_stride', 'pooler_act', 'pooler_output_size'],
+  ignores: ['tie_word_embeddings', 'encoder_stride', 'pooler_act', 'pooler_output_size'],
   unused: (tensor) => /(^|\.)(pooler\.|embeddings\.mask_token$)/.test(tensor),
   build,
 })

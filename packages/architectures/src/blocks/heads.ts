@@ -26,6 +26,20 @@ export function vocabularyLogits(
   })
 }
 
+/** A masked language model's logits; `tied` is the embedding's path where config.json ties both its weight and its bias. */
+export function maskedVocabularyLogits(
+  { g, weights }: ArchitectureContext,
+  { scope, name, width, rows, tied }: VocabularyHead,
+  hidden: Value,
+): Value {
+  const at = scope.in(name)
+  const parameter = (own: string, other: string | undefined, shape: readonly number[]) =>
+    other ? weights.tied(`${at.path}.${own}`, other, shape) : at.parameter(own, shape)
+  const weight = parameter('weight', tied && `${tied}.weight`, [rows, width])
+  const bias = parameter('bias', tied && `${scope.path}.bias`, [rows])
+  return at.run(() => g.add(g.linear(hidden, weight), bias))
+}
+
 /** [batch, width]: hidden states of each text's first token. */
 export const firstToken = (g: Builder, hidden: Value): Value => g.squeeze(g.slice(hidden, 0, 1, 1), [1])
 

@@ -50,7 +50,12 @@ export function rope(g: Builder, config: Settings, inputs: TextInputs, shape: Ro
   if (!kind)
     throw config.wrong('rope_parameters.rope_type', `one of ${Object.keys(kinds).join(', ')}`, settings.type)
   const { frequencies, factor = 1 } = kind({ g, config, longest: longest(g, inputs), width, ...settings })
-  return { ...tables(g, inputs, frequencies, factor), width, interleaved: shape.interleaved ?? false }
+  // Half a pair turns as a whole one.
+  return {
+    ...tables(g, inputs, frequencies, factor),
+    width: 2 * Math.ceil(width / 2),
+    interleaved: shape.interleaved ?? false,
+  }
 }
 /** The tables of a rope that config.json can't scale: `width` features of a head turn. */
 export function fixedRope(g: Builder, inputs: TextInputs, width: number, interleaved: boolean): Rope {
@@ -127,7 +132,7 @@ interface Turning {
 const fround = Math.fround
 /** θ^(−2i/width) in float32, as torch computes it. */
 const plain = (theta: number, width: number): number[] =>
-  Array.from({ length: width / 2 }, (_, i) => fround(1 / fround(theta ** fround((2 * i) / width))))
+  Array.from({ length: Math.ceil(width / 2) }, (_, i) => fround(1 / fround(theta ** fround((2 * i) / width))))
 const constant = (g: Builder, values: readonly number[]): Value => g.constant('float32', values)
 
 function required({ scaling, config, type }: Scaling): Settings {
@@ -196,11 +201,13 @@ function longrope(s: Scaling): Turning {
   const own = required(s)
   const length = original(s)
   const { g, width, config } = s
-  const base = Array.from({ length: width / 2 }, (_, i) => fround(s.theta ** fround((2 * i) / width)))
+  const base = Array.from({ length: Math.ceil(width / 2) }, (_, i) =>
+    fround(s.theta ** fround((2 * i) / width)),
+  )
   const list = (name: string) =>
     constant(
       g,
-      own.numbers(name, width / 2).map((f, i) => fround(1 / fround(f * base[i]))),
+      own.numbers(name, Math.ceil(width / 2)).map((f, i) => fround(1 / fround(f * base[i]))),
     )
   const isLong = g.greater(s.longest, g.constant('float32', [length]))
   const factor = own.has('factor')
@@ -224,7 +231,7 @@ function dynamic(s: Scaling): Turning {
   const base = g.scale(g.pow(grown, g.scalar(width / (width - 2))), theta)
   const exponents = constant(
     g,
-    Array.from({ length: width / 2 }, (_, i) => (-2 * i) / width),
+    Array.from({ length: Math.ceil(width / 2) }, (_, i) => (-2 * i) / width),
   )
   return { frequencies: g.pow(base, exponents) }
 }

@@ -32,10 +32,15 @@ const off: Readonly<Record<string, unknown>> = {
   tie_encoder_decoder: false,
   pruned_heads: {},
   use_mrope: false,
+  position_embedding_type: 'absolute',
 }
 
-/** Whether a key that nothing reads may have this value. */
-export const isHarmless = (path: string, value: unknown): boolean =>
-  value === null ||
-  names.some((name) => name.test(path) || name.test(path.slice(path.lastIndexOf('.') + 1))) ||
-  (path in off && JSON.stringify(off[path]) === JSON.stringify(value))
+/** Whether a key that nothing reads may have this value; a nested one as one of the whole. */
+export function isHarmless(path: string, value: unknown): boolean {
+  const key = path.slice(path.lastIndexOf('.') + 1)
+  return (
+    value === null ||
+    names.some((name) => name.test(path) || name.test(key)) ||
+    (key in off && JSON.stringify(off[key]) === JSON.stringify(value))
+  )
+}

@@ -83,6 +83,10 @@ export class Settings {
     this.heeded.set(name, own)
     return own
   }
+  /** Says that a key is understood where a model's shape leaves nothing to read it for. */
+  heed(name: string): void {
+    if (!this.heeded.has(name)) this.heeded.set(name, true)
+  }
   /** Whether the key is there and not null, in the file or by transformers' default. */
   has(name: string): boolean {
     return this.value(name) !== undefined && this.value(name) !== null

@@ -1,0 +1,148 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { defineObjective, fileKey, float32, int64, type Model, shapeOf, type Tensors } from '@graft-peft/core'
+import { openModel } from '@graft-peft/core/app'
+import { adapt, compileGradient, methodOptions, runOnce, scalar, Session } from '@graft-peft/core/inside'
+import { describe, expect, it } from 'vitest'
+import { root, temporaryFolder } from '../fixture.js'
+import { registry } from '../tiny.js'
+import { type Case, counted, feedsOf, readCase, unpack, values, writeModel } from './case.js'
+
+/** Other results than the kept ones: MODELS=DIR, of test/golden/make_models.py. */
+const folder = process.env.MODELS ?? join(root, 'test/golden/models')
+const architectures = registry.all('architecture')
+
+/** The sum of all outputs, each times a number of its own. */
+const weighted = defineObjective({
+  name: 'weighted-sum',
+  taskType: null,
+  savedModules: [],
+  classifies: false,
+  build({ model, g }) {
+    const logits = model.graph.outputs.find((v) => v.name === 'hidden') ?? model.logits
+    const weights = g.graph.addInput('weights', 'float32', shapeOf(logits))
+    const axes = shapeOf(logits).map((_, i) => i)
+    const predictions = g.op('ArgMax', [logits], { axis: -1, keepdims: 0 })
+    return { lossSum: g.reduceSum(g.mul(logits, weights), axes, false), partials: new Map(), predictions }
+  },
+  supervise: () => ({ feeds: {}, count: 1, targets: [] }),
+})
+
+async function outputOf(model: Model, given: Case): Promise<Float32Array> {
+  const outputs = await runOnce(
+    model.graph,
+    feedsOf(
+      given,
+      model.graph.inputs.map((v) => v.name),
+    ),
+  )
+  return (outputs.hidden ?? outputs.logits).data as Float32Array
+}
+
+/** Greatest difference of two outputs where they count, relative to the greatest number if that is above one. */
+function difference(got: Float32Array, expected: Float32Array, counts: Float32Array): number {
+  const greatest = expected.reduce((m, v) => Math.max(m, Math.abs(v)), 1)
+  return expected.reduce((m, v, i) => Math.max(m, counts[i] ? Math.abs(v - got[i]) : 0), 0) / greatest
+}
+
+/** Greatest difference of LoRA's gradients from HF PEFT's, relative to the greatest number of each. */
+async function gradientDifference(model: Model, given: Case): Promise<number> {
+  const lora = registry.get('method', 'lora')
+  const config = methodOptions(lora, {
+    r: 2,
+    lora_alpha: 4,
+    target_modules: given.targets,
+    modules_to_save: [],
+  })
+  const adapted = adapt(model, { method: lora, config, objective: weighted, labels: 3, rows: 1, totalSteps: 1, training: false }) // biome-ignore format: one call
+  const graph = compileGradient(adapted)
+  const named = (name: string) => name.replace('base_model.model.', '')
+  const parameters = new Float32Array(adapted.variables.total)
+  for (const v of adapted.variables.list) parameters.set(values(named(fileKey(v)), v.shape), v.offset)
+  const [shape] = given.output
+  const counts = counted(given)
+  const outputs = await runOnce(graph, {
+    ...feedsOf(
+      given,
+      model.graph.inputs.map((v) => v.name),
+    ),
+    weights: float32(
+      values('loss', shape).map((v, i) => v * counts[i]),
+      shape,
+    ),
+    inverse_count: scalar(1),
+    parameters: float32(parameters),
+  })
+  const flat = outputs.gradient.data as Float32Array
+  expect(adapted.variables.list.map((v) => named(fileKey(v))).sort()).toEqual(
+    Object.keys(given.gradients).sort(),
+  )
+  return adapted.variables.list.reduce((worst, v) => {
+    const [product, norm, greatest] = given.gradients[named(fileKey(v))]
+    const own = flat.subarray(v.offset, v.offset + v.shape.reduce((a, b) => a * b, 1))
+    const weights = values(`${named(fileKey(v))} gradient`, v.shape)
+    const far = Math.max(
+      Math.abs(own.reduce((s, x, i) => s + x * weights[i], 0) - product),
+      Math.abs(Math.hypot(...own) - norm),
+    )
+    return Math.max(worst, far / Math.max(greatest * Math.sqrt(own.length), 1e-3))
+  }, 0)
+}
+
+/** The tokens that a model with a cache writes after each prompt. */
+async function written(model: Model, prompts: readonly number[][], count: number): Promise<number[][]> {
+  const session = await Session.open(model.graph)
+  const past = model.graph.inputs.filter((v) => v.name.startsWith('past_key_values.'))
+  const write = async (prompt: readonly number[]): Promise<number[]> => {
+    let cache: Tensors = Object.fromEntries(
+      past.map((v) => {
+        const [, heads, , width] = shapeOf(v).map(Number)
+        return [v.name, float32(new Float32Array(0), [1, heads, 0, width])]
+      }),
+    )
+    const made: number[] = []
+    for (
+      let ids = [...prompt], seen = 0;
+      made.length < count;
+      seen += ids.length, ids = [made.at(-1) as number]
+    ) {
+      const total = seen + ids.length
+      const outputs = await session.run({
+        input_ids: int64(ids, [1, ids.length]),
+        attention_mask: int64(new Array<number>(total).fill(1), [1, total]),
+        position_ids: int64(
+          ids.map((_, i) => seen + i),
+          [1, ids.length],
+        ),
+        ...cache,
+      })
+      const logits = outputs.logits.data as Float32Array
+      const last = logits.subarray(logits.length - Number(shapeOf(model.logits)[2]))
+      made.push(last.indexOf(last.reduce((a, b) => Math.max(a, b))))
+      cache = Object.fromEntries(
+        past.map(({ name }) => [name, outputs[name.replace('past_key_values.', 'present.')]]),
+      )
+    }
+    return made
+  }
+  const all: number[][] = []
+  for (const prompt of prompts) all.push(await write(prompt))
+  await session.close()
+  return all
+}
+
+describe('tiny models with odd options are as transformers and HF PEFT have them', () => {
+  for (const name of readdirSync(folder).filter((f) => f.endsWith('.json'))) {
+    const given = readCase(join(folder, name))
+    it(`${name.replace('.json', '')}, ${given.task}`, async () => {
+      const at = writeModel(given, temporaryFolder())
+      const model = openModel(at, { architectures, task: given.task })
+      const far = difference(await outputOf(model, given), unpack(given.output[1]), counted(given))
+      expect(far).toBeLessThan(1e-5)
+      expect(await gradientDifference(model, given)).toBeLessThan(1e-4)
+      if (!given.prompts || !given.written) return
+      const cached = openModel(at, { architectures, task: given.task, cache: true })
+      expect(await written(cached, given.prompts, given.written[0].length)).toEqual(given.written)
+    })
+  }
+})

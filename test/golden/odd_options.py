@@ -1,0 +1,131 @@
+"""Odd options per model_type: make_models.py draws one of each group, or none."""
+
+V = 24
+IDS = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2)
+GATED = dict(vocab_size=V, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=20, max_position_embeddings=64, **IDS)
+ENCODER = dict(vocab_size=V, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=20, max_position_embeddings=48, pad_token_id=0)
+IMAGE = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=20, image_size=12, patch_size=4)
+DECODER = ["causal-lm", "sequence-classification", "causal-lm", "token-classification", "causal-lm", "features"]
+READER = ["sequence-classification", "token-classification", "masked-lm", "features"]
+QV, MLP = ["q_proj", "v_proj"], ["gate_proj", "up_proj", "down_proj"]
+
+heads = [dict(num_key_value_heads=n) for n in (1, 2, 4)]
+head_dim = [dict(head_dim=n) for n in (6, 8, 10)]
+eps = [dict(rms_norm_eps=e) for e in (1e-5, 1e-3)]
+norm_eps = [dict(layer_norm_eps=e) for e in (1e-5, 1e-3)]
+act = [dict(hidden_act=a) for a in ("gelu", "relu", "gelu_new", "silu", "gelu_pytorch_tanh")]
+tied = [dict(tie_word_embeddings=True), dict(tie_word_embeddings=False)]
+bias = [dict(attention_bias=True), dict(attention_bias=False)]
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=8)
+ropes = [
+    dict(rope_theta=500.0),
+    dict(rope_parameters=dict(rope_type="default", rope_theta=300.0)),
+    dict(rope_theta=1000.0, rope_scaling=dict(type="linear", factor=2.0)),
+    dict(rope_parameters=dict(rope_theta=500.0, rope_type="dynamic", factor=2.0), max_position_embeddings=8),
+    dict(rope_parameters=dict(rope_theta=500.0, **YARN)),
+    dict(rope_parameters=dict(rope_theta=500.0, **YARN, beta_fast=16.0, beta_slow=2.0, attention_factor=0.7)),
+    dict(rope_theta=700.0, rope_scaling=dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)),
+]
+plain_ropes = [dict(rope_theta=500.0), dict(rope_parameters=dict(rope_type="default", rope_theta=300.0))]
+types = [dict(layer_types=["full_attention", "sliding_attention"], sliding_window=4), dict(layer_types=["sliding_attention", "sliding_attention"], sliding_window=3)]
+layers = [dict(num_hidden_layers=1), dict(num_hidden_layers=3)]
+
+
+def gated(odd=(), base=(), targets=QV + MLP, tasks=DECODER):
+    return dict(base={**GATED, **dict(base)}, odd=[heads, eps, act, tied, *odd], targets=targets, tasks=tasks)
+
+
+GEMMA = [head_dim, bias, [dict(query_pre_attn_scalar=n) for n in (4, 11)], [dict(final_logit_softcapping=c) for c in (2.0, 5.0, None)], types]
+NO_DROP = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+GPT2 = dict(vocab_size=V, n_embd=16, n_layer=2, n_head=4, n_positions=64, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **IDS)
+T5 = dict(vocab_size=V, d_model=16, d_kv=6, d_ff=20, num_layers=2, num_heads=3, dropout_rate=0, decoder_start_token_id=0)
+T5_ODD = [
+    [dict(feed_forward_proj=p) for p in ("relu", "gated-gelu", "gated-silu")],
+    [dict(relative_attention_num_buckets=8, relative_attention_max_distance=12)],
+    [dict(num_decoder_layers=1)],
+    tied,
+    [dict(layer_norm_epsilon=1e-4)],
+]
+
+TYPES = {
+    "llama": gated([head_dim, bias, [dict(mlp_bias=True)], ropes, [dict(partial_rotary_factor=0.5), {}]]),
+    "mistral": gated([head_dim, ropes, [dict(sliding_window=n) for n in (3, 5, None)]], dict(sliding_window=4)),
+    "qwen2": gated([ropes, [dict(use_sliding_window=True, sliding_window=4, max_window_layers=1), *types, dict(sliding_window=4)]]),
+    "qwen3": gated([head_dim, bias, ropes, types], dict(head_dim=8)),
+    "phi3": gated(
+        [
+            [dict(sliding_window=4)],
+            [
+                dict(rope_parameters=dict(rope_type="default", rope_theta=100.0, partial_rotary_factor=0.5)),
+                dict(original_max_position_embeddings=8, rope_scaling=dict(type="longrope", short_factor=[1.0, 1.1], long_factor=[1.5, 3.0])),
+                dict(original_max_position_embeddings=32, rope_scaling=dict(type="longrope", short_factor=[1.0, 1.1], long_factor=[1.5, 3.0])),
+                dict(partial_rotary_factor=0.5),
+            ],
+        ],
+        targets=["qkv_proj", "gate_up_proj", "down_proj"],
+    ),
+    "gemma2": gated([*GEMMA, [dict(attn_logit_softcapping=c) for c in (1.0, None)]], dict(head_dim=8)),
+    "gemma3_text": gated(
+        [*GEMMA, [dict(attn_logit_softcapping=2.0)], [dict(use_bidirectional_attention=True)], [dict(rope_theta=900.0, rope_local_base_freq=50.0), dict(rope_scaling=dict(rope_type="linear", factor=3.0))]],
+        dict(head_dim=8, sliding_window=6),
+        tasks=["causal-lm", "sequence-classification", "features"],
+    ),
+    "gpt_neox": dict(
+        base={**GATED, "hidden_size": 24},
+        odd=[[dict(use_parallel_residual=False)], [dict(rotary_pct=0.5), dict(rotary_emb_base=200)], bias, tied, act, norm_eps, [dict(rope_scaling=dict(type="linear", factor=2.0))]],
+        targets=["query_key_value", "dense", "dense_h_to_4h"],
+        tasks=DECODER,
+    ),
+    "gptj": dict(
+        base={**GPT2, "n_head": 2, "rotary_dim": 4},
+        odd=[[dict(rotary_dim=8), dict(rotary_dim=2)], [dict(n_inner=20)], [dict(activation_function="relu")], [dict(layer_norm_epsilon=1e-3)]],
+        targets=QV + ["fc_in"],
+        tasks=["causal-lm", "sequence-classification", "features"],
+    ),
+    "gpt2": dict(
+        base=GPT2,
+        odd=[[dict(n_inner=20)], [dict(activation_function="relu")], [dict(scale_attn_weights=False)], [dict(scale_attn_by_inverse_layer_idx=True)], [dict(reorder_and_upcast_attn=True)], tied],
+        targets=["c_attn", "c_fc"],
+        tasks=DECODER,
+    ),
+    "opt": dict(
+        base=dict(vocab_size=V, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, ffn_dim=20, max_position_embeddings=64, dropout=0, **IDS),
+        odd=[[dict(word_embed_proj_dim=12), dict(word_embed_proj_dim=16)], [dict(do_layer_norm_before=False)], [dict(enable_bias=False)], [dict(activation_function="gelu")], [dict(_remove_final_layer_norm=True)]],
+        targets=QV + ["fc1"],
+        tasks=["causal-lm", "sequence-classification", "features"],
+    ),
+    "bloom": dict(
+        base=dict(vocab_size=V, hidden_size=16, n_layer=2, n_head=4, hidden_dropout=0, attention_dropout=0, **IDS),
+        odd=[[dict(n_head=2), dict(hidden_size=24, n_head=6)], [dict(apply_residual_connection_post_layernorm=True)], [dict(layer_norm_epsilon=1e-3)], tied],
+        targets=["query_key_value", "dense"],
+        tasks=DECODER,
+    ),
+    "bert": dict(base={**ENCODER, **NO_DROP}, odd=[act, norm_eps, [dict(type_vocab_size=3)], layers, tied], targets=["query", "value", "dense"], tasks=READER),
+    "roberta": dict(base={**ENCODER, **NO_DROP, "pad_token_id": 1, "type_vocab_size": 1}, odd=[act, norm_eps, [dict(pad_token_id=3)], [dict(type_vocab_size=2)], layers, tied], targets=["query", "value"], tasks=READER),
+    "xlm-roberta": dict(base={**ENCODER, **NO_DROP, "pad_token_id": 1, "type_vocab_size": 1}, odd=[act, norm_eps, layers], targets=["query", "value"], tasks=READER),
+    "camembert": dict(base={**ENCODER, **NO_DROP, "pad_token_id": 1, "type_vocab_size": 1}, odd=[act, norm_eps, layers], targets=["query", "value"], tasks=READER),
+    "distilbert": dict(
+        base=dict(vocab_size=V, dim=16, n_layers=2, n_heads=4, hidden_dim=20, max_position_embeddings=48, dropout=0, attention_dropout=0, seq_classif_dropout=0, pad_token_id=0),
+        odd=[[dict(activation="relu")], [dict(sinusoidal_pos_embds=True)], [dict(n_heads=2)], tied],
+        targets=["q_lin", "v_lin"],
+        tasks=READER,
+    ),
+    "modernbert": dict(
+        base={**ENCODER, **IDS, "cls_token_id": 1, "sep_token_id": 2, "num_hidden_layers": 3},
+        odd=[[dict(local_attention=6), dict(local_attention=4)], [dict(classifier_pooling="mean")], [dict(norm_bias=True, attention_bias=True)], [dict(mlp_bias=True)], [dict(classifier_bias=True)],
+             [dict(decoder_bias=False)], [dict(global_attn_every_n_layers=2)], [dict(global_rope_theta=900.0, local_rope_theta=90.0)], [dict(hidden_activation="relu")], [dict(norm_eps=1e-3)], tied],
+        targets=["Wqkv", "Wo"],
+        tasks=READER,
+    ),
+    "t5": dict(base=T5, odd=T5_ODD, targets=["q", "v", "wo"], tasks=["sequence-to-sequence"]),
+    "mt5": dict(base=T5, odd=T5_ODD, targets=["q", "v", "wo"], tasks=["sequence-to-sequence"]),
+    "umt5": dict(base=T5, odd=T5_ODD, targets=["q", "v", "wo"], tasks=["sequence-to-sequence"]),
+    "vit": dict(base={**IMAGE, **NO_DROP}, odd=[[dict(qkv_bias=False)], [dict(num_channels=1)], [dict(patch_size=3), dict(image_size=16)], act, norm_eps], targets=QV, tasks=["image-classification"]),
+    "clip": dict(
+        base=dict(vision_config=IMAGE, text_config=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=V, **IDS)),
+        odd=[[dict(vision_config=dict(hidden_act="gelu")), dict(vision_config=dict(num_attention_heads=2))], [dict(vision_config=dict(num_channels=1))]],
+        targets=QV,
+        tasks=["image-classification"],
+    ),
+    "clip_vision_model": dict(base=IMAGE, odd=[act, [dict(num_attention_heads=2)], norm_eps], targets=QV, tasks=["features"]),
+}
