@@ -128,11 +128,10 @@ describe('the model', () => {
       const file = modelCopy(f)
       const graph = readOnnx(file)
       const g = new Builder(graph)
-      g.graph.scope = 'model.odd'
       const hidden = [...graph.nodes].find((n) => n.scope.endsWith('layers.3.mlp.down_proj'))?.outputs[0]
       if (!hidden) throw new Error('the model has no layer 3')
       const users = [...hidden.users]
-      const odd = g.op('Atan', [hidden])
+      const odd = graph.within('model.odd', () => g.op('Atan', [hidden]))
       for (const user of users) user.inputs.forEach((v, i) => v === hidden && graph.setInput(user, i, odd))
       writeOnnx(graph, file)
     })

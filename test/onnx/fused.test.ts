@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Tensor, type Tensors } from '@graft-peft/core'
 import { runOnce } from '@graft-peft/core/inside'
-import { encodeOnnx, Graph, readOnnx, type Value } from '@graft-peft/onnx'
+import { encodeOnnx, Graph, readOnnx, outputOf, type Value } from '@graft-peft/onnx'
 import { createRequire } from 'node:module'
 import { describe, expect, it } from 'vitest'
 import { root, temporaryFolder } from '../fixture.js'
@@ -66,7 +66,7 @@ async function both({
     outputs.includes(i) ? `y${i}` : null,
   )
   const node = graph.addNode(op, given as (Value | null)[], attributes, { outputs: names })
-  for (const i of whole) (node.outputs[i] as Value).dtype = 'int32'
+  for (const i of whole) outputOf(node, i).dtype = 'int32'
   graph.outputs.push(...node.outputs.filter((v): v is Value => v !== null))
   const bytes = Buffer.from(encodeOnnx(graph))
   // The writer knows one opset; newer operators are of a later one.

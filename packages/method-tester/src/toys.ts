@@ -27,10 +27,7 @@ class Toy {
     })
   }
   private within<T>(path: string, build: () => T): T {
-    this.g.graph.scope = path
-    const made = build()
-    this.g.graph.scope = ''
-    return made
+    return this.g.graph.within(path, build)
   }
   linear(path: string, x: Value, into: number, out: number, bias: boolean): Value {
     return this.within(path, () => {

@@ -21,13 +21,7 @@ export class Scope {
 
   /** Runs `build` with this path on the nodes it makes. */
   run<T>(build: () => T): T {
-    const outer = this.g.graph.scope
-    this.g.graph.scope = this.path
-    try {
-      return build()
-    } finally {
-      this.g.graph.scope = outer
-    }
+    return this.g.graph.within(this.path, build)
   }
 
   has(parameter: string): boolean {

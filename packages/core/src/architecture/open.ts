@@ -129,7 +129,6 @@ export function buildModel(
   })
   requireHeeded(settings, architecture)
   const notices = [...unreadTensors(weights, source, architecture, wanted), ...newHeads(weights)]
-  g.graph.scope = ''
   for (const [name, value] of Object.entries(outputs)) {
     g.graph.rename(value, name)
     g.graph.outputs.push(value)

@@ -1,11 +1,14 @@
 import {
   type Builder,
   intAttribute,
+  is,
   isFloat,
   type Node,
   readBytes,
   type TensorData,
   type Value,
+  inputOf,
+  outputOf,
 } from '@graft-peft/onnx'
 import { skippedModule, wrapperPrefix } from './paths.js'
 import {
@@ -75,12 +78,12 @@ const linear: Finder = (g, node) => {
   if (!x || storedConstant(x) || !isParameter(w, 2) || intAttribute(node, 'transA', 0)) return undefined
   const transposed = intAttribute(node, 'transB', 0) === 0
   const [outFeatures, inFeatures] = (transposed ? [...(w.shape ?? [])].reverse() : w.shape) as number[]
-  const y = node.outputs[0] as Value
+  const y = outputOf(node)
   const fused = isParameter(node.inputs[2], 1) ? { node, index: 2 } : undefined
   const added = node.op === 'Gemm' ? fused : addedBias(y)
   const biasValue = added?.node.inputs[added.index]
   const path = pathOf(node, biasValue, w)
-  const output = added && added.node !== node ? (added.node.outputs[0] as Value) : y
+  const output = added && added.node !== node ? outputOf(added.node) : y
   const site: LinearSite = {
     kind: 'linear',
     path,
@@ -98,10 +101,10 @@ const linear: Finder = (g, node) => {
 /** A linear layer whose weight is kept in blocks of a few bits. */
 const quantisedLinear: Finder = (g, node) => {
   const [x, packed, , , , fused] = node.inputs
-  const y = node.outputs[0] as Value
+  const y = outputOf(node)
   if (!x || !packed?.data) return undefined
   const added = isParameter(fused, 1) ? { node, index: 5 } : addedBias(y)
-  const output = added && added.node !== node ? (added.node.outputs[0] as Value) : y
+  const output = added && added.node !== node ? outputOf(added.node) : y
   const site: LinearSite = {
     kind: 'linear',
     path: pathOf(node, packed),
@@ -128,14 +131,14 @@ const embedding: Finder = (g, node) => {
     width,
     node,
     weight: new WeightSlot(g, node, 0, 'weight', false),
-    output: new ValueSlot(g.graph, node.scope, node.outputs[0] as Value, indices as Value),
+    output: new ValueSlot(g.graph, node.scope, outputOf(node), indices as Value),
     result: new ValueSlot(g.graph, node.scope, scaledWithin(node), indices as Value),
   }
   return site
 }
 /** The value after the elementwise operators that the same module applies to what a node makes. */
 function scaledWithin(node: Node): Value {
-  let value = node.outputs[0] as Value
+  let value = outputOf(node)
   for (;;) {
     const [user, ...others] = value.users
     if (
@@ -143,10 +146,10 @@ function scaledWithin(node: Node): Value {
       others.length > 0 ||
       node.scope === '' ||
       user.scope !== node.scope ||
-      !['Mul', 'Cast'].includes(user.op)
+      !is(user.op, 'scaling')
     )
       return value
-    value = user.outputs[0] as Value
+    value = outputOf(user)
   }
 }
 
@@ -187,9 +190,8 @@ function unfoldUnitOffset(g: Builder, node: Node): void {
     shape: sum.shape as number[],
     data: { bytes: new Uint8Array(values.buffer) },
   })
-  g.graph.scope = node.scope
-  g.graph.setInput(node, 1, g.add(weight, g.constant('float32', [1], [])))
-  g.graph.scope = ''
+  const scale = g.graph.within(node.scope, () => g.add(weight, g.constant('float32', [1], [])))
+  g.graph.setInput(node, 1, scale)
 }
 
 const conv: Finder = (g, node) => {
@@ -200,7 +202,7 @@ const conv: Finder = (g, node) => {
     path: pathOf(node, w, bias),
     node,
     input: new InputSlot(g.graph, node, 0),
-    output: new ValueSlot(g.graph, node.scope, node.outputs[0] as Value, node.inputs[0] as Value),
+    output: new ValueSlot(g.graph, node.scope, outputOf(node), inputOf(node)),
     weight: new WeightSlot(g, node, 1, 'weight', false),
     bias: isParameter(bias, 1) ? new WeightSlot(g, node, 2, 'bias', false) : undefined,
   }

@@ -1,56 +1,17 @@
-import type { Graph, Node, Value } from '@graft-peft/onnx'
+import { type Graph, is, type Node, type Value, inputOf, outputOf } from '@graft-peft/onnx'
 import { type AttentionSite, ValueSlot } from './site.js'
 
-const products: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul'])
-/** What exporters put between queries·keys and the softmax: scales, masks, soft caps, casts, changes of shape. */
-const scoreOps: ReadonlySet<string> = new Set([
-  'Add',
-  'Sub',
-  'Mul',
-  'Div',
-  'Where',
-  'Cast',
-  'Tanh',
-  'Reshape',
-  'Clip',
-  'Max',
-  'Identity',
-  'Unsqueeze',
-  'Squeeze',
-])
-/** What lies between the softmax and probabilities·values. */
-const probabilityOps: ReadonlySet<string> = new Set([
-  'Cast',
-  'Where',
-  'Reshape',
-  'Identity',
-  'Dropout',
-  'Mul',
-])
-/** What turns heads as they are cached into heads as they are multiplied: repeated for groups, transposed, scaled. */
-const headOps: ReadonlySet<string> = new Set([
-  'Transpose',
-  'Reshape',
-  'Expand',
-  'Unsqueeze',
-  'Cast',
-  'Identity',
-  'Mul',
-  'Div',
-  'Tile',
-])
-
 const isProduct = (node: Node): boolean =>
-  products.has(node.op) && node.inputs.every((v) => !v?.data && (v?.shape?.length ?? 0) >= 3)
+  is(node.op, 'product') && node.inputs.every((v) => !v?.data && (v?.shape?.length ?? 0) >= 3)
 
 /** Finds every layer's attention by its shape, softmax(queries·keysᵀ)·values, in the order of the layers. */
 export function attentions(graph: Graph): AttentionSite[] {
   return graph.sorted().flatMap((node) => {
     if (node.op !== 'Softmax') return []
-    const scores = productAbove(node.inputs[0] as Value)
-    const mixed = productBelow(node.outputs[0] as Value)
-    const key = scores && heads(scores.inputs[1] as Value)
-    const value = mixed && heads(mixed.inputs[1] as Value)
+    const scores = productAbove(inputOf(node))
+    const mixed = productBelow(outputOf(node))
+    const key = scores && heads(inputOf(scores, 1))
+    const value = mixed && heads(inputOf(mixed, 1))
     if (!key || !value) return []
     const [count, width] = fixedAxes(key)
     const site: AttentionSite = {
@@ -70,7 +31,8 @@ function productAbove(scores: Value): Node | undefined {
   for (let seen = 0; pending.length > 0 && seen < 40; seen++) {
     const node = pending.shift()
     if (node && isProduct(node)) return node
-    if (node && scoreOps.has(node.op)) pending.push(...node.inputs.map((v) => v?.producer))
+    // Scales, masks, soft caps, casts, changes of shape.
+    if (node && is(node.op, 'elementwise', 'view')) pending.push(...node.inputs.map((v) => v?.producer))
   }
   return undefined
 }
@@ -81,7 +43,7 @@ function productBelow(probabilities: Value): Node | undefined {
     const value = pending.shift() as Value
     for (const user of value.users) {
       if (isProduct(user) && user.inputs[0] === value) return user
-      if (probabilityOps.has(user.op)) pending.push(user.outputs[0] as Value)
+      if (is(user.op, 'elementwise', 'view')) pending.push(outputOf(user))
     }
   }
   return undefined
@@ -93,7 +55,8 @@ function heads(operand: Value): Value | undefined {
   for (let v: Value | undefined = operand; v; ) {
     if (isHeads(v)) found = v
     const { producer }: Value = v
-    if (!producer || !headOps.has(producer.op)) break
+    // Repeated for groups, transposed, scaled.
+    if (!producer || !(producer.op === 'Transpose' || is(producer.op, 'view', 'repeat', 'scaling'))) break
     v = producer.inputs.find(
       (input): input is Value => !!input && !input.data && (input.shape?.length ?? 0) >= 3,
     )

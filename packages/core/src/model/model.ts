@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Builder, type Graph, type Shape, shapeOf, type Value } from '@graft-peft/onnx'
+import { Builder, is, type Graph, type Shape, shapeOf, type Value } from '@graft-peft/onnx'
 import type { Task } from '../architecture/architecture.js'
 import { GraftError, suggestion } from '../errors.js'
 import { anatomy } from './anatomy.js'
@@ -65,8 +65,7 @@ export class Model {
   get tokenEmbedding(): EmbeddingSite | undefined {
     return this.embeddings.find(({ node }) => {
       let ids = node.inputs[1]
-      while (ids?.producer && ['Reshape', 'Cast', 'Identity'].includes(ids.producer.op))
-        ids = ids.producer.inputs[0]
+      while (ids?.producer && is(ids.producer.op, 'view', 'widening')) ids = ids.producer.inputs[0]
       return ids?.name === 'input_ids'
     })
   }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { AtomicFile, type Node, type Value } from '@graft-peft/onnx'
+import { AtomicFile, outputOf } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { cacheFolder } from '../files/cache.js'
 import type { Model } from './model.js'
@@ -122,16 +122,12 @@ function replace({ g, graph }: Model, { site, packed, scales }: Place, file: str
     shape: [n, k / block],
     data: { file, ...scales },
   })
-  graph.scope = node.scope
-  const product = g.op('com.microsoft::MatMulNBits', [site.input.value, bytes, factors], {
-    K: k,
-    N: n,
-    bits: 4,
-    block_size: block,
+  const bias = node.op === 'Gemm' ? node.inputs[2] : undefined
+  const result = graph.within(node.scope, () => {
+    const inputs = [site.input.value, bytes, factors]
+    const product = g.op('com.microsoft::MatMulNBits', inputs, { K: k, N: n, bits: 4, block_size: block })
+    return bias ? g.add(product, bias) : product
   })
-  const result = fusedBias(node) ? g.add(product, fusedBias(node) as Value) : product
-  graph.scope = ''
-  graph.replaceUses(node.outputs[0] as Value, result)
+  graph.replaceUses(outputOf(node), result)
   graph.removeNode(node)
 }
-const fusedBias = (node: Node): Value | null | undefined => (node.op === 'Gemm' ? node.inputs[2] : undefined)

@@ -10,6 +10,8 @@ import {
   readBytes,
   shapeOf,
   type Value,
+  inputOf,
+  outputOf,
 } from '@graft-peft/onnx'
 
 /** A named value of the model that a method may replace by a function of itself. Maps stack in the order they are made. */
@@ -29,11 +31,9 @@ export class ValueSlot {
   /** Replaces the value y by f(y, x), where x is the input of the module that made y. */
   map(f: (y: Value, x: Value) => Value): void {
     const old = this.current
-    this.graph.scope = this.scope
     const made = this.graph.record(() => {
-      this.current = f(old, this.input ?? old)
+      this.current = this.graph.within(this.scope, () => f(old, this.input ?? old))
     })
-    this.graph.scope = ''
     if (this.current !== old) this.graph.replaceUses(old, this.current, made)
   }
 }
@@ -49,16 +49,19 @@ export class InputSlot {
     return this.node.inputs[this.index] as Value
   }
   map(f: (x: Value) => Value): void {
-    this.graph.scope = this.node.scope
-    this.graph.setInput(this.node, this.index, f(this.value))
-    this.graph.scope = ''
+    const { graph, node, index } = this
+    graph.setInput(
+      node,
+      index,
+      graph.within(node.scope, () => f(this.value)),
+    )
   }
 }
 
 /** The constant that a value is, or is cast from: half-precision weights are stored as they are and cast where they are used. */
 export function storedConstant(v: Value): Value | undefined {
   if (v.data) return v
-  return v.producer?.op === 'Cast' ? storedConstant(v.producer.inputs[0] as Value) : undefined
+  return v.producer?.op === 'Cast' ? storedConstant(inputOf(v.producer)) : undefined
 }
 
 /** A parameter as one module uses it. Equal parameters that an exporter stored once are still separate slots. */
@@ -126,15 +129,15 @@ export class WeightSlot {
   }
   /** Adds to the parameter; cheaper than a map where the file holds it transposed. */
   add(delta: Value): void {
-    this.g.graph.scope = this.node.scope
-    this.g.graph.setInput(this.node, this.index, this.g.add(this.stored, this.asStored(delta)))
-    this.g.graph.scope = ''
+    this.replace(() => this.g.add(this.stored, this.asStored(delta)))
   }
   /** Replaces the parameter w (as torch holds it) by f(w). */
   map(f: (w: Value) => Value): void {
-    this.g.graph.scope = this.node.scope
-    this.g.graph.setInput(this.node, this.index, this.asStored(f(this.value)))
-    this.g.graph.scope = ''
+    this.replace(() => this.asStored(f(this.value)))
+  }
+  private replace(build: () => Value): void {
+    const { graph } = this.g
+    graph.setInput(this.node, this.index, graph.within(this.node.scope, build))
   }
 }
 
@@ -184,13 +187,13 @@ export class QuantisedSlot extends WeightSlot {
   /** Puts a plain product with the dequantised weight in the node's place. */
   private expand(): void {
     const { node, g } = this
-    g.graph.scope = node.scope
-    const made = g.graph.record(() => g.linear(node.inputs[0] as Value, dequantised(g, node)))
-    g.graph.scope = ''
+    const made = g.graph.record(() =>
+      g.graph.within(node.scope, () => g.linear(inputOf(node), dequantised(g, node))),
+    )
     const product = [...made].at(-1) as Node
     const bias = node.inputs[5]
-    const result = bias ? g.add(product.outputs[0] as Value, bias) : (product.outputs[0] as Value)
-    g.graph.replaceUses(node.outputs[0] as Value, result)
+    const result = bias ? g.add(outputOf(product), bias) : outputOf(product)
+    g.graph.replaceUses(outputOf(node), result)
     g.graph.removeNode(node)
     this.node = product
     this.index = 1

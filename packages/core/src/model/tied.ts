@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync } from 'node:fs'
-import { type Builder, type TensorData, type Value } from '@graft-peft/onnx'
+import { type Builder, type TensorData, type Value, inputOf, outputOf } from '@graft-peft/onnx'
 import type { EmbeddingSite, LinearSite } from './site.js'
 
 /**
@@ -14,13 +14,12 @@ export function shareTiedOutput(
   const copy = output?.node.inputs[1]
   if (!output || !copy?.data || copy.dtype !== 'float32' || !output.weight.transposed) return
   for (const { node } of embeddings) {
-    const table = node.inputs[0] as Value
+    const table = inputOf(node)
     if (table === copy || !table.data || !isTransposeOf(table, copy)) continue
-    g.graph.scope = output.node.scope
-    const tied = g.matMul(output.node.inputs[0] as Value, table, { transB: true })
-    g.graph.replaceUses(output.node.outputs[0] as Value, tied)
-    g.graph.removeNode(output.node)
-    g.graph.scope = ''
+    const { node: product } = output
+    const tied = g.graph.within(product.scope, () => g.matMul(inputOf(product), table, { transB: true }))
+    g.graph.replaceUses(outputOf(product), tied)
+    g.graph.removeNode(product)
     return
   }
 }

@@ -1,22 +1,17 @@
-import { type Builder, differentiate, type Node, pickRows, shapeOf, type Value } from '@graft-peft/onnx'
+import {
+  type Builder,
+  differentiate,
+  is,
+  type Node,
+  pickRows,
+  shapeOf,
+  type Value,
+  outputOf,
+} from '@graft-peft/onnx'
 import { crossEntropy } from './cross-entropy.js'
 import type { BuiltObjective } from './objective.js'
 import { blockHead, blockLoss } from './vocabulary-blocks.js'
 import { type RowHead } from './head.js'
-
-const rowwise: ReadonlySet<string> = new Set([
-  'MatMul',
-  'com.microsoft::FusedMatMul',
-  'Add',
-  'Sub',
-  'Mul',
-  'Div',
-  'Neg',
-  'Tanh',
-  'Cast',
-  'Clip',
-  'graft::StopGradient',
-])
 
 /** The head between two values, or undefined where some node in it looks at more than one row. */
 export function rowHead(hidden: Value, logits: Value, sorted: readonly Node[]): RowHead | undefined {
@@ -34,7 +29,8 @@ export function rowHead(hidden: Value, logits: Value, sorted: readonly Node[]): 
   })
   const outside = [...new Set(nodes.flatMap((n) => n.inputs))].filter((v): v is Value => !!v && !below.has(v))
   const fixed = outside.every((v) => v.shape?.every((d) => typeof d === 'number'))
-  if (!fixed || nodes.length === 0 || !nodes.every((n) => rowwise.has(n.op))) return undefined
+  if (!fixed || nodes.length === 0 || !nodes.every((n) => is(n.op, 'product', 'elementwise')))
+    return undefined
   return { hidden, logits, nodes: nodes.reverse(), parameters: outside.filter((v) => !v.data) }
 }
 
@@ -43,10 +39,9 @@ function applyHead(g: Builder, head: RowHead, rows: Value): Value {
   const copies = new Map([[head.hidden, rows]])
   for (const node of head.nodes) {
     const inputs = node.inputs.map((v) => (v ? (copies.get(v) ?? v) : null))
-    g.graph.scope = node.scope
-    copies.set(node.outputs[0] as Value, g.op(node.op, inputs, node.attributes))
+    const copy = g.graph.within(node.scope, () => g.op(node.op, inputs, node.attributes))
+    copies.set(outputOf(node), copy)
   }
-  g.graph.scope = ''
   return copies.get(head.logits) as Value
 }
 

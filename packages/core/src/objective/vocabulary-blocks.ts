@@ -3,10 +3,13 @@ import {
   differentiate,
   dtypes,
   intAttribute,
+  is,
   type Node,
   shapeOf,
   type TensorData,
   type Value,
+  inputOf,
+  outputOf,
 } from '@graft-peft/onnx'
 import type { RowHead } from './head.js'
 
@@ -27,25 +30,13 @@ interface BlockHead {
   vocabulary: number
 }
 
-const products: ReadonlySet<string> = new Set(['com.microsoft::FusedMatMul', 'Gemm'])
-const elementwise: ReadonlySet<string> = new Set([
-  'Add',
-  'Sub',
-  'Mul',
-  'Div',
-  'Neg',
-  'Tanh',
-  'Cast',
-  'graft::StopGradient',
-])
-
 /** The head as blocks can compute it; undefined where it is trained, or its matrix doesn't lie row by row. */
 export function blockHead({
   nodes: [product, ...after],
   parameters,
   logits,
 }: RowHead): BlockHead | undefined {
-  const weight = product.inputs[1] as Value
+  const weight = inputOf(product, 1)
   const vocabulary = shapeOf(logits).at(-1) as number
   const inside = new Set([product, ...after])
   const constants = [product, ...after].flatMap((n) =>
@@ -54,7 +45,7 @@ export function blockHead({
       .filter((v): v is Value => !!v && !(v.producer && inside.has(v.producer))),
   )
   const fits =
-    products.has(product.op) &&
+    is(product.op, 'contraction') &&
     product.attributes.transB === 1 &&
     shapeOf(weight)[0] === vocabulary &&
     !product.inputs[2] &&
@@ -62,7 +53,7 @@ export function blockHead({
   if (
     !fits ||
     parameters.length > 0 ||
-    !after.every((n) => elementwise.has(n.op)) ||
+    !after.every((n) => is(n.op, 'elementwise')) ||
     !constants.every((v) => perLogit(v, vocabulary) || v === weight)
   )
     return undefined
@@ -127,7 +118,7 @@ export function blockLoss(
 ): RowsLoss {
   const size = Math.ceil(head.vocabulary / count)
   const starts = Array.from({ length: Math.ceil(head.vocabulary / size) }, (_, k) => k * size)
-  const weight = head.product.inputs[1] as Value
+  const weight = inputOf(head.product, 1)
   const parts = starts.map((start) => ({
     start,
     weight: rowsOf(g, weight, start, Math.min(start + size, head.vocabulary)),
@@ -159,20 +150,13 @@ function rowsAt(g: Builder, parts: readonly Part[], ids: Value): Value {
 }
 /** An input embedding tied to the head reads the head's parts. */
 function lookUpInParts(g: Builder, matrix: Value, parts: readonly Part[]): void {
-  const readers = [...matrix.users].flatMap((n) =>
-    n.op === 'Cast' ? [...(n.outputs[0] as Value).users] : [n],
-  )
+  const readers = [...matrix.users].flatMap((n) => (n.op === 'Cast' ? [...outputOf(n).users] : [n]))
   for (const node of readers) {
-    if (
-      node.op !== 'Gather' ||
-      stored(node.inputs[0] as Value) !== matrix ||
-      intAttribute(node, 'axis', 0) !== 0
-    )
+    if (node.op !== 'Gather' || stored(inputOf(node)) !== matrix || intAttribute(node, 'axis', 0) !== 0)
       continue
-    g.graph.scope = node.scope
-    g.graph.replaceUses(node.outputs[0] as Value, rowsAt(g, parts, node.inputs[1] as Value))
+    const rows = g.graph.within(node.scope, () => rowsAt(g, parts, inputOf(node, 1)))
+    g.graph.replaceUses(outputOf(node), rows)
   }
-  g.graph.scope = ''
 }
 
 interface Block {

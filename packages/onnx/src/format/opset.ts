@@ -1,6 +1,6 @@
 import type { Graph } from '../graph/graph.js'
 import type { Builder } from '../graph/builder.js'
-import { type Attribute, dtypes, intAttribute, type Value } from '../graph/types.js'
+import { type Attribute, dtypes, intAttribute, type Value, inputOf } from '../graph/types.js'
 
 /** The one opset every graph is brought to: the newest that ONNX Runtime 1.20 knows. */
 export const targetOpset = 21
@@ -37,9 +37,9 @@ const biased =
     const [x, bias] = node.inputs
     return { ...node, op, attributes: extra, inputs: [bias ? b.add(x as Value, bias) : x] }
   }
-const alias: Conversion = (node) => node.inputs[0] as Value
+const alias: Conversion = (node) => inputOf(node)
 const castAway: Conversion = (node) => {
-  const x = node.inputs[0] as Value
+  const x = inputOf(node)
   const to = intAttribute(node, 'to', 0)
   return to === dtypes[x.dtype].code ? x : { ...node, attributes: { to } }
 }
@@ -53,7 +53,7 @@ const splitSizes: Conversion = (node): RawNode => {
   }
 }
 /** Exported for inference: dropout does nothing. */
-const noDropout: Conversion = (node) => (node.outputs[1] ? node : (node.inputs[0] as Value))
+const noDropout: Conversion = (node) => (node.outputs[1] ? node : inputOf(node))
 
 export const conversions: Record<string, Conversion> = {
   ...Object.fromEntries(

@@ -7,7 +7,14 @@ import { GraftError } from '../graph/errors.js'
 import { Graph } from '../graph/graph.js'
 import { ops } from '../graph/ops/index.js'
 import type { Typed } from '../graph/ops/spec.js'
-import { type Attribute, type Constant, dtypeOfCode, type TensorData, type Value } from '../graph/types.js'
+import {
+  type Attribute,
+  type Constant,
+  dtypeOfCode,
+  type TensorData,
+  type Value,
+  outputOf,
+} from '../graph/types.js'
 import { inlineFunctions } from './functions.js'
 import {
   type AttributeProto,
@@ -186,7 +193,11 @@ class Import {
       attributes: Object.fromEntries(proto.attribute.map((a) => [a.name, this.attribute(a)])),
       outputs: trimmed(proto.output.map((name) => name || null)),
     }
-    this.graph.scope = scopeOf(proto)
+    this.graph.within(scopeOf(proto), () => this.place(raw, proto))
+  }
+  /** Adds a node as it is, or what stands for it: a branch, a plain form, this opset's spelling. */
+  private place(raw: RawNode, proto: NodeProto): void {
+    const { op } = raw
     const branch = this.branchOf(proto, raw)
     if (branch) return this.inline(branch, proto)
     const expansion = expansionOf(raw)
@@ -196,7 +207,6 @@ class Import {
     const converted = conversion ? conversion(raw, this.builder, this.graph) : raw
     if ('users' in converted) this.values.set(proto.output[0], converted)
     else this.add(converted, proto)
-    this.graph.scope = ''
   }
   /** Puts a fused operator's plain form in its place. Throws UNSUPPORTED_OPERATOR for a variant that has none. */
   private expand(raw: RawNode, proto: NodeProto, expansion: Expansion): void {
@@ -212,7 +222,6 @@ class Import {
         { cause },
       )
     }
-    this.graph.scope = ''
   }
   /** The branch of an If whose condition is known: merged decoders choose by an input between reading a cache and none. */
   private branchOf(proto: NodeProto, { op, inputs }: RawNode): GraphProto | undefined {
@@ -238,7 +247,7 @@ class Import {
       declared: ops[raw.op] && shapesKnown(raw) ? undefined : this.declared,
     })
     raw.outputs.forEach((name, i) => {
-      if (name) this.values.set(name, node.outputs[i] as Value)
+      if (name) this.values.set(name, outputOf(node, i))
     })
   }
 

@@ -4,7 +4,7 @@ import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import type { Shape } from '../graph/dim.js'
 import { GraftError } from '../graph/errors.js'
 import type { Graph } from '../graph/graph.js'
-import { type Attribute, dtypes, type Node, type TensorData, type Value } from '../graph/types.js'
+import { type Attribute, dtypes, type Node, type TensorData, type Value, inputOf } from '../graph/types.js'
 import {
   type AttributeProto,
   AttributeProto_AttributeType as Type,
@@ -51,7 +51,7 @@ type Place = (value: Value) => { location: string; offset: number; length: numbe
 
 /** Follows values that carry meaning only for Graft to what ONNX Runtime should read. */
 function lowered(value: Value): Value {
-  return value.producer?.op === 'graft::StopGradient' ? lowered(value.producer.inputs[0] as Value) : value
+  return value.producer?.op === 'graft::StopGradient' ? lowered(inputOf(value.producer)) : value
 }
 
 /**

@@ -2,7 +2,7 @@ import { Builder } from '../graph/builder.js'
 import { sameShape } from '../graph/dim.js'
 import { GraftError } from '../graph/errors.js'
 import { type Graph, shapeOf } from '../graph/graph.js'
-import { isFloat, type Node, type Value } from '../graph/types.js'
+import { isFloat, type Node, type Value, inputOf, outputOf } from '../graph/types.js'
 import { conform, RuleContext } from './rule.js'
 import { gradientRules, nonDifferentiable } from './table.js'
 
@@ -45,7 +45,6 @@ class Walk {
     const order = this.graph.sorted().reverse()
     this.add(this.loss, this.g.scalar(1, this.loss))
     for (const node of order) this.step(node)
-    this.graph.scope = ''
     return this.wrt.map((v) => this.gradients.get(v) ?? this.g.zeros(shapeOf(v), v.dtype))
   }
 
@@ -80,13 +79,13 @@ class Walk {
     if (dys.every((d) => d === undefined) || !wanted.some(Boolean) || nonDifferentiable.has(node.op)) return
     const rule = gradientRules[node.op]
     if (!rule) throw missingRule(node)
-    this.graph.scope = node.scope ? `${node.scope}/backward` : 'backward'
-    if (dys[0] === undefined)
-      dys[0] = this.g.zeros(shapeOf(node.outputs[0] as Value), (node.outputs[0] as Value).dtype)
-    const thunks = rule(new RuleContext(node, dys, this.g))
-    node.inputs.forEach((v, i) => {
-      const thunk = wanted[i] ? thunks[i] : null
-      if (v && thunk) this.add(v, thunk())
+    this.graph.within(node.scope ? `${node.scope}/backward` : 'backward', () => {
+      if (dys[0] === undefined) dys[0] = this.g.zeros(shapeOf(outputOf(node)), outputOf(node).dtype)
+      const thunks = rule(new RuleContext(node, dys, this.g))
+      node.inputs.forEach((v, i) => {
+        const thunk = wanted[i] ? thunks[i] : null
+        if (v && thunk) this.add(v, thunk())
+      })
     })
   }
 
@@ -114,7 +113,7 @@ function added(g: Builder, a: Value, b: Value): Value {
       producer?.op !== 'ScatterND' ||
       producer.attributes.reduction !== 'add' ||
       scattered.users.size > 0 ||
-      !isZeros(producer.inputs[0] as Value)
+      !isZeros(inputOf(producer))
     )
       continue
     return g.op('ScatterND', [other, producer.inputs[1], producer.inputs[2]], producer.attributes)

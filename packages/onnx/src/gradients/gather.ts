@@ -1,12 +1,12 @@
 import type { Builder } from '../graph/builder.js'
 import { productOf } from '../graph/dim.js'
 import { shapeOf } from '../graph/graph.js'
-import type { Node, Value } from '../graph/types.js'
+import { type Node, type Value, inputOf } from '../graph/types.js'
 import type { GradientRule, GradientTable } from './rule.js'
 
 /** The gradient of any operator that only picks elements: the same operator picks their positions, and dy is added there. */
 export function scatterByPosition(g: Builder, node: Node, dy: Value): Value {
-  const x = node.inputs[0] as Value
+  const x = inputOf(node)
   const total = productOf(shapeOf(x))
   const all = g.reshape(g.range(g.squeeze(g.dim(total), [0])), shapeOf(x))
   const picked = g.reshape(g.op(node.op, [all, ...node.inputs.slice(1)], node.attributes), [-1])

@@ -21,11 +21,25 @@ export class Graph {
   readonly inputs: Value[] = []
   readonly outputs: Value[] = []
   readonly nodes = new Set<Node>()
-  /** module path given to nodes as they are made */
-  scope = ''
+  private path = ''
   private readonly names = new Set<string>()
   private serial = 0
   private recording?: Set<Node>
+
+  /** The module path given to nodes as they are made. */
+  get scope(): string {
+    return this.path
+  }
+  /** Runs `build` with this module path on the nodes it makes; the path before it comes back, also after a throw. */
+  within<T>(path: string, build: () => T): T {
+    const outer = this.path
+    this.path = path
+    try {
+      return build()
+    } finally {
+      this.path = outer
+    }
+  }
 
   fresh(hint: string): string {
     let name = hint

@@ -1,3 +1,4 @@
+import { GraftError } from './errors.js'
 import type { Dim, Shape } from './dim.js'
 
 /** Element types by ONNX's numbers (TensorProto.DataType) and bytes per element (0: packed or variable). */
@@ -74,3 +75,17 @@ export const intAttribute = (node: Pick<Node, 'attributes'>, name: string, other
   (node.attributes[name] as number | undefined) ?? otherwise
 export const intsAttribute = (node: Pick<Node, 'attributes'>, name: string): readonly number[] | undefined =>
   node.attributes[name] as readonly number[] | undefined
+
+/** Output i of a node. Throws ILLEGAL_NODE where the node leaves it out. */
+export function outputOf(node: Named & Pick<Node, 'outputs'>, i = 0): Value {
+  return present(node, node.outputs[i], `output ${i}`)
+}
+/** Input i of a node. Throws ILLEGAL_NODE where the node leaves it out. */
+export function inputOf(node: Named & Pick<Node, 'inputs'>, i = 0): Value {
+  return present(node, node.inputs[i], `input ${i}`)
+}
+type Named = Pick<Node, 'op'> & { readonly name?: string }
+function present({ op, name = 'a node' }: Named, value: Value | null | undefined, what: string): Value {
+  if (value) return value
+  throw new GraftError('ILLEGAL_NODE', `${op} at ${name}: ${what} is missing.`)
+}

@@ -1,22 +1,9 @@
+import { is } from '../graph/ops/traits.js'
 import { Builder } from '../graph/builder.js'
 import type { Graph } from '../graph/graph.js'
-import type { Node, Value } from '../graph/types.js'
+import { type Node, type Value, outputOf } from '../graph/types.js'
 import { replaceNodes } from './replace.js'
 
-/** What ONNX Runtime's CPU provider does with bfloat16 itself. */
-const moving: ReadonlySet<string> = new Set([
-  'Cast',
-  'Gather',
-  'Reshape',
-  'Transpose',
-  'Concat',
-  'Split',
-  'Slice',
-  'Squeeze',
-  'Unsqueeze',
-  'Identity',
-  'graft::StopGradient',
-])
 const isNarrow = (v: Value | null): v is Value => v?.dtype === 'bfloat16'
 
 /**
@@ -24,7 +11,8 @@ const isNarrow = (v: Value | null): v is Value => v?.dtype === 'bfloat16'
  * would be, as ONNX Runtime itself does for float16. The graph itself where there is nothing to do.
  */
 export function lowerForCpu(original: Graph): Graph {
-  const computes = (node: Node) => !moving.has(node.op) && node.outputs.some(isNarrow)
+  // ONNX Runtime's CPU provider moves and casts bfloat16 itself.
+  const computes = (node: Node) => !is(node.op, 'move', 'view', 'widening') && node.outputs.some(isNarrow)
   if (![...original.nodes].some(computes)) return original
   const { graph } = original.clone()
   replaceNodes(new Builder(graph), (node, g) => (computes(node) ? widened(g, node) : undefined))
@@ -34,5 +22,5 @@ export function lowerForCpu(original: Graph): Graph {
 function widened(g: Builder, node: Node): (Value | null)[] {
   const inputs = node.inputs.map((v) => (isNarrow(v) ? g.cast(v, 'float32') : v))
   const made = g.graph.addNode(node.op, inputs, node.attributes, { count: node.outputs.length })
-  return node.outputs.map((v, i) => v && g.cast(made.outputs[i] as Value, v.dtype))
+  return node.outputs.map((v, i) => v && g.cast(outputOf(made, i), v.dtype))
 }

@@ -1,7 +1,7 @@
 import { numbersOf } from '../format/tensors.js'
 import type { Builder } from '../graph/builder.js'
 import { shapeOf } from '../graph/graph.js'
-import { dtypes, intAttribute, type Node, type TensorData, type Value } from '../graph/types.js'
+import { dtypes, intAttribute, type Node, type TensorData, type Value, inputOf } from '../graph/types.js'
 
 /** Which inputs carry the numbers themselves (others are shapes, axes, sizes). */
 type Operands = readonly number[] | 'all'
@@ -85,7 +85,7 @@ class Narrowing {
   /** Makes a node read these inputs in 32 bits: all of them, or none. */
   repoint(node: Node, inputs: readonly number[]): void {
     const wide = inputs.filter((i) => isWide(node.inputs[i]))
-    const narrow = wide.map((i) => this.of(node.inputs[i] as Value))
+    const narrow = wide.map((i) => this.of(inputOf(node, i)))
     if (narrow.every((v) => v !== undefined))
       wide.forEach((i, k) => this.g.graph.setInput(node, i, narrow[k] as Value))
   }
@@ -93,15 +93,20 @@ class Narrowing {
   /** The same numbers in 32 bits, or undefined where they are made by an operator that has no such form. */
   of(v: Value): Value | undefined {
     if (!isWide(v)) return v
-    if (!this.made.has(v)) this.made.set(v, this.make(v))
+    if (!this.made.has(v)) {
+      const scope = v.producer?.scope ?? this.g.graph.scope
+      this.made.set(
+        v,
+        this.g.graph.within(scope, () => this.make(v)),
+      )
+    }
     return this.made.get(v)
   }
   private make(v: Value): Value | undefined {
     const { g } = this
     if (v.data) return this.constant(v)
     if (!v.producer) return g.graph.addInput(narrowName(v.name), 'int32', v.shape ?? [])
-    const { op, scope, inputs } = v.producer
-    g.graph.scope = scope
+    const { op, inputs } = v.producer
     if (this.ofShapes(v) || op === 'Range') return g.cast(v, 'int32')
     if (op === 'ArgMax') return this.argMax(v.producer)
     if (op === 'Cast') return this.again(v.producer, [0], { to: dtypes.int32.code })

@@ -9,16 +9,14 @@ export function replaceNodes(g: Builder, lower: Lowering): void {
   const { graph } = g
   const order: Node[] = []
   for (const node of graph.sorted()) {
-    graph.scope = node.scope
     let made: (Value | null)[] | undefined
     const added = graph.record(() => {
-      made = lower(node, g)
+      made = graph.within(node.scope, () => lower(node, g))
     })
     order.push(...added)
     if (!made) order.push(node)
     else replaceOutputs(g, node, made)
   }
-  graph.scope = ''
   graph.reorder(order)
 }
 

@@ -2,7 +2,7 @@ import { numbersOf } from '../format/tensors.js'
 import { Builder } from '../graph/builder.js'
 import { productOf } from '../graph/dim.js'
 import { type Graph, shapeOf } from '../graph/graph.js'
-import { intAttribute, type Node, type Value } from '../graph/types.js'
+import { intAttribute, type Node, type Value, outputOf } from '../graph/types.js'
 import { narrowIntegers } from './integers.js'
 import { type Lowering, replaceNodes } from './replace.js'
 
@@ -21,7 +21,7 @@ const product: Lowering = (node, g) => {
   if (left.length === 2 && right.length === 2) return [g.op('Gemm', [a, b], flags)]
   if (right.length === 2 && !flags.transA) {
     const rows = g.reshape(a, [productOf(left.slice(0, -1)), left[left.length - 1]])
-    return [g.reshape(g.op('Gemm', [rows, b], flags), shapeOf(node.outputs[0] as Value))]
+    return [g.reshape(g.op('Gemm', [rows, b], flags), shapeOf(outputOf(node)))]
   }
   return [g.scale(g.matMul(flags.transA ? g.swapLast(a) : a, flags.transB ? g.swapLast(b) : b), flags.alpha)]
 }

@@ -1,8 +1,8 @@
+import { is } from '../graph/ops/traits.js'
 import type { Graph } from '../graph/graph.js'
-import type { Node, Value } from '../graph/types.js'
+import { type Node, type Value, outputOf } from '../graph/types.js'
 import { executionOrder, fileOrder, weightOnly } from '../plan/execution-order.js'
 
-const unpacks: ReadonlySet<string> = new Set(['Cast', 'DequantizeLinear'])
 /** Uses no further apart than this, in executed nodes, share one wide copy: the chunks of an output layer do, forward and backward don't. */
 const near = 64
 
@@ -13,13 +13,13 @@ const near = 64
  */
 export function castPerUse(graph: Graph): void {
   const wide = [...graph.nodes].filter(
-    (node) => unpacks.has(node.op) && node.outputs.length === 1 && weightOnly(node),
+    (node) => is(node.op, 'widening') && node.outputs.length === 1 && weightOnly(node),
   )
   if (wide.length === 0) return
   for (const node of wide) pickFirst(graph, node)
   const position = new Map(executionOrder(fileOrder(graph)).map((node, i) => [node, i]))
   for (const node of wide) {
-    const value = node.outputs[0] as Value
+    const value = outputOf(node)
     const users = [...value.users].sort((a, b) => (position.get(a) ?? 0) - (position.get(b) ?? 0))
     let copy = value
     users.forEach((user, i) => {
@@ -34,13 +34,13 @@ export function castPerUse(graph: Graph): void {
 /** Gather(Cast(table)) → Cast(Gather(table)) */
 function pickFirst(graph: Graph, cast: Node): void {
   if (cast.op !== 'Cast') return
-  for (const user of [...(cast.outputs[0] as Value).users]) {
+  for (const user of [...outputOf(cast).users]) {
     if (user.op !== 'Gather' || user.inputs[0] !== cast.outputs[0]) continue
     const rows = graph.addNode('Gather', [cast.inputs[0], user.inputs[1]], user.attributes, {
       scope: user.scope,
     }).outputs[0] as Value
     const widened = graph.addNode('Cast', [rows], cast.attributes, { scope: user.scope }).outputs[0] as Value
-    graph.replaceUses(user.outputs[0] as Value, widened)
+    graph.replaceUses(outputOf(user), widened)
   }
 }
 

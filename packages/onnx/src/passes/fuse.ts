@@ -1,5 +1,6 @@
+import { is } from '../graph/ops/traits.js'
 import type { Builder } from '../graph/builder.js'
-import { intAttribute, intsAttribute, type Node, type Value } from '../graph/types.js'
+import { intAttribute, intsAttribute, type Node, type Value, inputOf, outputOf } from '../graph/types.js'
 
 /** The value before a transposition of the last two dimensions, or undefined. */
 function untransposed(v: Value | null): Value | undefined {
@@ -9,7 +10,7 @@ function untransposed(v: Value | null): Value | undefined {
   const perm = intsAttribute(node, 'perm') ?? Array.from({ length: rank }, (_, i) => rank - 1 - i)
   const swaps =
     rank >= 2 && perm.every((p, i) => p === (i < rank - 2 ? i : i === rank - 2 ? rank - 1 : rank - 2))
-  return swaps ? (node.inputs[0] as Value) : undefined
+  return swaps ? inputOf(node) : undefined
 }
 const scalarOf = (v: Value | null): number | undefined =>
   v?.data && (v.shape?.length === 0 || (v.shape?.length === 1 && v.shape[0] === 1))
@@ -22,12 +23,9 @@ function fuseTransposition(g: Builder, node: Node): void {
   if (a.dtype !== 'float32' || (a.shape?.length ?? 0) < 2 || (b.shape?.length ?? 0) < 2) return
   const [plainA, plainB] = [untransposed(a), untransposed(b)]
   if (!plainA && !plainB) return
-  g.graph.scope = node.scope
-  const fused = g.matMul(plainA ?? a, plainB ?? b, {
-    transA: plainA !== undefined,
-    transB: plainB !== undefined,
-  })
-  g.graph.replaceUses(node.outputs[0] as Value, fused)
+  const flags = { transA: plainA !== undefined, transB: plainB !== undefined }
+  const fused = g.graph.within(node.scope, () => g.matMul(plainA ?? a, plainB ?? b, flags))
+  g.graph.replaceUses(outputOf(node), fused)
   g.graph.removeNode(node)
 }
 
@@ -45,20 +43,17 @@ function fuseScale(g: Builder, node: Node): void {
     product.inputs.some((v) => v?.data)
   )
     return
-  if (product.op !== 'MatMul' && product.op !== 'com.microsoft::FusedMatMul') return
+  if (!is(product.op, 'product')) return
   if (product.inputs.some((v) => (v?.shape?.length ?? 0) < 2)) return
-  g.graph.scope = product.scope
-  const [a, b] = product.inputs as Value[]
-  const flags = {
-    transA: intAttribute(product, 'transA', 0) === 1,
-    transB: intAttribute(product, 'transB', 0) === 1,
-  }
-  const fused = g.op('com.microsoft::FusedMatMul', [a, b], {
-    transA: Number(flags.transA),
-    transB: Number(flags.transB),
+  const attributes = {
+    transA: intAttribute(product, 'transA', 0),
+    transB: intAttribute(product, 'transB', 0),
     alpha: alpha * intAttribute(product, 'alpha', 1),
-  })
-  g.graph.replaceUses(node.outputs[0] as Value, fused)
+  }
+  const fused = g.graph.within(product.scope, () =>
+    g.op('com.microsoft::FusedMatMul', product.inputs, attributes),
+  )
+  g.graph.replaceUses(outputOf(node), fused)
   g.graph.removeNode(node)
   g.graph.removeNode(product)
 }
@@ -85,17 +80,10 @@ function fuseSlices(g: Builder, whole: Value): void {
       bounds[bounds.length - 1] === size &&
       pieces.every((s) => parts.some((p) => p.start === s.start && p.end === s.end))
     if (!covered || pieces.length < 2 || parts.length !== pieces.length) continue
-    g.graph.scope = parts[0].node.scope
-    const made = g.split(
-      whole,
-      pieces.map((s) => s.end - s.start),
-      axis,
-    )
+    const sizes = pieces.map((s) => s.end - s.start)
+    const made = g.graph.within(parts[0].node.scope, () => g.split(whole, sizes, axis))
     for (const part of parts) {
-      g.graph.replaceUses(
-        part.node.outputs[0] as Value,
-        made[pieces.findIndex((s) => s.start === part.start)],
-      )
+      g.graph.replaceUses(outputOf(part.node), made[pieces.findIndex((s) => s.start === part.start)])
       g.graph.removeNode(part.node)
     }
   }
@@ -122,7 +110,6 @@ export function fuse(g: Builder): void {
   const of = (...ops: string[]) => g.graph.sorted().filter((n) => ops.includes(n.op))
   for (const node of of('MatMul')) fuseTransposition(g, node)
   for (const node of of('Mul', 'Div')) fuseScale(g, node)
-  for (const whole of new Set(of('Slice').map((n) => n.inputs[0] as Value))) fuseSlices(g, whole)
-  g.graph.scope = ''
+  for (const whole of new Set(of('Slice').map((n) => inputOf(n)))) fuseSlices(g, whole)
   g.graph.prune()
 }

@@ -1,37 +1,12 @@
+import { is } from '../graph/ops/traits.js'
 import { Builder } from '../graph/builder.js'
 import type { Graph } from '../graph/graph.js'
-import { type DType, isFloat, type Node, type Value } from '../graph/types.js'
+import { type DType, isFloat, type Node, type Value, inputOf, outputOf } from '../graph/types.js'
 
 /** Types a step can compute in. */
 export const precisions = ['float32', 'float16', 'bfloat16'] as const
 export type Precision = (typeof precisions)[number]
 
-/** Products, always in half precision; they sum in float32 inside. */
-const products: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul', 'Gemm', 'Conv'])
-/** Operators that take the precision of what they are given. Others (norms, soft-max, sums, losses) stay in float32. */
-const followers: ReadonlySet<string> = new Set([
-  'Add',
-  'Sub',
-  'Mul',
-  'Div',
-  'Neg',
-  'Relu',
-  'Sigmoid',
-  'Tanh',
-  'Gelu',
-  'com.microsoft::Gelu',
-  'com.microsoft::QuickGelu',
-  'com.microsoft::RotaryEmbedding',
-  'Reshape',
-  'Transpose',
-  'Concat',
-  'Split',
-  'Expand',
-  'Squeeze',
-  'Unsqueeze',
-  'Identity',
-  'graft::StopGradient',
-])
 /** Beyond this a number is infinite in float16. */
 const greatest = 65504
 
@@ -47,7 +22,6 @@ export function computeInHalf(
 ): void {
   const pass = new HalfCompute(graph, precision, held)
   for (const node of graph.sorted()) pass.visit(node)
-  graph.scope = ''
   graph.reorder(graph.sorted())
 }
 
@@ -68,9 +42,10 @@ class HalfCompute {
   }
 
   visit(node: Node): void {
-    if (!this.wanted(node)) return
+    if (this.wanted(node)) this.graph.within(node.scope, () => this.narrow(node))
+  }
+  private narrow(node: Node): void {
     const { g, graph } = this
-    graph.scope = node.scope
     const made = graph.addNode(
       node.op,
       node.inputs.map((v) => v && this.half(v)),
@@ -79,7 +54,7 @@ class HalfCompute {
     )
     node.outputs.forEach((wide, i) => {
       if (!wide) return
-      const narrow = made.outputs[i] as Value
+      const narrow = outputOf(made, i)
       this.halves.set(wide, narrow)
       this.native.add(wide)
       graph.giveProducer(wide, g.cast(narrow, 'float32').producer as Node)
@@ -91,9 +66,9 @@ class HalfCompute {
     const floats = inputs.filter((v): v is Value => !!v && isFloat(v.dtype))
     if (outputs.some((v) => v?.dtype !== 'float32') || !floats.every((v) => v.dtype === 'float32'))
       return false
-    if (products.has(op)) return floats.some((v) => this.ofBatch(v))
+    if (is(op, 'contraction')) return floats.some((v) => this.ofBatch(v))
     return (
-      followers.has(op) &&
+      is(op, 'follower') &&
       floats.some((v) => this.native.has(v)) &&
       floats.every((v) => this.native.has(v) || this.fits(v))
     )
@@ -121,7 +96,7 @@ class HalfCompute {
     if (!isFloat(v.dtype)) return v
     const found = this.halves.get(v)
     if (found) return found
-    const stored = v.producer?.op === 'Cast' ? (v.producer.inputs[0] as Value) : v
+    const stored = v.producer?.op === 'Cast' ? inputOf(v.producer) : v
     const made = this.g.cast(isFloat(stored.dtype) ? stored : v, this.precision)
     this.halves.set(v, made)
     return made

@@ -1,35 +1,8 @@
+import { is } from '../graph/ops/traits.js'
 import type { Builder } from '../graph/builder.js'
 import { type Dim, productOf, type Shape, sameShape } from '../graph/dim.js'
 import { shapeOf } from '../graph/graph.js'
-import { intAttribute, type Node, type Value } from '../graph/types.js'
-
-/** Operators that make each element of the same element of their inputs. */
-const elementwise: ReadonlySet<string> = new Set([
-  'Add',
-  'Sub',
-  'Mul',
-  'Div',
-  'Pow',
-  'Neg',
-  'Relu',
-  'Sigmoid',
-  'Tanh',
-  'Erf',
-  'Exp',
-  'Sqrt',
-  'Gelu',
-  'com.microsoft::Gelu',
-  'com.microsoft::QuickGelu',
-  'com.microsoft::FastGelu',
-  'Where',
-  'Less',
-  'Greater',
-  'Cast',
-  'Identity',
-  'graft::StopGradient',
-])
-const products: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul'])
-const norms: ReadonlySet<string> = new Set(['SimplifiedLayerNormalization', 'LayerNormalization'])
+import { intAttribute, type Node, type Value, inputOf } from '../graph/types.js'
 
 /**
  * Some rows of a value [batch, positions, …], by their numbers in the flattened positions, as [rows, …]. What treats every row alike and is read for these
@@ -68,21 +41,23 @@ class Picking {
     if (found) return found
     const { g } = this
     const { producer } = v
-    g.graph.scope = producer?.scope ?? ''
-    const made =
+    const made = g.graph.within(producer?.scope ?? '', () =>
       producer && this.region.has(producer)
         ? this.again(producer)
-        : g.gather(g.reshape(v, [this.count, ...this.trailing(v)]), this.rows)
-    g.graph.scope = ''
+        : g.gather(g.reshape(v, [this.count, ...this.trailing(v)]), this.rows),
+    )
     this.picked.set(v, made)
     return made
   }
 
   private again(node: Node): Value {
-    if (node.op === 'Reshape') return this.of(node.inputs[0] as Value)
+    if (node.op === 'Reshape') return this.of(inputOf(node))
     const inputs = node.inputs.map((v) => (v && this.hasRows(v) ? this.of(v) : v))
-    this.g.graph.scope = node.scope
-    return this.g.op(node.op, inputs, norms.has(node.op) ? { ...node.attributes, axis: -1 } : node.attributes)
+    return this.g.op(
+      node.op,
+      inputs,
+      is(node.op, 'norm') ? { ...node.attributes, axis: -1 } : node.attributes,
+    )
   }
 
   private isRowwise({ op, inputs, outputs, attributes }: Node): boolean {
@@ -92,17 +67,17 @@ class Picking {
       return false
     if (op === 'Reshape')
       return this.hasRows(x as Value) && sameShape(this.trailing(x as Value), this.trailing(y))
-    if (products.has(op))
+    if (is(op, 'product'))
       return (
         this.hasRows(x as Value) &&
         shapeOf(w as Value).length === 2 &&
         !intAttribute({ attributes }, 'transA', 0)
       )
     const rank = this.trailing(y).length
-    if (norms.has(op))
+    if (is(op, 'norm'))
       return rank === 1 && [-1, shapeOf(y).length - 1].includes(intAttribute({ attributes }, 'axis', -1))
     return (
-      elementwise.has(op) &&
+      is(op, 'elementwise') &&
       inputs.every(
         (v) => !v || (this.hasRows(v) ? shapeOf(v).length === shapeOf(y).length : shapeOf(v).length <= rank),
       )

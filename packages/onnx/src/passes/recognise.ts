@@ -1,5 +1,5 @@
 import type { Builder } from '../graph/builder.js'
-import type { Attribute, Node, Value } from '../graph/types.js'
+import { type Attribute, type Node, type Value, inputOf, outputOf } from '../graph/types.js'
 
 /** What a pattern found: the operator that says the same, its inputs and attributes. */
 interface Recognised {
@@ -31,9 +31,9 @@ function factorsOf(v: Value, root = true): { values: Value[]; constant: number }
   const node = root || v.users.size === 1 ? made(v, 'Mul', 'Div') : undefined
   const divisor = node?.op === 'Div' ? number(node.inputs[1]) : undefined
   if (!node || (node.op === 'Div' && divisor === undefined)) return { values: [v], constant: 1 }
-  const left = factorsOf(node.inputs[0] as Value, false)
+  const left = factorsOf(inputOf(node), false)
   if (divisor !== undefined) return { values: left.values, constant: left.constant / divisor }
-  const right = factorsOf(node.inputs[1] as Value, false)
+  const right = factorsOf(inputOf(node, 1), false)
   return { values: [...left.values, ...right.values], constant: left.constant * right.constant }
 }
 
@@ -56,7 +56,7 @@ function meanSquare(v: Value | null): { x: Value; epsilon: number } | undefined 
   const square = made(mean.inputs[0], 'Pow', 'Mul')
   const isSquare =
     square?.op === 'Pow' ? number(square.inputs[1]) === 2 : square?.inputs[0] === square?.inputs[1]
-  return square && isSquare ? { x: square.inputs[0] as Value, epsilon } : undefined
+  return square && isSquare ? { x: inputOf(square), epsilon } : undefined
 }
 /** 1/√(mean(x²)+ε), spelt as Reciprocal or as a division. */
 function inverseDeviation(v: Value): { x: Value; epsilon: number } | undefined {
@@ -102,7 +102,7 @@ const silu: Pattern = (node) => {
 /** 0.5·x·(1 + f(x)) with f the error function or its tanh approximation. */
 const gelu: Pattern = (node) => {
   if (node.op !== 'Mul') return undefined
-  const { values, constant } = factorsOf(node.outputs[0] as Value)
+  const { values, constant } = factorsOf(outputOf(node))
   if (values.length !== 2 || !near(constant, 0.5)) return undefined
   for (const [x, gate] of [values, [values[1], values[0]]]) {
     const [, curve] = operand(made(gate, 'Add'), (v) => number(v) === 1) ?? []
@@ -141,10 +141,10 @@ export function recognise(g: Builder): void {
   for (const node of g.graph.sorted()) {
     const found = patterns.map((p) => p(node)).find(Boolean)
     if (!found) continue
-    g.graph.scope = node.scope
-    g.graph.replaceUses(node.outputs[0] as Value, g.op(found.op, found.inputs, found.attributes))
+    const { op, inputs, attributes } = found
+    const whole = g.graph.within(node.scope, () => g.op(op, inputs, attributes))
+    g.graph.replaceUses(outputOf(node), whole)
     g.graph.removeNode(node)
   }
-  g.graph.scope = ''
   g.graph.prune()
 }

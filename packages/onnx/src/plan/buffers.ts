@@ -1,24 +1,5 @@
+import { is } from '../graph/ops/traits.js'
 import { dtypes, type Node, type Value } from '../graph/types.js'
-
-/** Outputs that are their first input under another shape: no bytes of their own. */
-const views: ReadonlySet<string> = new Set([
-  'Reshape',
-  'Squeeze',
-  'Unsqueeze',
-  'Flatten',
-  'Identity',
-  'graft::StopGradient',
-])
-/** Operators whose kernel writes over its input where nobody reads it afterwards (measured on ONNX Runtime 1.30, docs/performance.md). */
-const inPlace: ReadonlySet<string> = new Set([
-  'Sigmoid',
-  'Tanh',
-  'Relu',
-  'Softmax',
-  'LogSoftmax',
-  'Clip',
-  'Cast',
-])
 
 export const inputsOf = (node: Node): (Value | null)[] =>
   node.captures ? [...node.inputs, ...node.captures] : node.inputs
@@ -73,8 +54,8 @@ function overwritten(
 ): Value | undefined {
   const [x] = node.inputs
   if (!x?.producer) return undefined
-  if (views.has(node.op)) return root(x)
-  return inPlace.has(node.op) && reads.get(root(x)) === 1 && sameSize(x, y) ? root(x) : undefined
+  if (is(node.op, 'view')) return root(x)
+  return is(node.op, 'inPlace') && reads.get(root(x)) === 1 && sameSize(x, y) ? root(x) : undefined
 }
 
 function revived(dead: Value[], y: Value): Value | undefined {

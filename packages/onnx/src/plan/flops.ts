@@ -1,4 +1,4 @@
-import { intAttribute, type Node, type Value } from '../graph/types.js'
+import { intAttribute, type Node, type Value, inputOf } from '../graph/types.js'
 import { type Bindings, bytesOf, evaluate } from './sizes.js'
 
 const product = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1)
@@ -19,8 +19,8 @@ export function flopsOf(node: Node, bindings: Bindings): number {
   if (!y || bytesOf(y, bindings) === 0) return 0
   const out = product(sizes(y, bindings))
   const k = depth[node.op]
-  if (k) return 2 * out * k(node, sizes(node.inputs[0] as Value, bindings))
-  if (node.op === 'Conv') return 2 * out * product(sizes(node.inputs[1] as Value, bindings).slice(1))
+  if (k) return 2 * out * k(node, sizes(inputOf(node), bindings))
+  if (node.op === 'Conv') return 2 * out * product(sizes(inputOf(node, 1), bindings).slice(1))
   if (node.op === 'Einsum')
     return (
       2 *
