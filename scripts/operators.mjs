@@ -20,7 +20,8 @@ function compared(node, [joint, comparison]) {
   if (!ts.isBinaryExpression(node)) return []
   const { kind } = node.operatorToken
   if (kind === joint) return [node.left, node.right].flatMap((side) => compared(side, [joint, comparison]))
-  return kind === comparison && isOperator(node.right) ? [node.right.text] : []
+  const ofOperator = /(^|\.)op$/.test(node.left.getText())
+  return kind === comparison && ofOperator && isOperator(node.right) ? [node.right.text] : []
 }
 const named = (node) =>
   ts.isArrayLiteralExpression(node) ? node.elements.filter(isOperator).map((e) => e.text)

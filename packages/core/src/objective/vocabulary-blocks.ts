@@ -45,7 +45,7 @@ export function blockHead({
       .filter((v): v is Value => !!v && !(v.producer && inside.has(v.producer))),
   )
   const fits =
-    is(product.op, 'contraction') &&
+    is(product.op, 'product') &&
     product.attributes.transB === 1 &&
     shapeOf(weight)[0] === vocabulary &&
     !product.inputs[2] &&

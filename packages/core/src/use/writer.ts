@@ -1,7 +1,6 @@
 import { parametersOf, type OpenedAdapter } from '../adapter/open.js'
 import { adapt } from '../compile/adapt.js'
 import type { Message } from '../data/chat-template.js'
-import {} from '../data/coder.js'
 import { Tokenizer } from '../data/tokenizer.js'
 import { GraftError, suggestion } from '../errors.js'
 import type { Model } from '../model/model.js'

@@ -43,7 +43,7 @@ function fuseScale(g: Builder, node: Node): void {
     product.inputs.some((v) => v?.data)
   )
     return
-  if (!is(product.op, 'product')) return
+  if (!is(product.op, 'product') || product.inputs.length !== 2) return
   if (product.inputs.some((v) => (v?.shape?.length ?? 0) < 2)) return
   const attributes = {
     transA: intAttribute(product, 'transA', 0),

@@ -1,4 +1,5 @@
 import { Builder } from '../graph/builder.js'
+import { is } from '../graph/ops/traits.js'
 import { productOf } from '../graph/dim.js'
 import { type Graph, shapeOf } from '../graph/graph.js'
 import { type Constant, intAttribute, isFloat, type Node, type Value } from '../graph/types.js'
@@ -59,7 +60,7 @@ export function computeInIntegers(
 
 /** The product that a node is, or undefined. */
 export function frozenProduct(node: Node): FrozenProduct | undefined {
-  if (!products.has(node.op) || intAttribute(node, 'transA', 0) === 1) return undefined
+  if (!is(node.op, 'product') || intAttribute(node, 'transA', 0) === 1) return undefined
   const [x, w] = node.inputs as Value[]
   const stored = storedMatrix(w)
   if (!stored || !x.shape || x.dtype !== 'float32' || !hasRows(x)) return undefined
@@ -76,8 +77,6 @@ function nameOf(weight: string, scope: string): string {
   const name = weight.startsWith(path) ? weight : `${path} [${weight}]`
   return path === scope ? name : `${name} (backward)`
 }
-const products: ReadonlySet<string> = new Set(['MatMul', 'com.microsoft::FusedMatMul', 'Gemm'])
-
 /** The constant matrix of floats that a value is, or is cast from. */
 function storedMatrix({
   data,

@@ -60,8 +60,8 @@ const table = {
   ],
   /** multiplies by a factor, or changes the type: nothing else becomes of the numbers */
   scaling: ['Mul', 'Div', 'Cast'],
-  /** a product of matrices of any rank */
-  product: ['MatMul', 'com.microsoft::FusedMatMul'],
+  /** a product of matrices */
+  product: ['MatMul', 'com.microsoft::FusedMatMul', 'Gemm'],
   /** sums of products over a shared axis: where nearly all of a step's work is */
   contraction: ['MatMul', 'com.microsoft::FusedMatMul', 'Gemm', 'Conv'],
   /** scales the last axes to a common size */
