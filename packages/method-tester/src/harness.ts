@@ -84,7 +84,8 @@ export class Bench {
     const random = new Random(3, 'examples')
     return [7, 5, 6].map((length, i) => {
       const ids = Array.from({ length }, () => 3 + random.below(toySizes.vocabulary - 3))
-      return this.objective === causalLm ? { ids, tokenLabels: ids } : { ids, label: i }
+      const task = i % (this.method.tasks?.(this.config) ?? 1)
+      return this.objective === causalLm ? { ids, tokenLabels: ids, task } : { ids, label: i, task }
     })
   }
   feeds({ virtualTokens }: Adapted): Tensors {

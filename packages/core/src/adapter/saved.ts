@@ -26,7 +26,9 @@ export async function savedForm(adapted: Adapted, parameters: Float32Array): Pro
   const made = new Map([...stored(variables.list.slice(0, own)), ...computed])
   const options = form?.finish?.(made) ?? {}
   const frozen = buffers.flatMap((b) =>
-    b.stored ? [[fileKey(b), storedNumbers(b.data, b.shape, b.stored)] as const] : [],
+    b.stored && !form?.tensors?.[fileKey(b)]
+      ? [[fileKey(b), storedNumbers(b.data, b.shape, b.stored)] as const]
+      : [],
   )
   return { tensors: new Map([...made, ...stored(variables.list.slice(own)), ...frozen]), options }
 }

@@ -14,6 +14,7 @@ import { trainModules, trainNamedModules } from '../method/train-fully.js'
 import { type BufferOptions, type FrozenTensor, Variables } from '../method/variables.js'
 import type { Model } from '../model/model.js'
 import type { BuiltObjective, Objective } from '../objective/objective.js'
+import { tasksInput } from '../data/batches.js'
 import { Dropout } from './dropout.js'
 import { integersFor, type PrecisionOptions } from './precision.js'
 
@@ -81,6 +82,9 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
       dropout ??= new Dropout(g)
       return dropout.apply(x, p, name)
     },
+    taskIds: () =>
+      model.graph.inputs.find((v) => v.name === tasksInput) ??
+      model.graph.addInput(tasksInput, 'int64', [shapeOf(model.graph.inputs[0])[0]]),
     noise: (x, name) => {
       if (!options.training) return g.zeros(shapeOf(x), x.dtype)
       dropout ??= new Dropout(g)

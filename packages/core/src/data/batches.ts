@@ -82,7 +82,7 @@ export function batchOf(
  */
 function afterVirtual(
   { ids, tokenLabels, types, ...rest }: Example,
-  { count, predictive }: VirtualTokens,
+  { count, predictive, labels: own }: VirtualTokens,
   pad: number,
 ): Example {
   const fill = (value: number) => new Array<number>(count).fill(value)
@@ -90,7 +90,7 @@ function afterVirtual(
   return {
     ...rest,
     ids: [...fill(pad === 0 ? 1 : 0), ...ids],
-    ...(labels ? { tokenLabels: [...fill(-100), ...labels] } : {}),
+    ...(labels ? { tokenLabels: [...(own ?? fill(-100)), ...labels] } : {}),
     ...(types ? { types: [...fill(0), ...types] } : {}),
   }
 }
@@ -131,10 +131,14 @@ function padded(
   return int64(values, [examples.length, length])
 }
 
-/** The model's own inputs for a batch. Throws UNKNOWN_INPUT for an input Graft can't fill. */
+/** The model's own inputs for a batch, and the tasks of its examples for who asks. Throws UNKNOWN_INPUT for an input Graft can't fill. */
 export function modelFeeds(inputs: readonly Value[], batch: Batch, pad: number): Tensors {
-  return Object.fromEntries(inputs.map(({ name, shape }) => [name, filler(name)(batch, pad, shape ?? [])]))
+  const own = inputs.map(({ name, shape }) => [name, filler(name)(batch, pad, shape ?? [])])
+  return { ...Object.fromEntries(own), [tasksInput]: tasksOf(batch.examples.map(({ task = 0 }) => task)) }
 }
+/** The input that says which task each row of a batch belongs to. */
+export const tasksInput = 'task_ids'
+export const tasksOf = (tasks: readonly number[]): Tensors[string] => int64(tasks, [tasks.length])
 function filler(name: string) {
   const found = fillers[name]
   if (!found)

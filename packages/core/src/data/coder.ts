@@ -21,6 +21,8 @@ export interface CodingOptions {
   max_length: number
   /** supervise prompts too, not only completions */
   train_on_prompt: boolean
+  /** how many tasks the method tells apart; one when left out */
+  tasks?: number
 }
 
 /** Turns records into examples for one model: its tokenizer, the labels, the longest input. Counts what it had to cut. */
@@ -71,6 +73,17 @@ export class Coder {
   }
   number(record: DataRecord, name: string): number {
     return numberField(record, this.options.columns, name)
+  }
+  /** The task a record belongs to, where there are several. Throws UNKNOWN_TASK. */
+  task(record: DataRecord): Pick<Example, 'task'> {
+    const { tasks = 1 } = this.options
+    if (tasks === 1) return {}
+    const task = this.number(record, 'task')
+    if (Number.isInteger(task) && task >= 0 && task < tasks) return { task }
+    throw new GraftError(
+      'UNKNOWN_TASK',
+      `${record.where}: task ${task} is none of the method's ${tasks} tasks, 0 to ${tasks - 1}.`,
+    )
   }
   /** Counts what is not learnt, and why. */
   leave(reason: string, count = 1): void {

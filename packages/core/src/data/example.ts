@@ -18,6 +18,8 @@ export interface Example {
   others?: readonly (readonly number[])[]
   /** image, flattened channels × height × width */
   pixels?: Float32Array
+  /** which of a method's tasks it belongs to; the first when left out */
+  task?: number
   /** an image not read yet */
   image?: ImageReference
   /** what frozen layers make of it, [positions, width] each, where that is kept */

@@ -21,6 +21,8 @@ export interface AttachContext {
   dropout(x: Value, p: number, name: string): Value
   /** Standard normal numbers in the shape of x while training, new ones each step; zeros otherwise. */
   noise(x: Value, name: string): Value
+  /** The task each row of the batch belongs to, int64 [batch]; for methods that say how many `tasks` there are. */
+  taskIds(): Value
   /** optimiser steps of the whole run */
   totalSteps: number
   /** whether an adapter's file is attached for use: variables are then what the file holds, not what training needed */
@@ -65,7 +67,7 @@ export interface AfterStep {
 
 /** What the adapter's file holds where that isn't the parameters and buffers by name. */
 export interface SavedForm {
-  /** tensors by full key, computed from the parameters: in place of variables of that key, or besides */
+  /** tensors by full key, computed from the parameters: in place of variables and buffers of that key, or besides */
   tensors?: Record<string, Value>
   /** Last touches on the host: may cut or drop tensors. Returns options to write into adapter_config.json. */
   finish?(tensors: Map<string, StoredTensor>): Record<string, unknown>
@@ -89,6 +91,8 @@ export interface VirtualTokens {
   count: number
   /** whether they run through the model as tokens do, so that the last of them predicts the text's first token */
   predictive: boolean
+  /** tokens they are to predict as a text's own are, −100 for none; none when left out */
+  labels?: readonly number[]
 }
 
 export const noVirtualTokens: VirtualTokens = { count: 0, predictive: false }
@@ -141,6 +145,8 @@ export interface PeftMethod<Config = Record<string, unknown>> {
   learningRate?: number
   /** dummy tokens to feed in front of every text, whose embeddings, keys or values the method replaces */
   virtualTokens?(config: Config): VirtualTokens
+  /** how many tasks the examples may belong to: each says which in its field task, from 0, where there are several */
+  tasks?(config: Config): number
   /** Looks at the base model before training. Not called for an adapter read from its file. */
   prepare?(context: PrepareContext, config: Config): Promise<unknown>
   attach(context: AttachContext, config: Config): Adapter

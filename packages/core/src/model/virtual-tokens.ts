@@ -8,11 +8,13 @@ import type { Model } from './model.js'
  * computes is already right, and what the graph made of the dummies is overwritten here.
  */
 
-/** Puts `prompt` [T, width] in place of the embeddings of the first T tokens. Throws NO_TOKENS for a model that takes none. */
+/** Puts `prompt` [T, width], or [batch, T, width], in place of the embeddings of the first T tokens. Throws NO_TOKENS for a model that takes none. */
 export function overwriteEmbeddings(model: Model, prompt: Value): void {
   const { g, tokenEmbedding } = model
   if (!tokenEmbedding) throw noTokens(model)
-  tokenEmbedding.result.map((y) => leading(g, y, g.unsqueeze(prompt, [0]), 1))
+  tokenEmbedding.result.map((y) =>
+    leading(g, y, prompt.shape?.length === 3 ? prompt : g.unsqueeze(prompt, [0]), 1),
+  )
 }
 
 /** Puts learned keys and values in place of every layer's first T; `prefix` [T, 2·layers·heads·width], key then value, layer by layer. */

@@ -72,7 +72,8 @@ export async function prepare(config: TrainConfig, registry: Registry): Promise<
   })
   checkInputs(model.graph.inputs)
   checkPacking(config, model, objective)
-  const coder = new Coder(model, labels, { ...config.data, max_length: maxLength(config, model) })
+  const tasks = config.method.tasks?.(config.methodOptions)
+  const coder = new Coder(model, labels, { ...config.data, max_length: maxLength(config, model), tasks })
   const preparing = new Preparing(config, objective, coder, count, notice)
   try {
     const { train, validation, test } = await preparing.parts()
@@ -127,6 +128,7 @@ function checkPacking(
     !objective.packs ? `is for language modelling, not for ${objective.name}`
     : model.task === undefined ? 'needs a Hugging Face folder: an exported graph takes one text per row'
     : (method.virtualTokens?.(methodOptions).count ?? 0) > 0 ? `does not go with ${method.name}, whose virtual tokens stand before each text`
+    : (method.tasks?.(methodOptions) ?? 1) > 1 ? `does not go with ${method.name}, to which each row belongs to one task`
     : undefined // biome-ignore format: a table
   if (why)
     throw new GraftError(
@@ -224,7 +226,8 @@ class Preparing {
     const read = new Set<string>()
     for await (const record of records) {
       for (const column of Object.keys(record.fields)) present.add(column)
-      const example = this.objective.encode({ ...record, read }, this.coder)
+      const seen = { ...record, read }
+      const example = { ...this.objective.encode(seen, this.coder), ...this.coder.task(seen) }
       checkVocabulary(this.coder.model, example)
       const supervised = supervisedRows(example)
       report.examples++
@@ -238,7 +241,7 @@ class Preparing {
       } else {
         if (isTraining)
           this.hash.update(
-            `${example.ids.join()}|${example.tokenLabels?.join()}|${example.label}|${example.image?.file ?? ''}\n`,
+            `${example.ids.join()}|${example.tokenLabels?.join()}|${example.label}|${example.image?.file ?? ''}${example.task ?? ''}\n`,
           )
         yield example
       }

@@ -31,14 +31,16 @@ interface Found {
 export async function surveyData(config: TrainConfig, registry: Registry, notice: Notice): Promise<Survey> {
   const { train, columns, labels: given } = config.data
   const found = await columnsOf(train, notice)
-  const objectives = registry.all('objective')
+  const tasks = (config.method.tasks?.(config.methodOptions) ?? 1) > 1 ? ['task'] : []
+  const reads = (o: Objective): Objective => (o.fields ? { ...o, fields: [...o.fields, ...tasks] } : o)
+  const objectives = registry.all('objective').map(reads)
   checkColumns(config, found.columns, objectives)
   const fields = objectives
     .filter((o) => o.name === (config.objective ?? o.name))
     .flatMap((o) => o.fields ?? [])
   checkNearNames(fields, columns, found.columns)
   const { objective, reason } = chooseObjective(config, registry, found.columns)
-  checkMapped(objective, columns)
+  checkMapped(reads(objective), columns)
   const labels = objective.classifies
     ? orderedLabels(
         { found: await labelsOf(config, objective), given, stored: storedLabels(config.model, objective) },

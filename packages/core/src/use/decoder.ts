@@ -1,6 +1,7 @@
 import { type Graph, type IntegerOptions, shapeOf, type Value } from '@graft-peft/onnx'
 import { adapt } from '../compile/adapt.js'
 import { integersFor, type PrecisionOptions } from '../compile/precision.js'
+import { tasksInput, tasksOf } from '../data/batches.js'
 import { finish } from '../compile/step.js'
 import { noVirtualTokens } from '../method/method.js'
 import type { Model } from '../model/model.js'
@@ -102,6 +103,7 @@ export class Sequence {
       input_ids: int64(all, [1, all.length]),
       attention_mask: int64(new Array<number>(total).fill(1), [1, total]),
       position_ids: int64(Array.from(all, (_, i) => this.length + i), [1, all.length]),
+      [tasksInput]: tasksOf([0]),
       ...(first ? emptyCache(this.shape) : {}),
       ...(this.parameters && (first || this.virtual === 0) ? { parameters: float32(this.parameters) } : {}),
     } // biome-ignore format: a table
@@ -116,7 +118,7 @@ export class Sequence {
     this.ids.push(...ids)
     this.length = this.ids.length
     const shape = [1, this.length]
-    const feeds = { input_ids: int64(this.ids, shape), attention_mask: int64(this.ids.map(() => 1), shape), position_ids: int64([...this.ids.keys()], shape), token_type_ids: int64(this.ids.map(() => 0), shape) } // biome-ignore format: a table
+    const feeds = { input_ids: int64(this.ids, shape), attention_mask: int64(this.ids.map(() => 1), shape), position_ids: int64([...this.ids.keys()], shape), token_type_ids: int64(this.ids.map(() => 0), shape), [tasksInput]: tasksOf([0]) } // biome-ignore format: a table
     const { logits } = await this.prompt.run({
       ...feeds,
       ...(this.parameters ? { parameters: float32(this.parameters) } : {}),

@@ -40,6 +40,7 @@ export async function* predict(
     columns: opened.columns,
     max_length: opened.max_length ?? defaultMaxLength(model),
     train_on_prompt: false,
+    tasks: options.method.tasks?.(options.config),
   })
   const parameters = parametersOf(opened, adapt(model, { ...options, training: false }))
   const evaluator = await Evaluator.open(model, options, { ...session, pad: coder.pad, batchSize })
@@ -59,7 +60,8 @@ async function* predictGroup(
   group: readonly DataRecord[],
 ) {
   const { objective } = opened.options
-  const examples = await Promise.all(group.map((r) => coder.load(objective.input?.(r, coder) as Example)))
+  const encode = (r: DataRecord) => ({ ...(objective.input?.(r, coder) as Example), ...coder.task(r) })
+  const examples = await Promise.all(group.map((r) => coder.load(encode(r))))
   const empty = examples.findIndex(isEmpty)
   if (empty >= 0)
     throw new GraftError(

@@ -59,6 +59,11 @@ export class Writer {
         'NOT_A_WRITER',
         `${adapter.folder}: its objective is ${objective.name}, which writes no texts; use graft predict.`,
       )
+    if ((method.tasks?.(config) ?? 1) > 1)
+      throw new GraftError(
+        'NO_TASK',
+        `${adapter.folder}: ${method.name} tells ${method.tasks?.(config)} tasks apart, and writing has no way to say which. Use graft predict, whose records have a field task.`,
+      )
     const shared = !method.virtualTokens && ownsNoBuffers(this.model, adapter)
     const key = shared ? JSON.stringify([method.name, config, precision]) : name
     const decoder =

@@ -109,6 +109,12 @@ function examplesOf(tensors: Map<string, StoredTensor>, folder: string, start: n
   })
 }
 
+/** What one case is fed besides: the tasks of its rows. */
+export function caseInputs(golden: Golden, name: string): Tensors {
+  const path = join(golden.folder, name, 'inputs.safetensors')
+  if (!existsSync(path)) return {}
+  return Object.fromEntries([...readSafetensors(path).tensors].map(([key, t]) => [key, tensorOf(key, t)]))
+}
 export const caseConfig = (golden: Golden, name: string) =>
   readAdapterConfig(join(golden.folder, name, 'start'))
 export const trajectoryOf = (golden: Golden, name: string): Trajectory =>

@@ -19,7 +19,7 @@ import { adamw } from '../optimizer/adamw.js'
 import { type ChosenDevice } from '../runtime/device.js'
 import { runOnce, Session } from '../runtime/session.js'
 import { float32, scalar, type Tensors, vectorTensors } from '../runtime/tensor.js'
-import { caseConfig, exportName, type Golden, openGolden, trajectoryOf } from './golden.js'
+import { caseConfig, caseInputs, exportName, type Golden, openGolden, trajectoryOf } from './golden.js'
 
 /** Greatest difference allowed, per check: the arbiter's tolerances on the CPU in float32. */
 const onCpu = { forward: 1e-5, gradients: 1e-4, trajectory: 3e-3, adapter: 1e-2, ranks: 0 } as const
@@ -177,6 +177,7 @@ function prepare(golden: Golden, model: Model, name: string, registry: Registry)
   const feeds = {
     ...modelFeeds(model.graph.inputs, batch, golden.pad),
     ...golden.pixels,
+    ...caseInputs(golden, name),
     ...supervision.feeds,
     inverse_count: scalar(1 / supervision.count),
     penalty_share: scalar(1),

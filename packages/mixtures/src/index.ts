@@ -1,0 +1,4 @@
+import poly from './poly.js'
+
+export { poly }
+export default [poly]
