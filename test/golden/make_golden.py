@@ -18,7 +18,7 @@ from peft import (AdaLoraConfig, BOFTConfig, FourierFTConfig, HRAConfig, IA3Conf
                   ShiraConfig, TrainableTokensConfig, get_peft_model)
 from safetensors.torch import load_file, save_file
 
-from method_cases import NEUTRAL, method_cases
+from method_cases import NEUTRAL, case_inputs, method_cases
 
 torch.set_num_threads(2)
 VOCABULARY = 48
@@ -183,6 +183,10 @@ def make_case(root, cls, batch, labels, name, make):
         open(start + "-kind", "w").close()
     save(model, trained, config, start)
     save_file({plain(n): p.detach().clone().contiguous() for n, p in trained}, os.path.join(folder, "parameters.safetensors"))
+    inputs = case_inputs(config)
+    if inputs:
+        save_file(inputs, os.path.join(folder, "inputs.safetensors"))
+    batch = {**batch, **inputs}
     optimizer = torch.optim.AdamW([p for _, p in trained], lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
     losses, ranks = [], []
     for step in range(10):

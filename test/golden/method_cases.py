@@ -1,5 +1,6 @@
 """The cases of make_golden.py that are one method each, by HF PEFT's config classes."""
 import peft
+import torch
 
 # Parameters whose start is neutral (zeros, ones): moved off it, so that every gradient says something.
 NEUTRAL = ("lora_E", "ia3_l", "miss_block", "randlora_lambda", "boft_s", "trainable_tokens", "lora_B.default.bias", "beft_bias", "pvera_lambda",
@@ -10,7 +11,12 @@ def method_cases(arch, targets, task):
     def case(cls, **options):
         return lambda: getattr(peft, cls)(**{"target_modules": targets, **options, **task})
 
+    def prompt(cls, **options):
+        return lambda: getattr(peft, cls)(**options, **task)
+
     cases = {
+        "poly": case("PolyConfig", r=2, n_tasks=3, n_skills=2, n_splits=2, init_weights=False),
+        "multitask-prompt-tuning": prompt("MultitaskPromptTuningConfig", num_virtual_tokens=3, num_tasks=3, num_ranks=2),
         "hira": case("HiraConfig", r=2, init_weights=False),
         "gralora": case("GraloraConfig", r=4, gralora_k=2, alpha=6, init_weights=False),
         "delora": case("DeloraConfig", r=3, delora_lambda=2, init_weights=False),
@@ -34,6 +40,8 @@ def method_cases(arch, targets, task):
             "hira-embedding": case("HiraConfig", r=2, init_weights=False, target_modules=["embed_tokens", "down_proj"]),
             "gralora-hybrid": case("GraloraConfig", r=4, gralora_k=4, hybrid_r=3, init_weights=False),
             "delora-patterns": case("DeloraConfig", r=2, target_modules=["q_proj", "up_proj"], rank_pattern={"up_proj": 4}, lambda_pattern={"q_proj": 3.5}, init_weights=False),
+            "cartridge": prompt("CartridgeConfig", num_virtual_tokens=4, num_frozen_tokens=2),
+            "cpt": prompt("CPTConfig", cpt_token_ids=[5, 9, 3, 8, 20], cpt_tokens_type_mask=[1, 2, 2, 3, 4], opt_projection_epsilon=0.6, opt_projection_format_epsilon=0.3),
             "road-2": case("RoadConfig", variant="road_2", group_size=8, init_weights=False),
             "road-4": case("RoadConfig", variant="road_4", group_size=2, init_weights=False),
             "c3a-pattern": case("C3AConfig", block_size=8, block_size_pattern={"v_proj": 2}, init_weights="gaussian", layers_to_transform=[0]),
@@ -55,3 +63,9 @@ def method_cases(arch, targets, task):
     if arch == "bert":
         cases["glora-bias"] = case("GloraConfig", config_A_B="none", config_C="vector", config_D_E="vector", init_weights=False)
     return cases
+
+
+def case_inputs(config):
+    """What a case is fed besides the batch: the task of each of its three rows."""
+    tasks = getattr(config, "n_tasks", None) or getattr(config, "num_tasks", None)
+    return {"task_ids": torch.tensor([0, 2, 1])} if tasks else {}

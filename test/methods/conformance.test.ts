@@ -7,6 +7,9 @@ import { describe, expect, it } from 'vitest'
 const qv = { target_modules: ['q_proj', 'v_proj'] }
 const both = (config: Record<string, unknown>): ValidCase[] => [{ config }, { config, model: 'encoder' }]
 
+/** Balls so large that no embedding leaves them. */
+const near = { opt_projection_epsilon: 9, opt_projection_format_epsilon: 9 }
+
 /** What each built-in method is checked with, on a causal decoder and on a classifier with biases. */
 const cases: Record<string, TestCases> = {
   lora: {
@@ -95,6 +98,35 @@ const cases: Record<string, TestCases> = {
         },
       },
     ],
+  },
+  'multitask-prompt-tuning': {
+    valid: both({ num_virtual_tokens: 3, num_tasks: 2, num_ranks: 2 }),
+    invalid: [{ config: { prompt_tuning_init: 'EXACT_SOURCE_TASK' }, error: /prompt_tuning_init/ }],
+  },
+  cpt: {
+    valid: [
+      { config: { cpt_token_ids: [5, 9, 3], ...near } },
+      {
+        config: { cpt_token_ids: [5, 9, 3], cpt_tokens_type_mask: [1, 2, 4], ...near },
+        // the answer's row doesn't move
+        detached: ['delta_embedding'],
+      },
+    ],
+    invalid: [
+      { config: { cpt_token_ids: [5, 9], cpt_tokens_type_mask: [1] }, error: /1 entries for 2 tokens/ },
+      { config: { cpt_token_ids: [999] }, error: /no token 999/ },
+    ],
+  },
+  cartridge: {
+    valid: [
+      ...both({ num_virtual_tokens: 3 }),
+      { config: { num_virtual_tokens: 4, num_frozen_tokens: 0, prefix_init_text: 'sort the question' } },
+    ],
+    invalid: [{ config: { num_virtual_tokens: 2, num_frozen_tokens: 2 }, error: /leaves none/ }],
+  },
+  poly: {
+    valid: both({ ...qv, r: 2, n_tasks: 2, n_splits: 2 }),
+    invalid: [{ config: { ...qv, n_splits: 3 }, error: /n_splits 3 must divide/ }],
   },
   ia3: {
     valid: both({ target_modules: ['k_proj', 'v_proj', 'down_proj'], feedforward_modules: ['down_proj'] }),
