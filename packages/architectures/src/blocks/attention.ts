@@ -2,12 +2,11 @@ import { type ArchitectureContext, type Builder, shapeOf, type Value } from '@gr
 
 /** [batch, sequence, heads·width] → [batch, heads, sequence, width] */
 export function splitHeads(g: Builder, x: Value, heads: number, width: number): Value {
-  return g.transpose(g.op('Reshape', [x, g.ints([0, 0, heads, width])]), [0, 2, 1, 3])
+  return g.splitHeads(x, heads, width)
 }
 /** [batch, heads, sequence, width] → [batch, sequence, heads·width] */
 export function joinHeads(g: Builder, x: Value): Value {
-  const [, heads, , width] = shapeOf(x)
-  return g.op('Reshape', [g.transpose(x, [0, 2, 1, 3]), g.ints([0, 0, Number(heads) * Number(width)])])
+  return g.joinHeads(x)
 }
 
 export interface Heads {

@@ -11,13 +11,11 @@ export interface Heads {
 
 /** [batch, sequence, heads·width] → [batch, heads, sequence, width] */
 export function split(b: Builder, x: Value, heads: number): Value {
-  const width = Number(shapeOf(x)[2]) / heads
-  return b.transpose(b.op('Reshape', [x, b.ints([0, 0, heads, width])]), [0, 2, 1, 3])
+  return b.splitHeads(x, heads, Number(shapeOf(x)[2]) / heads)
 }
 /** [batch, heads, sequence, width] → [batch, sequence, heads·width] */
 export function joined(b: Builder, x: Value): Value {
-  const [, heads, , width] = shapeOf(x)
-  return b.op('Reshape', [b.transpose(x, [0, 2, 1, 3]), b.ints([0, 0, Number(heads) * Number(width)])])
+  return b.joinHeads(x)
 }
 /** A value's size along an axis, as a vector of one number. */
 export const lengthOf = (b: Builder, x: Value, axis = 1): Value =>

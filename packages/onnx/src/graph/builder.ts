@@ -113,6 +113,15 @@ export class Builder {
     return this.transpose(a, [...Array.from({ length: rank - 2 }, (_, i) => i), rank - 1, rank - 2])
   }
   transpose = (a: Value, perm: readonly number[]): Value => this.op('Transpose', [a], { perm })
+  /** [batch, sequence, heads·width] → [batch, heads, sequence, width] */
+  splitHeads = (a: Value, heads: number, width: number): Value =>
+    this.transpose(this.op('Reshape', [a, this.ints([0, 0, heads, width])]), [0, 2, 1, 3])
+  /** [batch, heads, sequence, width] → [batch, sequence, heads·width] */
+  joinHeads(a: Value): Value {
+    const [, heads, , width] = shapeOf(a)
+    const size = Number(heads) * Number(width)
+    return this.op('Reshape', [this.transpose(a, [0, 2, 1, 3]), this.ints([0, 0, size])])
+  }
   softmax = (a: Value, axis = -1): Value => this.op('Softmax', [a], { axis })
 
   reduceSum = (a: Value, axes: readonly number[] | Value, keepdims = true): Value =>

@@ -1,8 +1,9 @@
 import { printShape, type Shape } from './dim.js'
 import { GraftError } from './errors.js'
 import { ops } from './ops/index.js'
+import { producersFirst } from './order.js'
 import { OpView, type Typed } from './ops/spec.js'
-import type { Attribute, Constant, DType, Known, Node, TensorData, Value } from './types.js'
+import type { Attribute, Constant, DType, Known, Node, Value } from './types.js'
 
 export interface NodeOptions {
   /** names of the outputs; null leaves an optional output out */
@@ -162,27 +163,7 @@ export class Graph {
 
   /** Nodes in an order where producers come first; ties keep the order of insertion. */
   sorted(): Node[] {
-    const order: Node[] = []
-    const done = new Set<Node>()
-    for (const root of this.nodes) {
-      const stack: { node: Node; next: number; needs: (Value | null)[] }[] = []
-      const enter = (node: Node) => {
-        done.add(node)
-        stack.push({ node, next: 0, needs: node.captures ? [...node.inputs, ...node.captures] : node.inputs })
-      }
-      if (!done.has(root)) enter(root)
-      while (stack.length > 0) {
-        const top = stack[stack.length - 1]
-        if (top.next === top.needs.length) {
-          order.push(top.node)
-          stack.pop()
-          continue
-        }
-        const producer = top.needs[top.next++]?.producer
-        if (producer && !done.has(producer)) enter(producer)
-      }
-    }
-    return order
+    return producersFirst(this.nodes)
   }
 
   /** Gives the nodes another order; producers must still come first. */
@@ -304,8 +285,3 @@ export function shapeOf(value: Value): Shape {
   )
 }
 export const describe = (v: Value): string => `${v.name}: ${v.dtype}${v.shape ? printShape(v.shape) : '[?]'}`
-
-/** Bytes of a constant held in memory. */
-export function inlineBytes(data: TensorData): Uint8Array | undefined {
-  return 'bytes' in data ? data.bytes : undefined
-}
