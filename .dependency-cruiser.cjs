@@ -9,6 +9,7 @@ const floors = {
   onnx: ['graph', 'plan', 'format', 'gradients', 'lower', 'passes'],
   core: [
     'errors',
+    'copy',
     'numbers',
     'files',
     'metric',

@@ -1,6 +1,7 @@
 import 'reflect-metadata'
 import { type DependencyContainer, container as root } from 'tsyringe'
 import type { Architecture } from './architecture/architecture.js'
+import { here, otherCopy } from './copy.js'
 import { GraftError, suggestion } from './errors.js'
 import type { Launcher } from './launch/launcher.js'
 import type { PeftMethod } from './method/method.js'
@@ -75,7 +76,8 @@ export class Registry {
     for (const metric of metrics) this.register('metric', metric, core)
   }
 
-  /** Throws DUPLICATE_PLUGIN naming both packages, or API_VERSION for a method written for another interface. */
+  /** Throws DUPLICATE_PLUGIN naming both packages, API_VERSION for a method written for another interface, SECOND_CORE for one
+   *  made with another copy of the core. */
   register<K extends Kind>(kind: K, plugin: Kinds[K], origin: Origin): this {
     const key = `${kind}/${plugin.name}`
     const taken = this.origins.get(key)
@@ -88,6 +90,12 @@ export class Registry {
       throw new GraftError(
         'API_VERSION',
         `The ${kind} ${plugin.name} from ${origin.package} has apiVersion ${plugin.apiVersion}; this Graft knows ${apiVersion}.`,
+      )
+    const other = otherCopy(plugin)
+    if (other)
+      throw new GraftError(
+        'SECOND_CORE',
+        `The ${kind} ${plugin.name} from ${origin.package} was made with the copy of @graft-peft/core at ${other}; the one that runs is at ${here}. They can't share a model. Install graft-peft and the plugin in one folder, with @graft-peft/core as the plugin's peer dependency alone; npm ls @graft-peft/core shows who brings it.`,
       )
     this.origins.set(key, origin)
     this.container.register(tokens[kind], { useValue: plugin })

@@ -2,6 +2,7 @@ import type { Builder, Value } from '@graft-peft/onnx'
 import type { Fields } from './harmless.js'
 import type { Settings } from './settings.js'
 import type { Weights } from './weights.js'
+import { madeHere } from '../copy.js'
 
 /** What a model is to be built for. */
 export type Task =
@@ -66,4 +67,4 @@ export interface Architecture {
 /** Gives an architecture its types and its kind; a package default-exports the result. */
 export const defineArchitecture = (
   architecture: Omit<Architecture, 'kind' | 'apiVersion'>,
-): Architecture => ({ kind: 'architecture', apiVersion: 1, ...architecture })
+): Architecture => ({ kind: 'architecture', apiVersion: 1, ...architecture, ...madeHere })

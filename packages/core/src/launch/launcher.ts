@@ -1,3 +1,5 @@
+import { madeHere } from '../copy.js'
+
 /** One run to be done, on this machine or another. Its folder holds what is to be done and receives what came of it. */
 export interface Job {
   /** unique, and the same for the same work: a job done once isn't done again */
@@ -44,4 +46,4 @@ export interface Launcher<Options = Record<string, unknown>> {
 
 /** Gives a launcher its types and its kind; a package default-exports the result. */
 export const defineLauncher = <Options>(launcher: Omit<Launcher<Options>, 'kind' | 'apiVersion'>): Launcher =>
-  ({ kind: 'launcher', apiVersion: 1, ...launcher }) as Launcher
+  ({ kind: 'launcher', apiVersion: 1, ...launcher, ...madeHere }) as Launcher

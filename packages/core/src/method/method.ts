@@ -5,6 +5,7 @@ import type { Model } from '../model/model.js'
 import type { WeightSlot } from '../model/site.js'
 import type { Tensors } from '../runtime/tensor.js'
 import type { BufferOptions, VariableOptions } from './variables.js'
+import { madeHere } from '../copy.js'
 
 /** What a method gets to work with. */
 export interface AttachContext {
@@ -158,4 +159,5 @@ export interface PeftMethod<Config = Record<string, unknown>> {
 export const definePeftMethod = <Config>(method: Omit<PeftMethod<Config>, 'kind'>): PeftMethod<Config> => ({
   kind: 'method',
   ...method,
+  ...madeHere,
 })

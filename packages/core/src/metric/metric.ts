@@ -1,3 +1,5 @@
+import { madeHere } from '../copy.js'
+
 /** What a metric sees of one evaluated batch. */
 export interface Scored {
   /** per supervised row: the most likely class or token, or the number predicted */
@@ -32,4 +34,5 @@ export const defineMetric = (metric: Omit<Metric, 'kind' | 'apiVersion'>): Metri
   kind: 'metric',
   apiVersion: 1,
   ...metric,
+  ...madeHere,
 })

@@ -6,6 +6,7 @@ import type { AttachContext } from '../method/method.js'
 import type { Model } from '../model/model.js'
 import type { Tensors } from '../runtime/tensor.js'
 import { type Example, type Batch } from '../data/example.js'
+import { madeHere } from '../copy.js'
 
 export interface ObjectiveContext {
   /** the adapted model */
@@ -102,4 +103,5 @@ export const defineObjective = (given: Given): Objective => ({
   ...given,
   kind: 'objective',
   apiVersion: 1,
+  ...madeHere,
 })

@@ -1,3 +1,5 @@
+import { madeHere } from '../copy.js'
+
 /** What a tracker is told when a run begins. */
 export interface TrackedRun {
   /** the run's name: the last part of its folder */
@@ -32,7 +34,7 @@ export interface Tracker<Options = Record<string, unknown>> {
 
 /** Gives a tracker its types and its kind; a package default-exports the result. */
 export const defineTracker = <Options>(tracker: Omit<Tracker<Options>, 'kind' | 'apiVersion'>): Tracker =>
-  ({ kind: 'tracker', apiVersion: 1, ...tracker }) as Tracker
+  ({ kind: 'tracker', apiVersion: 1, ...tracker, ...madeHere }) as Tracker
 
 /** A tracker that a config names, with its options checked. */
 export interface ChosenTracker {
