@@ -18,6 +18,7 @@ export default definePeftMethod<AdaLoraOptions>({
   name: 'adalora',
   apiVersion: 1,
   peftType: 'ADALORA',
+  family: 'low rank',
   summary: 'low-rank update, rank allotted where it matters',
   paper: 'https://arxiv.org/abs/2303.10512',
   learningRate: 2e-3,

@@ -23,6 +23,7 @@ export default definePeftMethod<Ia3Options>({
   name: 'ia3',
   apiVersion: 1,
   peftType: 'IA3',
+  family: 'selective',
   summary: 'rescales keys, values and feed-forward activations by learned vectors',
   paper: 'https://arxiv.org/abs/2205.05638',
   learningRate: 1e-2,

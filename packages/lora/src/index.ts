@@ -25,6 +25,7 @@ export default definePeftMethod<LoraOptions>({
   name: 'lora',
   apiVersion: 1,
   peftType: 'LORA',
+  family: 'low rank',
   summary: 'low-rank update of chosen layers; DoRA, rsLoRA, PiSSA, OLoRA, LoRA+',
   paper: 'https://arxiv.org/abs/2106.09685',
   learningRate: 2e-3,

@@ -14,6 +14,7 @@ export default definePeftMethod<LycorisOptions & { init_weights: boolean }>({
   name: 'loha',
   apiVersion: 1,
   peftType: 'LOHA',
+  family: 'low rank',
   summary: 'Hadamard product of two low-rank updates',
   paper: 'https://arxiv.org/abs/2108.06098',
   learningRate: 2e-3,

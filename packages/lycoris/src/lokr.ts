@@ -21,6 +21,7 @@ export default definePeftMethod<LokrOptions>({
   name: 'lokr',
   apiVersion: 1,
   peftType: 'LOKR',
+  family: 'low rank',
   summary: 'Kronecker product of two small factors',
   paper: 'https://arxiv.org/abs/2309.14859',
   learningRate: 2e-3,

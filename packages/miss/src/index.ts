@@ -29,6 +29,7 @@ export default definePeftMethod<MissOptions>({
   name: 'miss',
   apiVersion: 1,
   peftType: 'MISS',
+  family: 'low rank',
   summary: 'one learned shard, shared along the input',
   paper: 'https://arxiv.org/abs/2409.15371',
   learningRate: 1e-3,

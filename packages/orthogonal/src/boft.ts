@@ -30,6 +30,7 @@ export default definePeftMethod<BoftOptions>({
   name: 'boft',
   apiVersion: 1,
   peftType: 'BOFT',
+  family: 'orthogonal',
   summary: 'butterfly products of block rotations, and a scale',
   paper: 'https://arxiv.org/abs/2311.06243',
   learningRate: 2e-3,

@@ -25,6 +25,7 @@ export default definePeftMethod<HraOptions>({
   name: 'hra',
   apiVersion: 1,
   peftType: 'HRA',
+  family: 'orthogonal',
   summary: "reflects layers' inputs by learned Householder vectors",
   paper: 'https://arxiv.org/abs/2405.17484',
   learningRate: 2e-3,

@@ -35,6 +35,7 @@ export default definePeftMethod<OftOptions>({
   name: 'oft',
   apiVersion: 1,
   peftType: 'OFT',
+  family: 'orthogonal',
   summary: "rotates layers' inputs, block by block",
   paper: 'https://arxiv.org/abs/2306.07280',
   learningRate: 2e-3,

@@ -26,6 +26,7 @@ export default definePeftMethod<PTuningOptions>({
   name: 'p-tuning',
   apiVersion: 1,
   peftType: 'P_TUNING',
+  family: 'prompts',
   summary: 'learned prompts, reparametrised by an MLP or LSTM',
   paper: 'https://arxiv.org/abs/2103.10385',
   learningRate: 3e-3,

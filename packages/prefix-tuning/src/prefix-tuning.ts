@@ -26,6 +26,7 @@ export default definePeftMethod<PrefixOptions>({
   name: 'prefix-tuning',
   apiVersion: 1,
   peftType: 'PREFIX_TUNING',
+  family: 'prompts',
   summary: 'learned keys and values in front of every layer',
   paper: 'https://arxiv.org/abs/2101.00190',
   learningRate: 1e-2,

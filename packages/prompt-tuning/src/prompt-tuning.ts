@@ -14,6 +14,7 @@ export default definePeftMethod<StartOptions>({
   name: 'prompt-tuning',
   apiVersion: 1,
   peftType: 'PROMPT_TUNING',
+  family: 'prompts',
   summary: 'learned embeddings in front of every text',
   paper: 'https://arxiv.org/abs/2104.08691',
   learningRate: 1e-2,

@@ -5,6 +5,7 @@ export default definePeftMethod({
   name: 'bitfit',
   apiVersion: 1,
   peftType: 'BITFIT',
+  family: 'selective',
   summary: 'trains biases alone',
   paper: 'https://arxiv.org/abs/2106.10199',
   learningRate: 1e-2,

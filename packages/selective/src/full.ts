@@ -5,6 +5,7 @@ export default definePeftMethod({
   name: 'full',
   apiVersion: 1,
   peftType: 'FULL',
+  family: 'selective',
   summary: 'trains every weight: the yardstick',
   learningRate: 1e-3,
   mergeable: true,

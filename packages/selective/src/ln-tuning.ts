@@ -48,6 +48,7 @@ export default definePeftMethod<TargetOptions>({
   name: 'ln_tuning',
   apiVersion: 1,
   peftType: 'LN_TUNING',
+  family: 'selective',
   summary: "trains the norms' weights and biases",
   paper: 'https://arxiv.org/abs/2312.11420',
   learningRate: 1e-2,

@@ -22,6 +22,7 @@ export default definePeftMethod<TrainableTokensOptions>({
   name: 'trainable_tokens',
   apiVersion: 1,
   peftType: 'TRAINABLE_TOKENS',
+  family: 'selective',
   summary: 'trains chosen rows of the embedding',
   learningRate: 1e-3,
   mergeable: true,

@@ -35,6 +35,7 @@ export default definePeftMethod<FourierFtOptions>({
   name: 'fourierft',
   apiVersion: 1,
   peftType: 'FOURIERFT',
+  family: 'sparse',
   summary: 'trains a few frequencies of each weight',
   paper: 'https://arxiv.org/abs/2405.03003',
   learningRate: 1e-2,

@@ -25,6 +25,7 @@ export default definePeftMethod<ShiraOptions>({
   name: 'shira',
   apiVersion: 1,
   peftType: 'SHIRA',
+  family: 'sparse',
   summary: 'trains a sparse choice of each weight',
   paper: 'https://arxiv.org/abs/2406.13175',
   learningRate: 1e-3,

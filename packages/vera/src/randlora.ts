@@ -32,6 +32,7 @@ export default definePeftMethod<RandLoraOptions>({
   name: 'randlora',
   apiVersion: 1,
   peftType: 'RANDLORA',
+  family: 'shared',
   summary: 'full-rank update from scaled random bases',
   paper: 'https://arxiv.org/abs/2502.00987',
   learningRate: 1e-3,

@@ -31,6 +31,7 @@ export default definePeftMethod<VeraOptions>({
   name: 'vera',
   apiVersion: 1,
   peftType: 'VERA',
+  family: 'shared',
   summary: 'learned scales of shared random projections',
   paper: 'https://arxiv.org/abs/2310.11454',
   learningRate: 1e-2,
