@@ -10,8 +10,8 @@ from dataclasses import MISSING, fields
 import transformers as tf
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-TYPES = """llama mistral qwen2 qwen3 phi3 gemma2 gemma3_text gpt_neox gptj gpt2 opt bloom
-bert roberta xlm-roberta camembert distilbert modernbert t5 mt5 umt5 vit clip clip_vision_model""".split()
+from odd_options import TYPES
+
 SHARED = {f.name for f in fields(tf.PreTrainedConfig)} - {"chunk_size_feed_forward"}
 HARMLESS = re.compile(
     r"token_ids?$|(^|_)(dropout|pdrop|layerdrop|drop_path_rate)(_|$)|^initializer_|^init_std$|^use_cache$"
@@ -29,6 +29,9 @@ def defaults(cls):
             found[f.name] = list(value) if isinstance(value, tuple) else value
     if "rope_parameters" in {f.name for f in fields(cls)} and isinstance(cls.default_theta, (int, float)):
         found["rope_theta"] = cls.default_theta
+        rope = getattr(cls(), "rope_parameters", None) or {}
+        if rope.get("rope_type", "default") != "default":
+            found["rope_parameters"] = rope
     for name, sub in cls.sub_configs.items():
         if name.endswith("_config") and hasattr(sub, "model_type") and sub.model_type:
             found[name] = defaults(sub)

@@ -6,7 +6,7 @@ One JSON file a model. Weights are not kept: they follow from each tensor's name
 them too. Options are drawn from the tables of odd_options.py; a draw that transformers can't build is drawn again. Needs torch,
 transformers and peft (versions.json).
 """
-import argparse, base64, inspect, json, os, random, shutil, tempfile, warnings
+import argparse, base64, copy, inspect, json, os, random, shutil, tempfile, warnings
 
 warnings.filterwarnings("ignore")
 import numpy as np
@@ -144,13 +144,19 @@ def lora(model, task, targets, inputs):
 
 
 def greedy(model):
-    model.generation_config = tf.GenerationConfig(eos_token_id=None, pad_token_id=0, max_new_tokens=12, do_sample=False)
     prompts = [[5, 9, 13], [7, 4, 11, 6, 8, 15, 10], [12]]
+    # Ropes that stretch with the longest text of a batch, and remember it, are asked one by one.
+    alone = any(kind in json.dumps(model.config.to_dict()) for kind in ('"dynamic"', '"longrope"'))
+    batches = [[p] for p in prompts] if alone else [prompts]
+    return prompts, [row for batch in batches for row in written(copy.deepcopy(model), batch)]
+
+
+def written(model, prompts):
+    model.generation_config = tf.GenerationConfig(eos_token_id=None, pad_token_id=0, max_new_tokens=12, do_sample=False)
     width = max(map(len, prompts))
     ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
-    made = model.generate(input_ids=ids, attention_mask=mask)
-    return prompts, [row[width:].tolist() for row in made]
+    return [row[width:].tolist() for row in model.generate(input_ids=ids, attention_mask=mask)]
 
 
 def make(kind, seed):
@@ -182,7 +188,7 @@ def main():
     p.add_argument("types", nargs="*")
     p.add_argument("--each", type=int, default=1)
     p.add_argument("--from", dest="start", type=int, default=0)
-    a = p.parse_args()
+    a = p.parse_intermixed_args()
     os.makedirs(a.out, exist_ok=True)
     for kind in a.types or TYPES:
         if kind not in CONFIG_MAPPING:

@@ -44,6 +44,28 @@ function sandwich(config: Settings): GatedDecoder {
   }
 }
 
+/** Gemma (Gemma Team, 2024, arXiv 2403.08295). Files that say "gelu" mean its approximation by tanh. */
+export const gemma = defineArchitecture({
+  name: 'gemma',
+  modelTypes: ['gemma'],
+  tasks: decoderTasks,
+  prefix: 'model',
+  // Where files have both names, hidden_act is what counts.
+  ignores: ['hidden_activation'],
+  build: (c) => {
+    const { config } = c
+    const like = gemmaLike(config)
+    const tanh = config.text('hidden_act', 'gelu') === 'gelu'
+    return gatedDecoder(c, {
+      ...like,
+      bidirectional: config.flag('use_bidirectional_attention', false),
+      feedForward: tanh
+        ? { ...like.feedForward, activation: (at, x) => at.g.op('Gelu', [x], { approximate: 'tanh' }) }
+        : like.feedForward,
+    })
+  },
+})
+
 /** Gemma 2 (Gemma Team, 2024, arXiv 2408.00118): every other layer through a window, soft-capped scores and logits. */
 export const gemma2 = defineArchitecture({
   name: 'gemma2',

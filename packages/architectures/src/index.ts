@@ -2,16 +2,22 @@ import type { Architecture } from '@graft-peft/core'
 import { bert } from './bert.js'
 import { bloom } from './bloom.js'
 import { clip } from './clip.js'
+import { cohere, cohere2 } from './cohere.js'
 import { configClasses } from './config-classes.js'
 import { distilbert } from './distilbert.js'
-import { gemma2, gemma3 } from './gemma.js'
+import { gemma, gemma2, gemma3 } from './gemma.js'
+import { glm, glm4 } from './glm.js'
 import { gpt2 } from './gpt2.js'
 import { gptNeoX } from './gpt-neox.js'
 import { gptj } from './gptj.js'
+import { arcee, cwm, ernie, exaone4, granite, helium, hunyuan, internlm3, seedOss, smollm3 } from './kin.js'
+import { apertus, nemotron, stablelm, starcoder2 } from './layer-normed.js'
 import { llama } from './llama.js'
-import { mistral } from './mistral.js'
+import { ministral3, mistral } from './mistral.js'
 import { modernbert } from './modernbert.js'
+import { olmo, olmo2, olmo3 } from './olmo.js'
 import { opt } from './opt.js'
+import { phi } from './phi.js'
 import { phi3 } from './phi3.js'
 import { qwen2 } from './qwen2.js'
 import { qwen3 } from './qwen3.js'
@@ -40,8 +46,32 @@ const architectures: readonly Architecture[] = [
   qwen2,
   qwen3,
   phi3,
+  gemma,
   gemma2,
   gemma3,
+  ministral3,
+  granite,
+  smollm3,
+  seedOss,
+  ernie,
+  helium,
+  hunyuan,
+  arcee,
+  internlm3,
+  cwm,
+  exaone4,
+  olmo,
+  olmo2,
+  olmo3,
+  cohere,
+  cohere2,
+  glm,
+  glm4,
+  phi,
+  stablelm,
+  starcoder2,
+  nemotron,
+  apertus,
   gptNeoX,
   gptj,
   gpt2,

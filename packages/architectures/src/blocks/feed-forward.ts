@@ -40,6 +40,7 @@ export const named = (
   keys: string | readonly string[],
   otherwise: string,
 ): FeedForward['activation'] => {
-  const act = activation(config, keys, otherwise)
-  return (at, x) => act(at.g, x)
+  // Heeded in any case, looked up where it is used.
+  config.text(keys, otherwise)
+  return (at, x) => activation(config, keys, otherwise)(at.g, x)
 }

@@ -85,9 +85,8 @@ interface RopeSettings {
 function ropeSettings(config: Settings, shape: RopeShape): RopeSettings {
   const { thetaKeys = ['rope_theta'], theta = 10000, layerType, unscaled } = shape
   const all = config.nested('rope_parameters')
-  const now = (layerType && all?.nested(layerType)) || all
-  const older = config.says('rope_parameters') ? undefined : config.nested('rope_scaling')
-  const scaling = now ?? (unscaled ? undefined : older)
+  const older = unscaled || config.says('rope_parameters') ? undefined : config.nested('rope_scaling')
+  const scaling = older ?? ((layerType && all?.nested(layerType)) || all)
   const type = scaling?.text(['rope_type', 'type'], 'default') ?? 'default'
   const base = config.number(thetaKeys, theta)
   // Where positions aren't stretched nobody reads what they are stretched from.
@@ -152,6 +151,7 @@ const kinds: Readonly<Record<string, (s: Scaling) => Turning>> = {
   longrope,
   su: longrope,
   llama3,
+  ntk_alpha: (s) => ({ frequencies: constant(s.g, plain(s.theta * required(s).number('alpha') ** (s.width / (s.width - 2)), s.width)) }),
 } // biome-ignore format: a table
 
 /** Wavelengths beyond a threshold are stretched, those between two are blended (Llama 3.1). */
