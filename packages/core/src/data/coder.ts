@@ -7,6 +7,7 @@ import { readPixels } from './images.js'
 import {
   type Columns,
   type DataRecord,
+  type Notice,
   fieldOf,
   hasField,
   listField,
@@ -36,6 +37,7 @@ export class Coder {
     readonly model: Model,
     readonly labels: readonly string[],
     readonly options: CodingOptions,
+    private readonly notice?: Notice,
   ) {}
 
   /** Throws NO_TOKENIZER. */
@@ -124,11 +126,14 @@ export class Coder {
   /** A text to continue, its supervised tokens marked: those of completions, or all. The end of what the model writes is supervised too. */
   language(record: DataRecord): Example {
     const form = textForm(record, this.options.columns)
-    const { text, spans } = form.read(
-      record,
-      this.options.columns,
-      form.templated ? this.tokenizer.template : undefined,
-    )
+    const {
+      text,
+      spans,
+      left = {},
+      notice,
+    } = form.read(record, this.options.columns, form.templated ? this.tokenizer.template : undefined)
+    for (const [reason, count] of Object.entries(left)) this.leave(reason, count)
+    if (notice) this.notice?.(notice)
     const special = !form.templated
     const ids = this.tokenizer.encode(text, special)
     const marks = this.mask(text, spans, ids, special)
@@ -175,7 +180,11 @@ export class Coder {
 
   /** What an encoder reads and a decoder writes. */
   pair(record: DataRecord): Example {
-    const { prompt, completion } = promptAndCompletion(record, this.options.columns, this.tokenizer.template)
+    const { prompt, completion } = promptAndCompletion(
+      record,
+      this.options.columns,
+      () => this.tokenizer.template,
+    )
     const written = this.cut(this.tokenizer.encode(completion))
     const start = Number(this.model.config.decoder_start_token_id ?? this.model.config.pad_token_id ?? 0)
     return {

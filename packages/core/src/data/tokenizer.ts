@@ -6,6 +6,8 @@ import { ChatTemplate, contentOf } from './chat-template.js'
 
 /** A model's own tokenizer, with the special tokens that training needs. */
 export class Tokenizer {
+  private opened: ChatTemplate | null | undefined
+
   private constructor(
     private readonly hf: HfTokenizer,
     readonly folder: string,
@@ -15,6 +17,7 @@ export class Tokenizer {
     /** tokens that end what a model writes: of the config, of generation_config.json */
     readonly ends: ReadonlySet<number>,
     private readonly settings: Record<string, unknown>,
+    private readonly units: readonly string[],
   ) {}
 
   /** Reads tokenizer.json and tokenizer_config.json from a model's folder. Throws NO_TOKENIZER or BAD_TOKENIZER. */
@@ -25,17 +28,19 @@ export class Tokenizer {
         'NO_TOKENIZER',
         `${folder}: tokenizer.json is missing. Copy it from the model's repository.`,
       )
-    const settings = optional(join(folder, 'tokenizer_config.json'))
+    const settings = withSpecialTokens(folder, optional(join(folder, 'tokenizer_config.json')))
     const generation = optional(join(folder, 'generation_config.json'))
     try {
-      const hf = new HfTokenizer(json(path), settings)
+      const file = json(path)
+      const units = ((file.added_tokens ?? []) as unknown[]).map(contentOf).filter((t) => !!t) as string[]
+      const hf = new HfTokenizer(file, settings)
       const id = (token: unknown) =>
         contentOf(token) === undefined ? undefined : hf.token_to_id(contentOf(token) as string)
       const ends = [config.eos_token_id, generation.eos_token_id, id(settings.eos_token)]
         .flat()
         .filter((e) => typeof e === 'number')
       const pad = config.pad_token_id ?? id(settings.pad_token) ?? ends[0] ?? 0
-      return new Tokenizer(hf, folder, Number(pad), ends[0], new Set(ends), settings)
+      return new Tokenizer(hf, folder, Number(pad), ends[0], new Set(ends), settings, units)
     } catch (cause) {
       if (cause instanceof GraftError) throw cause
       throw new GraftError('BAD_TOKENIZER', `${path}: can't be used (${(cause as Error).message}).`, {
@@ -73,8 +78,21 @@ export class Tokenizer {
 
   /** The model's template for conversations, or undefined where it has none. Throws BAD_CHAT_TEMPLATE. */
   get template(): ChatTemplate | undefined {
-    return ChatTemplate.open(this.folder, this.settings)
+    if (this.opened === undefined) {
+      const tokens = Object.entries(this.settings).flatMap(([key, v]) =>
+        key.endsWith('_token') && contentOf(v) !== undefined ? [[key, contentOf(v) as string] as const] : [],
+      )
+      this.opened =
+        ChatTemplate.open(this.folder, this.settings, Object.fromEntries(tokens), this.units) ?? null
+    }
+    return this.opened ?? undefined
   }
+}
+
+/** Special tokens stand in tokenizer_config.json; as older repositories have it, in special_tokens_map.json, which then goes first. */
+function withSpecialTokens(folder: string, settings: Record<string, unknown>): Record<string, unknown> {
+  if (settings.added_tokens_decoder !== undefined) return settings
+  return { ...settings, ...optional(join(folder, 'special_tokens_map.json')) }
 }
 
 const optional = (path: string): Record<string, unknown> => (existsSync(path) ? json(path) : {})

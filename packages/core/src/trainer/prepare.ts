@@ -73,7 +73,8 @@ export async function prepare(config: TrainConfig, registry: Registry): Promise<
   checkInputs(model.graph.inputs)
   checkPacking(config, model, objective)
   const tasks = config.method.tasks?.(config.methodOptions)
-  const coder = new Coder(model, labels, { ...config.data, max_length: maxLength(config, model), tasks })
+  const coding = { ...config.data, max_length: maxLength(config, model), tasks }
+  const coder = new Coder(model, labels, coding, notice)
   const preparing = new Preparing(config, objective, coder, count, notice)
   try {
     const { train, validation, test } = await preparing.parts()

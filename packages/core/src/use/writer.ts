@@ -134,7 +134,7 @@ export class Writer {
         'NO_CHAT_TEMPLATE',
         `${this.model.folder}: the model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json). Use graft generate with --prompt.`,
       )
-    return this.tokenizer.encode(template.render(messages, true), false)
+    return this.tokenizer.encode(template.render({ messages }, true), false)
   }
 
   async close(): Promise<void> {
