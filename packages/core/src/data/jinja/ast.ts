@@ -13,7 +13,7 @@ export type Expression =
   | { type: 'unary'; operator: '-' | '+' | 'not'; operand: Expression }
   | { type: 'binary'; operator: string; left: Expression; right: Expression; line: number }
   | { type: 'compare'; first: Expression; rest: readonly (readonly [string, Expression])[]; line: number }
-  | { type: 'choice'; condition: Expression; then: Expression; otherwise: Expression | undefined }
+  | { type: 'choice'; condition: Expression; chosen: Expression; otherwise: Expression | undefined }
 
 export interface Arguments {
   positional: readonly Expression[]

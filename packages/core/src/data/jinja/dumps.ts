@@ -65,6 +65,7 @@ const short: Readonly<Record<string, string>> = {
   ...{ '"': '\\"', '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t', '\f': '\\f', '\b': '\\b' },
 }
 function quoted(value: string, ascii: boolean): string {
-  const special = ascii ? /["\\]|[^ -~]/g : /["\\\x00-\x1f]/g // biome-ignore lint/suspicious/noControlCharactersInRegex: they are meant
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: JSON escapes them
+  const special = ascii ? /["\\]|[^ -~]/g : /["\\\x00-\x1f]/g
   return `"${value.replace(special, (c) => short[c] ?? `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)}"`
 }

@@ -215,7 +215,7 @@ const html: Readonly<Record<string, string>> = {
   "'": '&#39;',
   '"': '&#34;',
 }
-const escape = (v: unknown): string => text(v).replace(/[&<>'"]/g, (c) => html[c])
+const escaped = (v: unknown): string => text(v).replace(/[&<>'"]/g, (c) => html[c])
 
 function dictsort(value: unknown, args: readonly unknown[], named: Named): Tuple[] {
   const [sensitive, by = 'key', backwards] = given(['case_sensitive', 'by', 'reverse'], args, named)
@@ -253,8 +253,8 @@ const filters: Readonly<Record<string, Filter>> = {
   default: defaulted,
   d: defaulted,
   dictsort,
-  e: escape,
-  escape,
+  e: escaped,
+  escape: escaped,
   first: (v) => end(iterate(v), 0),
   last: (v) => end(iterate(v), -1),
   float: (v, [otherwise], named) => toFloat(v, otherwise ?? named.get('default')),

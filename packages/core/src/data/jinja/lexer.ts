@@ -33,7 +33,7 @@ const patterns = {
   float: /(?:\d+_)*\d+(?:(?:\.(?:\d+_)*\d+)?e[-+]?(?:\d+_)*\d+|\.(?:\d+_)*\d+)/iy,
   integer: /0b(?:_?[01])+|0o(?:_?[0-7])+|0x(?:_?[\da-f])+|[1-9](?:_?\d)*|0(?:_?0)*/iy,
   name: /[\p{L}\p{N}\p{M}_]+/uy,
-  string: /'(?:[^'\\]|\\[^])*'|"(?:[^"\\]|\\[^])*"/y,
+  string: /'(?:[^'\\]|\\[\s\S])*'|"(?:[^"\\]|\\[\s\S])*"/y,
 }
 
 export function tokenize(template: string): Token[] {
@@ -180,7 +180,7 @@ const escapes: Readonly<Record<string, string>> = {
 /** A string literal's text, by Python's escapes; one that Python doesn't know stays as it is. */
 const unescaped = (text: string): string =>
   text.replace(
-    /\\(?:x([\da-f]{2})|u([\da-f]{4})|U([\da-f]{8})|([0-7]{1,3})|([^]))/gi,
+    /\\(?:x([\da-f]{2})|u([\da-f]{4})|U([\da-f]{8})|([0-7]{1,3})|([\s\S]))/gi,
     (whole, x, u, long, octal, other) => {
       if (octal) return String.fromCodePoint(Number.parseInt(octal, 8))
       if (x ?? u ?? long) return String.fromCodePoint(Number.parseInt(x ?? u ?? long, 16))

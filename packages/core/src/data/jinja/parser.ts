@@ -253,7 +253,7 @@ class Parser {
       while (this.take('name', 'if')) {
         const condition = this.either()
         const otherwise = this.take('name', 'else') ? this.expression() : undefined
-        value = { type: 'choice', condition, then: value, otherwise }
+        value = { type: 'choice', condition, chosen: value, otherwise }
       }
       return value
     })

@@ -39,7 +39,7 @@ const fields: Readonly<Record<string, (d: Date) => string | number>> = {
 }
 /** Python's strftime in the C locale; %-d and the like without a leading zero. */
 export const strftime = (format: string, date: Date): string =>
-  format.replace(/%(-?)([^])/g, (whole, bare: string, kind: string) => {
+  format.replace(/%(-?)([\s\S])/g, (whole, bare: string, kind: string) => {
     const field = fields[kind]
     if (!field) throw new TemplateFault(`strftime_now: ${whole} is not supported`)
     return bare ? String(field(date)).replace(/^[0 ]+(?=.)/, '') : String(field(date))

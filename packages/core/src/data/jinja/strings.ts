@@ -62,7 +62,8 @@ function splitRight(text: string, separator: unknown, most: number): string[] {
   const by = separator === undefined || separator === null ? separator : back(textArgument(separator))
   return split(back(text), by, most).map(back).reverse()
 }
-const lineEnds = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/g // biome-ignore lint/suspicious/noControlCharactersInRegex: Python's line ends
+// biome-ignore lint/suspicious/noControlCharactersInRegex: Python's line ends
+const lineEnds = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/g
 export function splitLines(text: string, keep: boolean): string[] {
   const lines: string[] = []
   let from = 0

@@ -292,7 +292,7 @@ class Run {
       case 'compare':
         return this.comparison(e, scope)
       case 'choice':
-        if (truth(this.value(e.condition, scope))) return this.value(e.then, scope)
+        if (truth(this.value(e.condition, scope))) return this.value(e.chosen, scope)
         return e.otherwise
           ? this.value(e.otherwise, scope)
           : new Undefined('the inline if-expression evaluated to false and has no else; it')

@@ -121,8 +121,8 @@ export function equal(a: unknown, b: unknown): boolean {
   spend()
   if (a instanceof Undefined) return b instanceof Undefined
   if (isNumber(a) && isNumber(b))
-    // Loosely: a bigint and a number of one value are equal.
-    return numeric(a) == numeric(b) // biome-ignore lint/suspicious/noDoubleEquals: bigint and number
+    // biome-ignore lint/suspicious/noDoubleEquals: a bigint and a number of one value are equal
+    return numeric(a) == numeric(b)
   if (Array.isArray(a) && Array.isArray(b))
     return (
       a instanceof Tuple === b instanceof Tuple && a.length === b.length && a.every((x, i) => equal(x, b[i]))
