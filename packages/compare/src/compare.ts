@@ -21,6 +21,15 @@ export interface CompareHooks {
   signal: AbortSignal
 }
 
+const silent: CompareHooks = {
+  onStart() {},
+  onChecked() {},
+  onProgress() {},
+  onResult() {},
+  onNotice() {},
+  signal: new AbortController().signal,
+}
+
 export const resultsFile = ({ shared }: Comparison): string => join(shared.output, 'results.jsonl')
 
 /**
@@ -31,8 +40,9 @@ export async function compare(
   comparison: Comparison,
   registry: Registry,
   program: string,
-  hooks: CompareHooks,
+  told: Partial<CompareHooks> = {},
 ): Promise<Results> {
+  const hooks = { ...silent, ...told }
   mkdirSync(comparison.shared.output, { recursive: true })
   const results = new Results(resultsFile(comparison))
   const waiting = comparison.runs.filter(({ id }) => results.get(id)?.status !== 'done')
