@@ -1,16 +1,8 @@
 // What products in 8-bit integers do to a sentence encoder's embeddings: node bench/rounding.mjs MODEL TEXTS [--column text] [--count 128]
 import { parseArgs } from 'node:util'
-import {
-  adamw,
-  Coder,
-  Evaluator,
-  inMemory,
-  methodOptions,
-  openModel,
-  readRecords,
-  Step,
-  surveyRounding,
-} from '@graft-peft/core'
+import { Coder } from '@graft-peft/core'
+import { openModel, readRecords } from '@graft-peft/core/app'
+import { adamw, Evaluator, inMemory, methodOptions, Step, surveyRounding } from '@graft-peft/core/inside'
 import { defaultRegistry } from 'graft-peft'
 
 const { values, positionals } = parseArgs({

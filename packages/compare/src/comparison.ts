@@ -2,7 +2,13 @@ import { createHash } from 'node:crypto'
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { GraftError, type Launcher } from '@graft-peft/core'
-import { loadPlugins, type PullOptions, type Registry } from '@graft-peft/core/app'
+import {
+  loadPlugins,
+  type Precision,
+  precisions,
+  type PullOptions,
+  type Registry,
+} from '@graft-peft/core/app'
 import {
   ConfigSource,
   configSchema,
@@ -23,6 +29,8 @@ export interface Entry {
   options: Record<string, unknown>
   /** learning rates to try */
   rates: readonly number[]
+  /** what its products are computed in, where not as the config says for all */
+  precision?: Precision
 }
 /** What every run of a comparison may take; the training config's own epochs where left out. */
 export interface Budget {
@@ -62,7 +70,10 @@ interface Raw extends Omit<RawConfig, 'method'> {
   compare: {
     methods: readonly (
       | string
-      | ({ name: string; label?: string; learning_rate?: number } & Record<string, unknown>)
+      | ({ name: string; label?: string; learning_rate?: number; precision?: Precision } & Record<
+          string,
+          unknown
+        >)
     )[]
     seeds: number | readonly number[]
     learning_rates: 'preset' | readonly number[]
@@ -89,7 +100,12 @@ const methodEntry = {
     { type: 'string' },
     {
       type: 'object',
-      properties: { name: { type: 'string' }, label: { type: 'string', minLength: 1 }, learning_rate: rate },
+      properties: {
+        name: { type: 'string' },
+        label: { type: 'string', minLength: 1 },
+        learning_rate: rate,
+        precision: { enum: [...precisions] },
+      },
       required: ['name'],
     },
   ],
@@ -181,7 +197,7 @@ export async function loadComparison(
 /** The row that a config's entry asks for. */
 function entryAt(source: ConfigSource, registry: Registry, { compare, training }: Raw, i: number): Entry {
   const given = compare.methods[i]
-  const { label, learning_rate, ...entry } = typeof given === 'string' ? { name: given } : given
+  const { label, learning_rate, precision, ...entry } = typeof given === 'string' ? { name: given } : given
   const { plugin: method } = pluginAt(source, registry, 'method', entry as PluginEntry, [
     'compare',
     'methods',
@@ -194,7 +210,7 @@ function entryAt(source: ConfigSource, registry: Registry, { compare, training }
     : compare.learning_rates === 'preset'
       ? [preset]
       : compare.learning_rates
-  return { label: label ?? name, method: name, options, rates }
+  return { label: label ?? name, method: name, options, rates, ...(precision ? { precision } : {}) }
 }
 
 /** The untouched base and full fine-tuning, which every method stands between. */
@@ -240,13 +256,14 @@ function runsOf(
     ...budgetAnd(common),
   }
   return seeds.flatMap((seed) =>
-    entries.flatMap(({ label, method, options, rates }) =>
+    entries.flatMap(({ label, method, options, rates, precision = shared.precision }) =>
       rates.map((learning_rate) => {
         const { output, threads, trackers: _, ...decisive } = shared
         const config = {
           ...decisive,
           method: { name: method, ...options },
           training: { ...shared.training, learning_rate },
+          precision,
           seed,
         }
         const digest = createHash('sha256')

@@ -1,4 +1,11 @@
-import { type Builder, type FrozenProduct, type IntegerOptions, shapeOf, type Value } from '@graft-peft/onnx'
+import {
+  type Builder,
+  type FrozenProduct,
+  type IntegerOptions,
+  productOf,
+  shapeOf,
+  type Value,
+} from '@graft-peft/onnx'
 import { everything, type IntegerPlan } from '../compile/precision.js'
 import { compileWatched } from '../compile/step.js'
 import { columnsOf, rowRanges } from '../model/eight-bits.js'
@@ -115,10 +122,12 @@ class Watched {
     const n = product.weight.shape[product.turned ? 0 : 1]
     const count = Math.min(sampled, n)
     const picks = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * n) / count))
-    const x = g.reshape(product.x, [shapeOf(y)[0], shapeOf(product.x).at(-1) as number])
+    const [x, rows] = [product.x, y].map((v) =>
+      g.reshape(v, [productOf(shapeOf(v).slice(0, -1)), shapeOf(v).at(-1) as number]),
+    )
     const columns = columnsOf(product, picks)
     const exact = g.matMul(x, constantOf(g, `${product.name}.sampled`, columns, count))
-    const found = g.op('Gather', [y, g.ints(picks)], { axis: 1 })
+    const found = g.op('Gather', [rows, g.ints(picks)], { axis: 1 })
     const energies = [g.sub(found, exact), exact].map((v) => g.reshape(g.sumAll(g.square(v)), [1]))
     const ranges = this.ranges.get(product.x) ?? g.reduce('ReduceMax', g.abs(x), [0], false)
     this.ranges.set(product.x, ranges)

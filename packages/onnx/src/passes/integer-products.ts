@@ -1,6 +1,5 @@
 import { Builder } from '../graph/builder.js'
 import { is } from '../graph/ops/traits.js'
-import { productOf } from '../graph/dim.js'
 import { type Graph, shapeOf } from '../graph/graph.js'
 import { type Constant, intAttribute, isFloat, type Node, type Value } from '../graph/types.js'
 import { replaceNodes } from '../lower/replace.js'
@@ -27,7 +26,7 @@ export interface IntegerOptions {
   levels: number
   /** A product's matrix in 8 bits; undefined where it is to stay in float32. */
   narrow(product: FrozenProduct): NarrowWeight | undefined
-  /** Is shown each product as it is made and its result [rows, N] before a bias; gives what is to be read as the result. */
+  /** Is shown each product as it is made and its result [..., N] before a bias; gives what is to be read as the result. */
   watch?(g: Builder, product: FrozenProduct, y: Value): Value
 }
 
@@ -77,6 +76,7 @@ function nameOf(weight: string, scope: string): string {
   const name = weight.startsWith(path) ? weight : `${path} [${weight}]`
   return path === scope ? name : `${name} (backward)`
 }
+
 /** The constant matrix of floats that a value is, or is cast from. */
 function storedMatrix({
   data,
@@ -98,7 +98,7 @@ const hasRows = ({ shape }: Value): boolean =>
 /** Activations in 8 bits, a row per position, and what each row is to be multiplied by. */
 interface Narrow {
   numbers: Value
-  /** [rows, 1] */
+  /** [..., 1] */
   scales: Value
 }
 
@@ -106,6 +106,7 @@ class IntegerProducts {
   private readonly activations = new Map<Value, Narrow>()
   /** activations multiplied by a vector, by the vector's bytes */
   private readonly smoothed = new Map<Value, Map<Constant['data'], Value>>()
+  private readonly zerosOf = new Map<string, Value>()
   private readonly weights = new Map<NarrowWeight, { numbers: Value; scales: Value }>()
 
   constructor(private readonly options: IntegerOptions) {}
@@ -116,18 +117,17 @@ class IntegerProducts {
     if (!product || !weight) return undefined
     const x = this.activation(g, this.smooth(g, product, weight.smoothing))
     const w = this.weight(g, product, weight)
+    const alpha = (node.attributes.alpha as number | undefined) ?? 1
     const whole = g.op('com.microsoft::MatMulIntegerToFloat', [
       x.numbers,
       w.numbers,
-      g.scalar(1),
+      g.scalar(alpha),
       w.scales,
       this.zero(g),
     ])
-    const alpha = (node.attributes.alpha as number | undefined) ?? 1
-    const made = g.mul(whole, g.scale(x.scales, alpha))
-    const rows = this.options.watch?.(g, product, made) ?? made
+    const made = g.mul(whole, x.scales)
+    const y = this.options.watch?.(g, product, made) ?? made
     const bias = node.inputs[2]
-    const y = g.reshape(rows, shapeOf(node.outputs[0] as Value))
     return [bias ? g.add(y, g.scale(bias, (node.attributes.beta as number | undefined) ?? 1)) : y]
   }
 
@@ -145,20 +145,24 @@ class IntegerProducts {
   private activation(g: Builder, x: Value): Narrow {
     const found = this.activations.get(x)
     if (found) return found
-    const { levels } = this.options
-    const count = productOf(shapeOf(x).slice(0, -1))
-    const rows = shapeOf(x).length === 2 ? x : g.reshape(x, [count, shapeOf(x).at(-1) as number])
+    const width = shapeOf(x).at(-1) as number
     const range = g.op('Max', [
-      g.reduce('ReduceMax', rows, [-1], true),
-      g.neg(g.reduce('ReduceMin', rows, [-1], true)),
+      g.reduce('ReduceMax', x, [-1], true),
+      g.neg(g.reduce('ReduceMin', x, [-1], true)),
       g.scalar(tiny),
     ])
-    const scales = g.scale(range, 1 / levels)
-    const numbers = g.op('QuantizeLinear', [rows, g.squeeze(scales, [1]), g.expand(this.zero(g), [count])], {
-      axis: 0,
-    })
+    const scales = g.scale(range, 1 / this.options.levels)
+    // Blocks as wide as a row: one range each.
+    const numbers = g.op('QuantizeLinear', [x, scales, this.zeros(g, x)], { axis: -1, block_size: width })
     const made = { numbers, scales }
     this.activations.set(x, made)
+    return made
+  }
+  /** What stands for zero, for each row of x: [..., 1]. */
+  private zeros(g: Builder, x: Value): Value {
+    const rows = [...shapeOf(x).slice(0, -1), 1]
+    const made = this.zerosOf.get(`${rows}`) ?? g.expand(this.zero(g), rows)
+    this.zerosOf.set(`${rows}`, made)
     return made
   }
 

@@ -11,7 +11,10 @@ const depth: Record<string, (node: Node, left: readonly number[]) => number> = {
   Gemm: (node, left) => left.at(intAttribute(node, 'transA', 0) ? -2 : -1) ?? 1,
   'com.microsoft::FusedMatMul': (node, left) => left.at(intAttribute(node, 'transA', 0) ? -2 : -1) ?? 1,
   'com.microsoft::MatMulNBits': (node) => intAttribute(node, 'K', 1),
+  'com.microsoft::MatMulIntegerToFloat': (_, left) => (left.at(-1) ?? 1) / integerSpeed,
 }
+/** How many products of 8-bit integers take the time of one of floats (docs/performance.md). */
+const integerSpeed = 3
 
 /** Floating-point operations of a node: two per multiply-add of a product or convolution, one per element of anything else. */
 export function flopsOf(node: Node, bindings: Bindings): number {
