@@ -5,9 +5,14 @@ import { clip } from './clip.js'
 import { cohere, cohere2 } from './cohere.js'
 import { configClasses } from './config-classes.js'
 import { distilbert } from './distilbert.js'
+import { electra } from './electra.js'
+import { eurobert } from './eurobert.js'
+import { falcon } from './falcon.js'
 import { gemma, gemma2, gemma3 } from './gemma.js'
 import { glm, glm4 } from './glm.js'
 import { gpt2 } from './gpt2.js'
+import { gptBigCode } from './gpt-bigcode.js'
+import { gptNeo } from './gpt-neo.js'
 import { gptNeoX } from './gpt-neox.js'
 import { gptj } from './gptj.js'
 import { arcee, cwm, ernie, exaone4, granite, helium, hunyuan, internlm3, seedOss, smollm3 } from './kin.js'
@@ -15,6 +20,7 @@ import { apertus, nemotron, stablelm, starcoder2 } from './layer-normed.js'
 import { llama } from './llama.js'
 import { ministral3, mistral } from './mistral.js'
 import { modernbert } from './modernbert.js'
+import { mpnet } from './mpnet.js'
 import { olmo, olmo2, olmo3 } from './olmo.js'
 import { opt } from './opt.js'
 import { phi } from './phi.js'
@@ -29,6 +35,7 @@ export * from './blocks/activations.js'
 export * from './blocks/attention.js'
 export * from './blocks/feed-forward.js'
 export * from './blocks/gated-decoder.js'
+export * from './blocks/gpt-decoder.js'
 export * from './blocks/heads.js'
 export * from './blocks/images.js'
 export * from './blocks/inputs.js'
@@ -75,12 +82,18 @@ const architectures: readonly Architecture[] = [
   gptNeoX,
   gptj,
   gpt2,
+  gptBigCode,
+  gptNeo,
+  falcon,
   opt,
   bloom,
   bert,
   roberta,
   distilbert,
   modernbert,
+  electra,
+  mpnet,
+  eurobert,
   t5,
   vit,
   clip,

@@ -35,7 +35,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
     at.embedding('token_type_embeddings', inputs.types, config.count('type_vocab_size', 1), sizes.width),
     at.embedding(
       'position_embeddings',
-      positions(g, inputs.ids, padding(config, sizes.rows)),
+      countedPositions(g, inputs.ids, padding(config, sizes.rows)),
       config.count('max_position_embeddings'),
       sizes.width,
     ),
@@ -81,7 +81,7 @@ function padding(config: Settings, rows: number): number {
 }
 
 /** pad + 1, pad + 2, … over real tokens; padding stays at pad. */
-function positions(g: Builder, ids: Value, pad: number): Value {
+export function countedPositions(g: Builder, ids: Value, pad: number): Value {
   const real = g.cast(g.not(g.equal(ids, g.int(pad))), 'int64')
   return g.add(g.mul(g.op('CumSum', [real, g.int(1)]), real), g.int(pad))
 }

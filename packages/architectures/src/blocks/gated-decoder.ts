@@ -66,6 +66,8 @@ export interface GatedDecoder {
   layers: readonly LayerKind[]
   /** later tokens are seen too (an encoder made of a decoder) */
   bidirectional: boolean
+  /** heads of its own, on the last hidden states */
+  outputs?: (hidden: Value, mask: Value) => Record<string, Value>
   /** tie_word_embeddings where config.json doesn't say */
   tied: boolean
 }
@@ -97,7 +99,7 @@ export function gatedDecoder(c: ArchitectureContext, variant: GatedDecoder): Rec
   const sizes = sizesOf(config)
   const root = new Scope(c)
   const model = root.in(c.task === 'features' ? '' : 'model')
-  const inputs = textInputs(c)
+  const inputs = textInputs(variant.outputs ? { ...c, cache: false } : c)
   const rows = config.count('vocab_size')
   const embedded = model.embedding('embed_tokens', inputs.ids, rows, sizes.width)
   let hidden = model.in('embed_tokens').run(() => scaled(c, embedded, variant.embeddingScale))
@@ -106,6 +108,7 @@ export function gatedDecoder(c: ArchitectureContext, variant: GatedDecoder): Rec
     hidden = layer(context, model.in('layers').in(i), kind, i, hidden)
   })
   const last = variant.norm(model, variant.finalNorm, hidden, sizes.width)
+  if (variant.outputs) return variant.outputs(last, inputs.mask)
   const tied = config.flag('tie_word_embeddings', variant.tied) ? model.in('embed_tokens').path : undefined
   const outputs = decoderOutputs(c, root, last, inputs.mask, () => {
     const head = { scope: root, name: 'lm_head', width: sizes.width, rows, bias: variant.logitBias, tied }

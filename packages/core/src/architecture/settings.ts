@@ -65,6 +65,14 @@ export class Settings {
       throw this.wrong(name, `a list of ${length} ${what}`, value)
     return value
   }
+  /** A list of whatever there is, or undefined; the caller checks what is in it. */
+  lists(name: string): readonly unknown[] | undefined {
+    this.heeded.set(name, true)
+    const value = this.value(name)
+    if (value === undefined || value === null) return undefined
+    if (!Array.isArray(value)) throw this.wrong(name, 'a list', value)
+    return value
+  }
   /** A nested object, or undefined. */
   nested(name: string): Settings | undefined {
     const known = this.heeded.get(name)

@@ -1,0 +1,55 @@
+import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
+import { bertEncoder, encoderInputs, encoderSizes } from './blocks/bert-encoder.js'
+import { firstToken, vocabularyLogits } from './blocks/heads.js'
+import { Scope } from './blocks/scope.js'
+
+/** ELECTRA (Clark et al., 2020, arXiv 2003.10555): BERT whose embeddings may be narrower than its layers. */
+export const electra = defineArchitecture({
+  name: 'electra',
+  modelTypes: ['electra'],
+  tasks: ['masked-lm', 'sequence-classification', 'token-classification', 'features'],
+  prefix: 'electra',
+  ignores: ['summary_type', 'summary_use_proj', 'summary_activation', 'summary_last_dropout'],
+  build,
+})
+
+function build(c: ArchitectureContext): Record<string, Value> {
+  const { g, config } = c
+  const sizes = encoderSizes(config)
+  const { width, rows, epsilon } = sizes
+  const narrow = config.count('embedding_size', width)
+  const ties = config.flag('tie_word_embeddings', true)
+  const root = new Scope(c)
+  const model = root.in(c.task === 'features' ? '' : 'electra')
+  const inputs = encoderInputs(c)
+  const at = model.in('embeddings')
+  const places = config.count('max_position_embeddings')
+  const parts = [
+    at.embedding('word_embeddings', inputs.ids, rows, narrow),
+    at.embedding('token_type_embeddings', inputs.types, config.count('type_vocab_size', 2), narrow),
+    at.embedding('position_embeddings', inputs.positions, places, narrow),
+  ]
+  const summed = at.run(() => parts.reduce(g.add))
+  const normed = at.layerNorm('LayerNorm', summed, narrow, epsilon)
+  const embedded = narrow === width ? normed : model.linear('embeddings_project', normed, narrow, width)
+  const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
+  if (c.task === 'features') return { hidden }
+  const gelu = (scope: Scope, x: Value) => scope.run(() => g.op('Gelu', [x], { approximate: 'none' }))
+  if (c.task === 'token-classification') return { logits: root.head('classifier', hidden, width, c.labels) }
+  if (c.task === 'sequence-classification') {
+    const head = root.in('classifier')
+    const dense = head.head('dense', firstToken(g, hidden), width, width)
+    return { logits: head.head('out_proj', gelu(head, dense), width, c.labels) }
+  }
+  const head = root.in('generator_predictions')
+  const dense = gelu(head, head.linear('dense', hidden, width, narrow))
+  const last = head.layerNorm('LayerNorm', dense, narrow, epsilon)
+  const tied = ties ? model.in('embeddings.word_embeddings').path : undefined
+  return {
+    logits: vocabularyLogits(
+      c,
+      { scope: root, name: 'generator_lm_head', width: narrow, rows, bias: true, tied },
+      last,
+    ),
+  }
+}
