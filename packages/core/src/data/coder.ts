@@ -1,6 +1,7 @@
 import { elements, shapeOf } from '@graft-peft/onnx'
 import { GraftError, suggestion } from '../errors.js'
 import { labelNumber } from './labels.js'
+import type { Encoded } from './native-tokenizer.js'
 import type { Model } from '../model/model.js'
 import type { Example } from './example.js'
 import { readPixels } from './images.js'
@@ -101,13 +102,19 @@ export class Coder {
   /** What a classifier sees of a record: a text, two texts, or an image. */
   input(record: DataRecord): Example {
     if (imageSize(this.model) !== undefined) return this.image(record)
-    if (!this.has(record, 'text_pair'))
-      return { ids: this.cut(this.tokenizer.encode(this.text(record, 'text').trim())) }
-    const { ids, types } = this.tokenizer.encodePair(
-      this.text(record, 'text').trim(),
-      this.text(record, 'text_pair').trim(),
-    )
-    return { ids: this.cut(ids), types: types.slice(0, this.options.max_length) }
+    const pair = this.has(record, 'text_pair') ? this.text(record, 'text_pair').trim() : undefined
+    const { ids, types } = this.framed(this.text(record, 'text').trim(), pair)
+    return pair === undefined ? { ids } : { ids, types }
+  }
+  /** A text or two with what the model has around them, which stays where the texts are cut: of two the longer first. */
+  private framed(text: string, pair?: string): Encoded {
+    const what = { text, special: true, ...(pair === undefined ? {} : { pair }) }
+    const whole = this.tokenizer.encoded(what)
+    const most = this.options.max_length
+    if (whole.ids.length <= most) return whole
+    this.truncated++
+    this.leave('tokens beyond max_length', whole.ids.length - most)
+    return this.tokenizer.encoded({ ...what, most })
   }
 
   private image(record: DataRecord): Example {
@@ -135,34 +142,13 @@ export class Coder {
     for (const [reason, count] of Object.entries(left)) this.leave(reason, count)
     if (notice) this.notice?.(notice)
     const special = !form.templated
-    const ids = this.tokenizer.encode(text, special)
-    const marks = this.mask(text, spans, ids, special)
-    const all = this.withEnd(ids, marks)
+    const encoded = this.tokenizer.encoded({ text, special })
+    const all = this.withEnd(encoded.ids, marksOf(text, spans, encoded))
     const supervised = all.marks.map((m) => m || this.options.train_on_prompt)
     return {
       ids: this.cut(all.ids),
       tokenLabels: all.ids.slice(0, this.options.max_length).map((id, i) => (supervised[i] ? id : -100)),
     }
-  }
-  /**
-   * Which tokens lie in a range of the text. A range begins with the first token that differs from those of the text before it: a token
-   * that straddles the border belongs to the range, as it would when the model continues the text.
-   */
-  private mask(
-    text: string,
-    spans: readonly (readonly [number, number])[],
-    ids: readonly number[],
-    special: boolean,
-  ): boolean[] {
-    const marks = new Array<boolean>(ids.length).fill(false)
-    const { after } = special ? this.tokenizer.around : { after: [] }
-    const tokensBefore = (end: number) =>
-      end === text.length
-        ? ids.length - endsWith(ids, after)
-        : common(ids, this.tokenizer.encode(text.slice(0, end), special))
-    for (const [start, end] of spans)
-      marks.fill(true, start === 0 ? 0 : tokensBefore(start), tokensBefore(end))
-    return marks
   }
   /** What the model writes last ends in a token that says so; it is supervised, and added where the text has none. */
   private withEnd(
@@ -185,10 +171,10 @@ export class Coder {
       this.options.columns,
       () => this.tokenizer.template,
     )
-    const written = this.cut(this.tokenizer.encode(completion))
+    const written = this.framed(completion).ids
     const start = Number(this.model.config.decoder_start_token_id ?? this.model.config.pad_token_id ?? 0)
     return {
-      ids: this.cut(this.tokenizer.encode(prompt)),
+      ids: this.framed(prompt).ids,
       decoderIds: [start, ...written.slice(0, -1)],
       tokenLabels: written,
     }
@@ -203,24 +189,39 @@ export class Coder {
         'BAD_DATA_LINE',
         `${record.where}: ${words.length} tokens but ${labels.length} labels; each token needs one.`,
       )
-    const { before, after } = this.tokenizer.around
-    const [ids, tokenLabels]: [number[], number[]] = [[...before], before.map(() => -100)]
-    words.forEach((word, i) => {
-      const own = this.tokenizer.encode(i === 0 ? word : ` ${word}`, false)
-      ids.push(...own)
-      own.forEach((_, j) => tokenLabels.push(j === 0 ? this.labelIndex(labels[i], record.where) : -100))
-    })
-    const room = this.options.max_length - after.length
-    if (ids.length > room) this.truncated++
+    const { ids, words: of } = this.joined(words)
+    const at = of.map((word, i) => (word !== null && of.indexOf(word) === i ? word : undefined))
+    const known = new Set(of.filter((word) => word !== null)).size
+    this.leave('words without a token of their own, or beyond max_length', words.length - known)
+    const label = (word: number) => this.labelIndex(labels[word], record.where)
     return {
-      ids: [...ids.slice(0, room), ...after],
-      tokenLabels: [...tokenLabels.slice(0, room), ...after.map(() => -100)],
+      ids,
+      tokenLabels: at.map((word) => (word === undefined ? -100 : label(word))),
+      words: { count: words.length, at: at.filter((word) => word !== undefined) },
+    }
+  }
+  /** Words one by one in the model's frame; with a blank before all but the first, where tokens begin with one. */
+  private joined(words: readonly string[]): { ids: number[]; words: (number | null)[] } {
+    const { before, after } = this.tokenizer.around
+    const joins = this.tokenizer.joinsWords
+    const own = words.map((word, i) => this.tokenizer.encode(i > 0 && joins ? ` ${word}` : word, false))
+    const room = this.options.max_length - before.length - after.length
+    const ids = own.flat()
+    if (ids.length > room) {
+      this.truncated++
+      this.leave('tokens beyond max_length', ids.length - room)
+    }
+    const of = own.flatMap((list, i) => list.map(() => i)).slice(0, room)
+    const none = (frame: readonly number[]) => frame.map(() => null)
+    return {
+      ids: [...before, ...ids.slice(0, room), ...after],
+      words: [...none(before), ...of, ...none(after)],
     }
   }
 
   /** A text and those that belong with it (positive), and where there is one, one that doesn't (negative). */
   related(record: DataRecord): Example {
-    const encode = (name: string) => this.cut(this.tokenizer.encode(this.text(record, name).trim()))
+    const encode = (name: string) => this.framed(this.text(record, name).trim()).ids
     return {
       ids: encode('anchor'),
       others: [encode('positive'), ...(this.has(record, 'negative') ? [encode('negative')] : [])],
@@ -235,14 +236,19 @@ export class Coder {
   }
 }
 
-/** How many tokens at the end of a list are these. */
-const endsWith = (ids: readonly number[], after: readonly number[]): number =>
-  after.length > 0 && after.every((id, i) => ids[ids.length - after.length + i] === id) ? after.length : 0
-/** How many tokens two lists begin with alike. */
-function common(a: readonly number[], b: readonly number[]): number {
-  let n = 0
-  while (n < a.length && n < b.length && a[n] === b[n]) n++
-  return n
+/** Which tokens lie in a range of the text, or reach into one: a token that straddles a border belongs to what is learnt. */
+function marksOf(
+  text: string,
+  spans: readonly (readonly [number, number])[],
+  { offsets, special }: Encoded,
+): boolean[] {
+  // Tokens count characters as Python does, JavaScript counts halves of those beyond U+FFFF.
+  const wide = /[\ud800-\udfff]/.test(text)
+  const at = (n: number) => (wide ? [...text.slice(0, n)].length : n)
+  const ranges = spans.map(([start, end]) => [at(start), at(end)])
+  return offsets.map(
+    ([from, to], i) => special[i] === 0 && ranges.some(([start, end]) => from < end && to > start),
+  )
 }
 
 /** Tokens of a text that are read where nothing says otherwise. */

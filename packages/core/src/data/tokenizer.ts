@@ -1,15 +1,22 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers'
 import { GraftError } from '../errors.js'
 import { ChatTemplate, contentOf } from './chat-template.js'
+import { type Encoded, NativeTokenizer, type ToEncode } from './native-tokenizer.js'
+
+interface PreTokenizer {
+  type?: string
+  add_prefix_space?: boolean
+  pretokenizers?: readonly PreTokenizer[]
+}
 
 /** A model's own tokenizer, with the special tokens that training needs. */
 export class Tokenizer {
   private opened: ChatTemplate | null | undefined
 
   private constructor(
-    private readonly hf: HfTokenizer,
+    private readonly hf: NativeTokenizer,
+    private readonly path: string,
     readonly folder: string,
     readonly pad: number,
     /** end of sequence, where the model has one */
@@ -18,6 +25,7 @@ export class Tokenizer {
     readonly ends: ReadonlySet<number>,
     private readonly settings: Record<string, unknown>,
     private readonly units: readonly string[],
+    private readonly file: Record<string, unknown>,
   ) {}
 
   /** Reads tokenizer.json and tokenizer_config.json from a model's folder. Throws NO_TOKENIZER or BAD_TOKENIZER. */
@@ -33,16 +41,16 @@ export class Tokenizer {
     try {
       const file = json(path)
       const units = ((file.added_tokens ?? []) as unknown[]).map(contentOf).filter((t) => !!t) as string[]
-      const hf = new HfTokenizer(file, settings)
+      const hf = NativeTokenizer.open(JSON.stringify(file))
       const id = (token: unknown) =>
-        contentOf(token) === undefined ? undefined : hf.token_to_id(contentOf(token) as string)
+        contentOf(token) === undefined ? undefined : hf.idOf(contentOf(token) as string)
       const ends = [config.eos_token_id, generation.eos_token_id, id(settings.eos_token)]
         .flat()
         .filter((e) => typeof e === 'number')
       const pad = config.pad_token_id ?? id(settings.pad_token) ?? ends[0] ?? 0
-      return new Tokenizer(hf, folder, Number(pad), ends[0], new Set(ends), settings, units)
+      return new Tokenizer(hf, path, folder, Number(pad), ends[0], new Set(ends), settings, units, file)
     } catch (cause) {
-      if (cause instanceof GraftError) throw cause
+      if (cause instanceof GraftError && cause.message.startsWith(path)) throw cause
       throw new GraftError('BAD_TOKENIZER', `${path}: can't be used (${(cause as Error).message}).`, {
         cause,
       })
@@ -51,15 +59,26 @@ export class Tokenizer {
 
   /** Token ids of a text; with the model's own special tokens around it unless told otherwise. */
   encode(text: string, special = true): number[] {
-    return this.hf.encode(text, { add_special_tokens: special }).ids
+    return this.encoded({ text, special }).ids
   }
-  /** Two texts as one input, and for each token whether it is of the first (0) or second (1). */
-  encodePair(first: string, second: string): { ids: number[]; types: number[] } {
-    const { ids, token_type_ids: types } = this.hf.encode(first, {
-      text_pair: second,
-      return_token_type_ids: true,
-    })
-    return { ids, types: types ?? ids.map(() => 0) }
+  /** Tokens with where they stand. Throws BAD_TOKENIZER, as for a word that a closed vocabulary doesn't have. */
+  encoded(what: ToEncode): Encoded {
+    try {
+      return this.hf.encode(what)
+    } catch (cause) {
+      const shown = JSON.stringify(what.text).slice(0, 60)
+      throw new GraftError(
+        'BAD_TOKENIZER',
+        `${this.path}: ${(cause as Error).message} It was given ${shown}.`,
+        { cause },
+      )
+    }
+  }
+  /** Whether words are joined by blanks that belong to the tokens, as byte-level vocabularies without a prefix blank have it. */
+  get joinsWords(): boolean {
+    const { type, add_prefix_space, pretokenizers = [] } = (this.file.pre_tokenizer ?? {}) as PreTokenizer
+    const own = [{ type, add_prefix_space }, ...pretokenizers].find((p) => p.type === 'ByteLevel')
+    return own?.add_prefix_space === false
   }
   /** The special tokens that go before and after a text. */
   get around(): { before: number[]; after: number[] } {
@@ -70,10 +89,10 @@ export class Tokenizer {
       : { before: whole.slice(0, start), after: whole.slice(start + bare.length) }
   }
   decode(ids: readonly number[], skipSpecial = true): string {
-    return this.hf.decode([...ids], { skip_special_tokens: skipSpecial, clean_up_tokenization_spaces: false })
+    return this.hf.decode(ids, skipSpecial)
   }
   idOf(token: string): number | undefined {
-    return this.hf.token_to_id(token)
+    return this.hf.idOf(token)
   }
 
   /** The model's template for conversations, or undefined where it has none. Throws BAD_CHAT_TEMPLATE. */

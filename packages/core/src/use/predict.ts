@@ -17,7 +17,7 @@ export interface Classified {
 export type Prediction =
   | { prediction: string; score: number }
   | { prediction: number }
-  | { prediction: string[]; scores: number[] }
+  | { prediction: (string | null)[]; scores: (number | null)[] }
   | { embedding: number[] }
 
 const batchSize = 32
@@ -75,18 +75,31 @@ async function* predictGroup(
     return
   }
   const logits = await evaluator.logits(inMemory(examples), parameters)
-  for (const [i, record] of group.entries()) yield { record, prediction: describe(logits[i], opened) }
+  for (const [i, record] of group.entries())
+    yield { record, prediction: describe(logits[i], opened, examples[i]) }
 }
 
 function describe(
   rows: readonly Float32Array[],
   { labels, options: { objective } }: OpenedAdapter,
+  { words }: Example,
 ): Prediction {
   if (!objective.classifies) return { prediction: rows[0][0] }
   const classes = rows.map((row) => mostLikely(row.subarray(0, labels.length), labels))
-  if (objective.answers === 'tokens')
-    return { prediction: classes.map((c) => c.label), scores: classes.map((c) => rounded(c.score)) }
+  if (objective.answers === 'tokens') return perWord(classes, words)
   return { prediction: classes[0].label, score: rounded(classes[0].score) }
+}
+/** A prediction for each word; null for one that has no token of its own, or lies beyond max_length. */
+function perWord(classes: readonly Classified[], words: Example['words']): Prediction {
+  const count = words?.count ?? classes.length
+  const prediction = new Array<string | null>(count).fill(null)
+  const scores = new Array<number | null>(count).fill(null)
+  classes.forEach(({ label, score }, k) => {
+    const word = words?.at[k] ?? k
+    prediction[word] = label
+    scores[word] = rounded(score)
+  })
+  return { prediction, scores }
 }
 const rounded = (score: number): number => Number(score.toFixed(6))
 

@@ -1,0 +1,85 @@
+import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads'
+import { GraftError } from '../errors.js'
+
+/** A text or two as tokens. */
+export interface Encoded {
+  ids: number[]
+  /** 0 for the first text, 1 for the second */
+  types: number[]
+  /** 1 for tokens that the tokenizer put around the text */
+  special: number[]
+  /** where each token stands in its text, in characters (code points) */
+  offsets: number[][]
+}
+export interface ToEncode {
+  text: string
+  pair?: string
+  /** with the tokens that the model has around a text */
+  special: boolean
+  /** tokens at most: of two texts the longer is cut first, and what goes around them stays */
+  most?: number
+}
+export type Question =
+  | { kind: 'open'; json: string }
+  | ({ kind: 'encode'; tokenizer: number } & ToEncode)
+  | { kind: 'decode'; tokenizer: number; ids: readonly number[]; skipSpecial: boolean }
+  | { kind: 'id'; tokenizer: number; token: string }
+export type Answer = { value: unknown } | { error: string }
+
+/** Milliseconds after which a tokenizer is taken for one that never ends. */
+const patience = 120_000
+
+/** A thread that asks Hugging Face's tokenizers, and hands their answers over while its caller waits. */
+class Thread {
+  private readonly flag = new Int32Array(new SharedArrayBuffer(4))
+  private readonly port
+
+  constructor() {
+    const { port1, port2 } = new MessageChannel()
+    this.port = port1
+    const worker = new Worker(new URL('./tokenizer-worker.js', import.meta.url), {
+      workerData: { port: port2, flag: this.flag },
+      transferList: [port2],
+    })
+    worker.unref()
+    port1.unref()
+  }
+
+  /** Throws BAD_TOKENIZER. */
+  ask<T>(question: Question): T {
+    Atomics.store(this.flag, 0, 0)
+    this.port.postMessage(question)
+    const outcome = Atomics.wait(this.flag, 0, 0, patience)
+    const answer = receiveMessageOnPort(this.port)?.message as Answer | undefined
+    if (!answer || outcome === 'timed-out')
+      throw new GraftError('BAD_TOKENIZER', `the tokenizer gave no answer in ${patience / 1000} seconds.`)
+    if ('error' in answer) throw new GraftError('BAD_TOKENIZER', answer.error)
+    return answer.value as T
+  }
+}
+let thread: Thread | undefined
+
+/** Hugging Face's own tokenizers (the npm package of that name) on a tokenizer.json. */
+export class NativeTokenizer {
+  private constructor(private readonly handle: number) {}
+
+  /** Throws BAD_TOKENIZER for what isn't a tokenizer's file. */
+  static open(json: string): NativeTokenizer {
+    thread ??= new Thread()
+    return new NativeTokenizer(thread.ask<number>({ kind: 'open', json }))
+  }
+  private ask<T>(question: Question): T {
+    return (thread as Thread).ask<T>(question)
+  }
+
+  /** A text, or a pair of texts. Throws BAD_TOKENIZER. */
+  encode(what: ToEncode): Encoded {
+    return this.ask({ kind: 'encode', tokenizer: this.handle, ...what })
+  }
+  decode(ids: readonly number[], skipSpecial: boolean): string {
+    return this.ask({ kind: 'decode', tokenizer: this.handle, ids, skipSpecial })
+  }
+  idOf(token: string): number | undefined {
+    return this.ask<number | null>({ kind: 'id', tokenizer: this.handle, token }) ?? undefined
+  }
+}
