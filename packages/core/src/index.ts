@@ -23,7 +23,7 @@ export {
   type SavedForm,
   type VirtualTokens,
 } from './method/method.js'
-export { type BufferOptions, copyOf, type VariableOptions } from './method/variables.js'
+export { type BufferOptions, copyOf, numbersIn, type VariableOptions } from './method/variables.js'
 export {
   constant,
   type Initialiser,

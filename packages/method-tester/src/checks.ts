@@ -325,7 +325,7 @@ const targeted: Check = {
       if (
         error instanceof GraftError &&
         error.code === 'TARGET_NOT_FOUND' &&
-        /\w+_proj|norm|embed/.test(error.message)
+        /\w+_proj|norm|embed|attn/.test(error.message)
       )
         return
       return fail(

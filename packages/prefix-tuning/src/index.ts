@@ -1,5 +1,6 @@
+import adaptionPrompt from './adaption-prompt.js'
 import cartridge from './cartridge.js'
 import prefixTuning from './prefix-tuning.js'
 
-export { cartridge, prefixTuning }
-export default [prefixTuning, cartridge]
+export { adaptionPrompt, cartridge, prefixTuning }
+export default [prefixTuning, cartridge, adaptionPrompt]

@@ -1,4 +1,4 @@
-import { type Builder, elements, type Value } from '@graft-peft/onnx'
+import { type Builder, elements, floatValues, type Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import type { WeightSlot } from '../model/site.js'
 import { float32, type Tensors } from '../runtime/tensor.js'
@@ -20,6 +20,13 @@ export function copyOf(slot: WeightSlot): Initialiser {
       )
     return transposed ? transpose(stored, shape[1], shape[0]) : stored
   }
+}
+
+/** The numbers of a frozen float32 tensor: of a buffer those its file holds, or those it was made with. */
+export function numbersIn({ name, data, dtype, shape }: Value): Float32Array {
+  const found = data && dtype && floatValues({ data, dtype, shape: shape as readonly number[] })
+  if (found) return found
+  throw new GraftError('NOT_CONSTANT', `${name} has no numbers before the graph runs.`)
 }
 
 export interface VariableOptions {

@@ -18,6 +18,7 @@ export function attentions(graph: Graph): AttentionSite[] {
       path: node.scope,
       heads: count,
       headWidth: width,
+      query: heads(inputOf(scores)) ?? inputOf(scores),
       key: new ValueSlot(graph, node.scope, key),
       value: new ValueSlot(graph, node.scope, value),
     }

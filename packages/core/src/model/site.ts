@@ -250,6 +250,8 @@ export interface AttentionSite {
   /** key and value heads, fewer than query heads where queries share them */
   heads: number
   headWidth: number
+  /** queries as they meet the keys, before they are scaled; more heads than keys where those are shared */
+  query: Value
   key: ValueSlot
   value: ValueSlot
 }
