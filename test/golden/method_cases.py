@@ -4,7 +4,7 @@ import torch
 
 # Parameters whose start is neutral (zeros, ones): moved off it, so that every gradient says something.
 NEUTRAL = ("lora_E", "ia3_l", "miss_block", "randlora_lambda", "boft_s", "trainable_tokens", "lora_B.default.bias", "beft_bias", "pvera_lambda",
-           "supertuning_values")
+           "supertuning_values", "adaption_gate")
 
 
 def method_cases(arch, targets, task):
@@ -20,6 +20,7 @@ def method_cases(arch, targets, task):
         "hira": case("HiraConfig", r=2, init_weights=False),
         "gralora": case("GraloraConfig", r=4, gralora_k=2, alpha=6, init_weights=False),
         "delora": case("DeloraConfig", r=3, delora_lambda=2, init_weights=False),
+        "frod": case("FrodConfig", sparse_rate=0.05, init_weights=False, progressbar=False),
         "road": case("RoadConfig", group_size=4, init_weights=False),
         "c3a": case("C3AConfig", block_size=4, layers_to_transform=[1]),
         "waveft": case("WaveFTConfig", n_frequency=20, wavelet_family="db2", init_weights=False),
@@ -42,6 +43,9 @@ def method_cases(arch, targets, task):
             "delora-patterns": case("DeloraConfig", r=2, target_modules=["q_proj", "up_proj"], rank_pattern={"up_proj": 4}, lambda_pattern={"q_proj": 3.5}, init_weights=False),
             "cartridge": prompt("CartridgeConfig", num_virtual_tokens=4, num_frozen_tokens=2),
             "cpt": prompt("CPTConfig", cpt_token_ids=[5, 9, 3, 8, 20], cpt_tokens_type_mask=[1, 2, 2, 3, 4], opt_projection_epsilon=0.6, opt_projection_format_epsilon=0.3),
+            "frod-wide": case("FrodConfig", sparse_rate=0.02, target_modules=["v_proj", "down_proj"], layers_to_transform=[1], progressbar=False),
+            "adaption-prompt": prompt("AdaptionPromptConfig", adapter_len=3, adapter_layers=1),
+            "adaption-prompt-all": prompt("AdaptionPromptConfig", adapter_len=4, adapter_layers=2),
             "road-2": case("RoadConfig", variant="road_2", group_size=8, init_weights=False),
             "road-4": case("RoadConfig", variant="road_4", group_size=2, init_weights=False),
             "c3a-pattern": case("C3AConfig", block_size=8, block_size_pattern={"v_proj": 2}, init_weights="gaussian", layers_to_transform=[0]),

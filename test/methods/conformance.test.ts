@@ -124,6 +124,16 @@ const cases: Record<string, TestCases> = {
     ],
     invalid: [{ config: { num_virtual_tokens: 2, num_frozen_tokens: 2 }, error: /leaves none/ }],
   },
+  'adaption-prompt': {
+    valid: [{ config: { adapter_len: 3, adapter_layers: 2 } }],
+    invalid: [{ config: { adapter_layers: 9 }, error: /more than the 2 attentions named self_attn/ }],
+  },
+  frod: {
+    valid: [
+      ...both({ ...qv, sparse_rate: 0.05 }),
+      { config: { target_modules: 'all-linear', exclude_modules: ['lm_head'], sparse_rate: 0.02 } },
+    ],
+  },
   poly: {
     valid: both({ ...qv, r: 2, n_tasks: 2, n_splits: 2 }),
     invalid: [{ config: { ...qv, n_splits: 3 }, error: /n_splits 3 must divide/ }],
