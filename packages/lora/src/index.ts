@@ -14,7 +14,7 @@ import {
 } from '@graft-peft/core'
 import { attachDora } from './dora.js'
 import { eva, type Explained } from './eva.js'
-import { adaptConvolution, adaptEmbedding } from './layers.js'
+import { adaptConvolution, adaptEmbedding, mergedBias } from './layers.js'
 import { lowRank } from './low-rank.js'
 import { type LoraOptions, otherStarts, schema, startOptions } from './options.js'
 import { type Rank, rankAndScale } from './rank.js'
@@ -58,8 +58,8 @@ export default definePeftMethod<LoraOptions>({
       const rank = rankAndScale(site.path, options)
       if (site.kind === 'linear')
         linears.push(adaptLinear(context, site, rank, options, found?.get(site.path)))
-      else if (site.kind === 'embedding') others.push(adaptEmbedding(context, site, rank, options))
-      else others.push(adaptConvolution(context, site, rank, options))
+      else if (site.kind === 'embedding') others.push(...adaptEmbedding(context, site, rank, options))
+      else others.push(...adaptConvolution(context, site, rank, options))
     }
     const finish = found
       ? () => redistributed(found, options)
@@ -137,15 +137,6 @@ function adaptLinear(
     merged: () => [weight, ...(bias ? [mergedBias(site, g.scale(bias, scale), g)] : [])],
     saved,
   }
-}
-
-function mergedBias(site: LinearSite, bias: Value, g: AttachContext['g']): MergedWeight {
-  if (!site.bias)
-    throw new GraftError(
-      'NOT_MERGEABLE',
-      `lora_bias adds a bias to ${site.path}, which has none in the base model. Use the adapter beside its base.`,
-    )
-  return [site.bias, (b) => g.add(b, bias)]
 }
 
 /** The options under which a file whose linear layers have twice the rank means the same on the untouched base (HF PEFT's

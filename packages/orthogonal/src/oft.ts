@@ -66,7 +66,7 @@ export default definePeftMethod<OftOptions>({
         shape: [options.block_share ? 1 : blocks, (b * (b - 1)) / 2],
         init,
       })
-      const skew = skewOf(g, angles, b)
+      const skew = skewOf(g, options.coft ? withinBall(g, angles, options.eps) : angles, b)
       const own = options.use_cayley_neumann
         ? neumann(g, skew, options.num_cayley_neumann_terms)
         : cayley(g, skew)
@@ -139,21 +139,21 @@ function neumann(g: Builder, q: Value, terms: number): Value {
   return g.add(sum, g.matMul(power, q))
 }
 
-/** COFT: after each step every block's skew matrix is brought back to a ball of radius eps/√blocks. */
-function constrained(g: Builder, angles: readonly Value[], eps: number): AfterStep {
-  return {
-    scalars: () => [],
-    update: ({ updated }) =>
-      new Map(
-        angles.map((p) => {
-          const v = updated(p)
-          const radius = eps / Math.sqrt(p.shape?.[0] as number)
-          const norm = g.sqrt(g.scale(g.reduceSum(g.square(v), [1]), 2))
-          return [
-            p,
-            g.where(g.lessOrEqual(norm, g.scalar(radius)), v, g.mul(v, g.div(g.scalar(radius), norm))),
-          ]
-        }),
-      ),
-  }
+/**
+ * COFT (constrained OFT): every block's skew matrix lies in a ball of radius eps/√blocks. HF PEFT brings it back there in every forward
+ * pass; the gradient is that of the angles there.
+ */
+function withinBall(g: Builder, angles: Value, eps: number): Value {
+  return g.add(angles, g.stopGradient(g.sub(projected(g, angles, eps), angles)))
 }
+function projected(g: Builder, angles: Value, eps: number): Value {
+  const radius = g.scalar(eps / Math.sqrt(angles.shape?.[0] as number))
+  const norm = g.sqrt(g.scale(g.reduceSum(g.square(angles), [1]), 2))
+  return g.where(g.lessOrEqual(norm, radius), angles, g.mul(angles, g.div(radius, norm)))
+}
+
+/** What is trained stays there: after each step it is brought back itself. */
+const constrained = (g: Builder, angles: readonly Value[], eps: number): AfterStep => ({
+  scalars: () => [],
+  update: ({ updated }) => new Map(angles.map((p) => [p, projected(g, updated(p), eps)])),
+})

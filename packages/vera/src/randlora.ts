@@ -1,4 +1,5 @@
 import {
+  bfloat16,
   type BiasOption,
   biasOption,
   constant,
@@ -115,7 +116,7 @@ export default definePeftMethod<RandLoraOptions>({
   },
 })
 
-/** The shared bases as HF PEFT draws them: uniform, or ternary where sparse, divided by their standard deviation. */
+/** The shared bases as HF PEFT draws them, divided by their standard deviation: uniform and in bfloat16, or ternary where sparse. */
 function bases(
   { projection_prng_key, r, sparse, very_sparse }: RandLoraOptions,
   short: number,
@@ -134,17 +135,17 @@ function bases(
     const [a, b] = [ternary(r * short), ternary(long * count * r)]
     return [() => a, () => b]
   }
-  const a = standardised(random.uniform(r * short, 1 / Math.sqrt(short)))
+  const a = standardised(random.uniformBfloat16(r * short, 1 / Math.sqrt(short)), bfloat16)
   const b = new Float32Array(long * count * r)
   for (let k = 0; k < count; k++)
     random
-      .uniform(long * r, 1 / Math.sqrt(r))
+      .uniformBfloat16(long * r, 1 / Math.sqrt(r))
       .forEach((v, i) => (b[(Math.floor(i / r) * count + k) * r + (i % r)] = v))
-  const scaled = standardised(b)
+  const scaled = standardised(b, bfloat16)
   return [() => a, () => scaled]
 }
-function standardised(values: Float32Array): Float32Array {
+function standardised(values: Float32Array, round = (v: number) => v): Float32Array {
   const mean = values.reduce((s, v) => s + v, 0) / values.length
-  const deviation = Math.sqrt(values.reduce((s, v) => s + (v - mean) ** 2, 0) / (values.length - 1))
-  return values.map((v) => v / deviation)
+  const deviation = round(Math.sqrt(values.reduce((s, v) => s + (v - mean) ** 2, 0) / (values.length - 1)))
+  return values.map((v) => round(v / deviation))
 }

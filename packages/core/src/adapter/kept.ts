@@ -2,11 +2,11 @@ import { moduleKey } from '../method/keys.js'
 import { transpose } from '../numbers/initialise.js'
 import type { Model } from '../model/model.js'
 import { belongsTo } from '../model/paths.js'
-import type { EmbeddingSite, LinearSite } from '../model/site.js'
+import { type NamedSlot, parametersIn } from './fold.js'
 import { floatsOf, type StoredTensor } from '../files/safetensors.js'
 
-/** Names of a module's own weight in an adapter's file: plain, or under what wraps the module. */
-const spellings = ['weight', 'base_layer.weight', 'token_adapter.base_layer.weight']
+/** Where an adapter's file has a module's own parameter: plainly, or under what wraps the module. */
+const wrappers = ['', 'base_layer.', 'token_adapter.base_layer.']
 
 /**
  * HF PEFT saves embedding and output layer whole where it was asked to (save_embedding_layers), and of itself when the vocabulary was
@@ -20,37 +20,45 @@ export function keptParameters(
   saved: readonly string[],
 ): { model: Model; stored: Map<string, StoredTensor> } {
   const stored = new Map(tensors)
-  const found = vocabularySites(base).flatMap((site) => {
-    if (saved.some((name) => belongsTo(site.path, name))) return []
-    const key = spellings.map((s) => moduleKey(`${site.path}.${s}`)).find((k) => stored.has(k))
-    return key ? [{ path: site.path, key, tensor: stored.get(key) as StoredTensor }] : []
-  })
-  if (found.length === 0) return { model: base, stored }
-  const rows = Math.max(...found.map(({ tensor }) => tensor.shape[0]))
-  const grown = base.task !== undefined && rows > Math.max(...vocabularySites(base).map(rowsOf))
+  const keyOf = ({ name, site }: NamedSlot) => {
+    const parameter = name.slice(site.path.length + 1)
+    return wrappers.map((w) => moduleKey(`${site.path}.${w}${parameter}`)).find((key) => tensors.has(key))
+  }
+  const keys = vocabularySlots(base, saved).flatMap((s) => keyOf(s) ?? [])
+  if (keys.length === 0) return { model: base, stored }
+  const rows = Math.max(...keys.map((key) => (tensors.get(key) as StoredTensor).shape[0]))
+  const grown = base.task !== undefined && rows > Math.max(...base.embeddings.map((e) => e.rows))
   const model = grown ? open(rows) : base
-  const sites = vocabularySites(model)
-  const tied = new Set(sites.map((s) => s.weight.constant?.data)).size < sites.length
-  for (const { path, key, tensor } of found) {
-    const own = sites.filter((s) => s.path === path || (tied && found.length === 1))
-    if (own.some((s) => `${s.weight.shape}` !== `${tensor.shape}`)) continue
-    stored.delete(key)
-    for (const site of own) replace(site, floatsOf(tensor, key))
+  const slots = vocabularySlots(model, saved)
+  for (const users of grouped(slots, (s) => s.slot.constant?.data)) {
+    const own = users.flatMap((s) => keyOf(s) ?? [])
+    if (own.some((key) => `${tensors.get(key)?.shape}` !== `${users[0].slot.shape}`)) continue
+    for (const key of own) stored.delete(key)
+    // A tied table is saved once, under the name of either of its users.
+    for (const s of users) if (own.length > 0) replace(s, tensors.get(keyOf(s) ?? own[0]) as StoredTensor)
   }
   return { model, stored }
 }
-type VocabularySite = EmbeddingSite | LinearSite
-const vocabularySites = (model: Model): VocabularySite[] => [
-  ...model.embeddings,
-  ...(model.outputEmbedding ? [model.outputEmbedding] : []),
-]
-const rowsOf = (site: VocabularySite): number => site.weight.shape[0]
 
-/** Sets a weight; one that the base holds already stays in its file. */
-function replace({ weight }: VocabularySite, values: Float32Array): void {
-  const [rows, columns] = weight.shape
-  const stored = weight.transposed ? transpose(values, rows, columns) : values
-  const own = weight.reader()()
+/** Parameters of embeddings and of the output layer. */
+function vocabularySlots(model: Model, saved: readonly string[]): NamedSlot[] {
+  const head = model.outputEmbedding?.path
+  return parametersIn(model).filter(
+    ({ site }) =>
+      (site.kind === 'embedding' || site.path === head) && !saved.some((name) => belongsTo(site.path, name)),
+  )
+}
+function grouped<T>(items: readonly T[], by: (item: T) => unknown): T[][] {
+  const groups = new Map<unknown, T[]>()
+  for (const item of items) groups.set(by(item), [...(groups.get(by(item)) ?? []), item])
+  return [...groups.values()]
+}
+
+/** Sets a parameter; one that the base holds already stays in its file. */
+function replace({ name, slot }: NamedSlot, tensor: StoredTensor): void {
+  const values = floatsOf(tensor, name)
+  const stored = slot.transposed ? transpose(values, slot.shape[0], slot.shape[1]) : values
+  const own = slot.reader()()
   if (own && own.length === stored.length && own.every((v, i) => v === stored[i])) return
-  weight.set(stored)
+  slot.set(stored)
 }

@@ -54,7 +54,7 @@ export async function openAdapter(
     : objectiveFor(folder, config, registry, ownTask(path, registry))
   const objective = as ? registry.get('objective', as) : trained
   // What the file doesn't name as trained is the base's own.
-  const saved = (config.modules_to_save as readonly string[] | null | undefined) ?? []
+  const saved = savedModules(config, readTensors(folder))
   const all = as ? withoutModules(readTensors(folder), trained.savedModules) : readTensors(folder)
   const classes = as ? undefined : manifest ? outputs(objective, manifest.labels) : headOutputs(all)
   const open = (vocabulary?: number) =>
@@ -100,6 +100,12 @@ const integersOf = async ({ precision, integers }: Manifest): Promise<PrecisionO
   precision,
   integers: planFrom(integers ?? { float32: [], smoothing: {} }, (await saturates()) ? 63 : 127),
 })
+/** modules_to_save without the names that the file has nothing of: HF PEFT passes over what no module of a model is called. */
+function savedModules(config: AdapterConfig, tensors: ReadonlyMap<string, StoredTensor>): readonly string[] {
+  const names = (config.modules_to_save as readonly string[] | null | undefined) ?? []
+  const held = (name: string) => [...tensors.keys()].some((key) => key.includes(`${name}.`))
+  return names.filter(held)
+}
 const withoutModules = (
   tensors: ReadonlyMap<string, StoredTensor>,
   names: readonly string[],

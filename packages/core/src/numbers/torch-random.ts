@@ -1,5 +1,14 @@
 import { mersenne } from 'pure-rand/generator/mersenne'
 
+const float = new Float32Array(1)
+const bits = new Uint32Array(float.buffer)
+/** The nearest bfloat16, ties to even. */
+export function bfloat16(value: number): number {
+  float[0] = value
+  bits[0] = (bits[0] + 0x7fff + ((bits[0] >>> 16) & 1)) & 0xffff0000
+  return float[0]
+}
+
 /**
  * torch's CPU generator (mt19937) and what it makes of it, number for number: methods whose projections HF PEFT draws from a
  * seed, and doesn't always store, get the same ones here. aten/src/ATen/core/DistributionsHelper.h, native/TensorFactories.cpp.
@@ -22,6 +31,11 @@ export class TorchRandom {
       { length: size },
       () => Math.fround(this.unit() * Math.fround(2 * bound)) - Math.fround(bound),
     )
+  }
+  /** The same on a bfloat16 tensor: drawn as float32, then rounded; what rounds to the upper bound, which is open, becomes the lower. */
+  uniformBfloat16(size: number, bound: number): Float32Array {
+    const edge = bfloat16(bound)
+    return this.uniform(size, bound).map((v) => (bfloat16(v) === edge ? -edge : bfloat16(v)))
   }
   /** tensor.normal_(0, deviation): sixteen at a time from as many uniform numbers, the last sixteen drawn anew where they aren't whole. */
   normal(size: number, deviation: number): Float32Array {

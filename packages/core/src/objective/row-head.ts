@@ -34,9 +34,9 @@ export function rowHead(hidden: Value, logits: Value, sorted: readonly Node[]): 
   return { hidden, logits, nodes: nodes.reverse(), parameters: outside.filter((v) => !v.data) }
 }
 
-/** The head applied to other rows. */
-function applyHead(g: Builder, head: RowHead, rows: Value): Value {
-  const copies = new Map([[head.hidden, rows]])
+/** The head applied to other rows, reading stand-ins in its parameters' places. */
+function applyHead(g: Builder, head: RowHead, rows: Value, parameters: readonly Value[]): Value {
+  const copies = new Map([[head.hidden, rows], ...head.parameters.map((p, i) => [p, parameters[i]] as const)])
   for (const node of head.nodes) {
     const inputs = node.inputs.map((v) => (v ? (copies.get(v) ?? v) : null))
     const copy = g.graph.within(node.scope, () => g.op(node.op, inputs, node.attributes))
@@ -63,6 +63,8 @@ export function chunkedLoss(
     return { lossSum, partials: new Map([[lossSum, new Map([[picked, dHidden]])]]), predictions }
   }
   const count = chunkCount(head, expected, chunks)
+  // One parameter may be made of another (DoRA's m/n − 1): cut off, each gets what comes through it alone.
+  const parameters = head.parameters.map(g.stopGradient)
   const bound = (k: number) => Math.floor((k * chunks) / count)
   const parts = Array.from({ length: count }, (_, k) => {
     const [rows, targets] = [picked, inputs.targets].map((v) =>
@@ -70,11 +72,11 @@ export function chunkedLoss(
     )
     // A matrix tied to the embedding reaches the hidden states as well: that way belongs to the backward pass, not to the head's.
     const hidden = g.stopGradient(g.unsqueeze(rows, [0]))
-    const logits = g.squeeze(applyHead(g, head, hidden), [0])
+    const logits = g.squeeze(applyHead(g, head, hidden, parameters), [0])
     const { perRow, slope } = crossEntropy(g, logits, targets)
     const sum = g.sumAll(perRow)
     const known = new Map([[sum, new Map([[logits, slope]])]])
-    const [dHidden, ...dParameters] = differentiate(g, sum, [hidden, ...head.parameters], known)
+    const [dHidden, ...dParameters] = differentiate(g, sum, [hidden, ...parameters], known)
     return {
       perRow,
       dHidden: g.squeeze(dHidden, [0]),

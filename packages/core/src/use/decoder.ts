@@ -1,11 +1,13 @@
-import { type Graph, type IntegerOptions, shapeOf, type Value } from '@graft-peft/onnx'
-import { adapt } from '../compile/adapt.js'
+import { type Builder, type Graph, type IntegerOptions, shapeOf, type Value } from '@graft-peft/onnx'
+import { parametersIn } from '../adapter/fold.js'
+import { type Adapted, adapt } from '../compile/adapt.js'
 import { integersFor, type PrecisionOptions } from '../compile/precision.js'
 import { tasksInput, tasksOf } from '../data/batches.js'
 import { finish } from '../compile/step.js'
 import { noVirtualTokens } from '../method/method.js'
 import type { Model } from '../model/model.js'
 import { type OpenedAdapter, parametersOf } from '../adapter/open.js'
+import { transpose } from '../numbers/initialise.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { float32, int64, type Tensors } from '../runtime/tensor.js'
 
@@ -33,20 +35,21 @@ export class Decoder {
   ): Promise<Decoder> {
     const shape = cacheShape(model)
     const chosen: PrecisionOptions = precision ? { precision, integers } : (adapter?.options ?? {})
-    const bare = () => Session.open(withLastLogits(model.fork(), integersFor(chosen)), options)
+    const base = withLastRow(model)
+    const bare = (over = base) => Session.open(withLogits(over.fork(), integersFor(chosen)), options)
     if (!adapter) {
       const session = await bare()
       return new Decoder(session, session, shape, 0, pad, undefined)
     }
     const { precision: type, integers: plan } = chosen
-    const adapted = adapt(model, { ...adapter.options, precision: type, integers: plan, training: false })
+    const adapted = adapt(base, { ...adapter.options, precision: type, integers: plan, training: false })
     const parameters = parametersOf(adapter, adapted)
-    const prompt = await Session.open(withLastLogits(adapted.model, adapted.integers), options)
+    const prompt = await Session.open(withLogits(adapted.model, adapted.integers), options)
     const { count } = adapter.options.method.virtualTokens?.(adapter.options.config) ?? noVirtualTokens
-    // Prompts and prefixes are part of the past once the first tokens are read; what follows is the bare model's work.
+    // Prompts and prefixes are part of the past once the first tokens are read; what follows is the work of the model without them.
     return new Decoder(
       prompt,
-      count > 0 && shape.past.length > 0 ? await bare() : prompt,
+      count > 0 && shape.past.length > 0 ? await bare(withTrained(base, adapted, parameters)) : prompt,
       shape,
       count,
       pad,
@@ -160,13 +163,31 @@ const emptyCache = ({ past }: CacheShape): Tensors =>
     past.map(({ name, heads, width }) => [name, float32(new Float32Array(0), [1, heads, 0, width])]),
   )
 
-/** The graph with logits of the last position alone: [vocabulary]. */
-function withLastLogits(model: Model, integers?: IntegerOptions): Graph {
+/** A fork whose output layer reads the last position alone: done before anything is attached, so that what adapts that layer reads no more. */
+function withLastRow(model: Model): Model {
+  const fork = model.fork()
+  const { head, g } = fork
+  if (head && shapeOf(head.input.value).length === 3) head.input.map((v) => lastOf(g, v))
+  return fork
+}
+const lastOf = (g: Builder, v: Value): Value => g.slice(v, -1, Number.MAX_SAFE_INTEGER, 1)
+
+/** The graph with logits of the last position: [vocabulary]. */
+function withLogits(model: Model, integers?: IntegerOptions): Graph {
   const { g, graph } = model
-  const last = (v: Value) => g.slice(v, -1, Number.MAX_SAFE_INTEGER, 1)
-  const { head } = model
-  if (head && shapeOf(head.input.value).length === 3) head.input.map(last)
-  const logits = g.reshape(head ? model.logits : last(model.logits), [-1])
+  const logits = g.reshape(lastOf(g, model.logits), [-1])
   const present = graph.outputs.filter((v) => v.name.startsWith('present.'))
   return finish(g, { ...Object.fromEntries(present.map((v) => [v.name, v])), logits }, integers)
+}
+
+/** The model with the modules that were trained in full beside the method. */
+function withTrained(base: Model, { variables, own }: Adapted, parameters: Float32Array): Model {
+  const trained = base.fork()
+  const slots = new Map(parametersIn(trained).map(({ name, slot }) => [name, slot]))
+  for (const { name, offset, size } of variables.list.slice(own)) {
+    const values = parameters.slice(offset, offset + size)
+    const slot = slots.get(name)
+    slot?.set(slot.transposed ? transpose(values, slot.shape[0], slot.shape[1]) : values)
+  }
+  return trained
 }
