@@ -1,6 +1,6 @@
 import {
-  byPattern,
   definePeftMethod,
+  GraftError,
   type LinearSite,
   normal,
   targets,
@@ -28,6 +28,7 @@ export default definePeftMethod<AdaLoraOptions>({
   trainingOptions: [
     'lora_dropout',
     'init_lora_weights',
+    'alpha_pattern',
     'loftq_config',
     'eva_config',
     'corda_config',
@@ -35,6 +36,7 @@ export default definePeftMethod<AdaLoraOptions>({
   ],
   attach(context, options) {
     const { model, g, param, dropout, totalSteps, inference } = context
+    if (!inference) refuseInert(options)
     const sites = targets(model, options, { among: model.linears, defaults: targetModules })
     trainBiases(context, sites, options.bias)
     const triplets = sites.map((site): Triplet => {
@@ -46,23 +48,19 @@ export default definePeftMethod<AdaLoraOptions>({
     })
     const inUse = triplets.filter(({ E }) => E.shape?.[0] !== 0)
     // HF PEFT divides by the first rank for ever, also after pruning.
-    const scale = (path: string) =>
-      byPattern(path, options.alpha_pattern, options.lora_alpha) / (options.init_r + 1e-5)
+    const scale = options.lora_alpha / (options.init_r + 1e-5)
     for (const { site, A, B, E } of inUse)
       site.output.map((y, x) =>
         g.add(
           y,
-          g.scale(
-            g.linear(g.linear(dropout(x, options.lora_dropout, site.path), g.mul(A, E)), B),
-            scale(site.path),
-          ),
+          g.scale(g.linear(g.linear(dropout(x, options.lora_dropout, site.path), g.mul(A, E)), B), scale),
         ),
       )
     return {
       merge: () =>
         inUse.map(({ site, A, B, E }) => [
           site.weight,
-          (w) => g.add(w, g.scale(g.matMul(B, g.mul(A, E)), scale(site.path))),
+          (w) => g.add(w, g.scale(g.matMul(B, g.mul(A, E)), scale)),
         ]),
       ranks: (read) =>
         Object.fromEntries(triplets.map(({ site, E }) => [site.path, read(E).filter((v) => v !== 0).length])),
@@ -72,6 +70,16 @@ export default definePeftMethod<AdaLoraOptions>({
     }
   },
 })
+
+/** HF PEFT reads neither while it trains: what would do nothing is refused. */
+function refuseInert({ alpha_pattern, rank_pattern }: AdaLoraOptions): void {
+  for (const [key, value] of Object.entries({ alpha_pattern, rank_pattern }))
+    if (Object.keys(value ?? {}).length > 0)
+      throw new GraftError(
+        'BAD_METHOD_OPTION',
+        `method adalora: ${key} does nothing in training, here as in HF PEFT: one scale holds for all layers, and ranks are allotted. Leave it out; init_r, target_r and lora_alpha say what there is to say.`,
+      )
+}
 
 /** How many rows a file kept of a layer, where it says so. */
 function keptRank(

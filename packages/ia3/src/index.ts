@@ -28,6 +28,7 @@ export default definePeftMethod<Ia3Options>({
   paper: 'https://arxiv.org/abs/2205.05638',
   learningRate: 1e-2,
   mergeable: true,
+  ownOptions: ['layers_to_transform', 'layers_pattern'],
   startsAsIdentity: ({ init_ia3_weights }) => init_ia3_weights,
   configSchema: targetedSchema({
     feedforward_modules: {

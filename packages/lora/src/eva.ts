@@ -1,5 +1,13 @@
-import { GraftError, type LinearSite, type PrepareContext, type Tensors, principal } from '@graft-peft/core'
+import {
+  GraftError,
+  type LinearSite,
+  type PrepareContext,
+  principal,
+  shapeOf,
+  type Tensors,
+} from '@graft-peft/core'
 import { Matrix } from 'ml-matrix'
+import type { LoraOptions } from './options.js'
 
 /** What EVA finds for one layer: how many components of its inputs to adapt, and which. */
 export interface Explained {
@@ -14,23 +22,34 @@ const batchCount = 8
  * inputs on the first batches of the data, and ranks go where they explain most: at most rho·r a layer, r a layer on the whole.
  */
 export async function eva(
-  { g, run, batches }: PrepareContext,
+  { model, g, run, batches, masks }: PrepareContext,
   sites: readonly LinearSite[],
-  r: number,
-  rho: number,
+  { r, eva_config }: Pick<LoraOptions, 'r' | 'eva_config'>,
 ): Promise<Map<string, Explained>> {
+  const rho = eva_config?.rho ?? 2
+  const ids = model.graph.inputs.find((v) => v.name === 'input_ids')
+  const counted = ids && g.graph.addInput('counted', 'float32', shapeOf(ids))
   const wanted = Object.fromEntries(
     sites.flatMap(({ input: { value }, inFeatures }, i) => {
-      const rows = g.reshape(value, [-1, inFeatures])
+      // Padding says nothing of the data, nor, as in HF PEFT, do tokens that aren't learnt; a decoder's own positions aren't masked.
+      const fits = counted && `${shapeOf(value).slice(0, 2)}` === `${shapeOf(counted)}`
+      const mask = fits ? g.reshape(counted, [-1, 1]) : undefined
+      const all = g.reshape(value, [-1, inFeatures])
+      const rows = mask ? g.mul(all, mask) : all
+      const count = mask
+        ? g.reduceSum(mask, [0], false)
+        : g.cast(g.op('Shape', [rows], { start: 0, end: 1 }), 'float32')
       return [
         [`gram_${i}`, g.matMul(rows, rows, { transA: true })],
         [`sum_${i}`, g.reduceSum(rows, [0], false)],
-        [`count_${i}`, g.cast(g.op('Shape', [rows], { start: 0, end: 1 }), 'float32')],
+        [`count_${i}`, count],
       ]
     }),
   )
   const found: Tensors[] = []
-  for (const feeds of await batches(batchCount)) found.push(await run(wanted, feeds))
+  const [all, positions] = [await batches(batchCount), await masks(batchCount)]
+  for (const [k, feeds] of all.entries())
+    found.push(await run(wanted, counted ? { ...feeds, counted: positions[k] } : feeds))
   if (found.length === 0)
     throw new GraftError('NO_DATA', 'init_lora_weights: eva looks at the training data, and there is none.')
   const total = (name: string): Float64Array =>

@@ -30,6 +30,7 @@ export default definePeftMethod<LoraOptions>({
   paper: 'https://arxiv.org/abs/2106.09685',
   learningRate: 2e-3,
   mergeable: true,
+  ownOptions: ['loraplus_lr_ratio'],
   configSchema: schema,
   trainingOptions: [
     'lora_dropout',
@@ -41,7 +42,7 @@ export default definePeftMethod<LoraOptions>({
   startsAsIdentity: ({ init_lora_weights }) => init_lora_weights !== false,
   async prepare(context, options) {
     if (options.init_lora_weights !== 'eva') return undefined
-    return eva(context, targets(context.model, options), options.r, options.eva_config?.rho ?? 2)
+    return eva(context, targets(context.model, options), options)
   },
   attach(context, given) {
     const options = context.inference ? given : checked(given)

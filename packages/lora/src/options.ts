@@ -52,7 +52,7 @@ export const schema = targetedSchema({
   eva_config: {
     type: ['object', 'null'],
     additionalProperties: false,
-    properties: { rho: { ...real(2), minimum: 1 } },
+    properties: { rho: { ...real(2), minimum: 1 }, use_label_mask: { const: true, default: true } },
     default: null,
   },
   loraplus_lr_ratio: { ...real(1), exclusiveMinimum: 0 },

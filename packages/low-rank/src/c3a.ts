@@ -34,6 +34,7 @@ export default definePeftMethod<C3aOptions>({
   paper: 'https://arxiv.org/abs/2407.19342',
   learningRate: 0.1,
   mergeable: true,
+  ownOptions: ['exclude_modules'],
   startsAsIdentity: ({ init_weights }) => init_weights === true,
   configSchema: targetedSchema({
     block_size: positive(256),

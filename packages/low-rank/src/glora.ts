@@ -38,6 +38,7 @@ export default definePeftMethod<GloraOptions>({
   paper: 'https://arxiv.org/abs/2306.07967',
   learningRate: 2e-3,
   mergeable: true,
+  ownOptions: ['exclude_modules', 'layers_to_transform', 'layers_pattern'],
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     r: positive(8),

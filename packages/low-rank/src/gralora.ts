@@ -40,6 +40,7 @@ export default definePeftMethod<GraloraOptions>({
   paper: 'https://arxiv.org/abs/2505.20355',
   learningRate: 2e-3,
   mergeable: true,
+  ownOptions: ['exclude_modules'],
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     r: positive(32),

@@ -35,6 +35,7 @@ export default definePeftMethod<PolyOptions>({
   paper: 'https://arxiv.org/abs/2202.13914',
   learningRate: 5e-3,
   mergeable: false,
+  ownOptions: ['layers_to_transform', 'layers_pattern'],
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     r: positive(8),

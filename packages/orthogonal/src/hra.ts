@@ -44,7 +44,8 @@ export default definePeftMethod<HraOptions>({
     const adapted = sites.map((site) => {
       const u = param(`${site.path}.hra_u`, {
         shape: [site.inFeatures, options.r],
-        init: options.init_weights && options.r % 2 === 0 ? pairs : kaimingUniform,
+        // Pairs are equal vectors, which Gram–Schmidt can't tell apart.
+        init: options.init_weights && options.r % 2 === 0 && !options.apply_GS ? pairs : kaimingUniform,
       })
       const { vectors, middle } = options.apply_GS ? orthonormal(g, u) : chain(g, u)
       const middleT = g.swapLast(middle)

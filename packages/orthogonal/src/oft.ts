@@ -49,7 +49,7 @@ export default definePeftMethod<OftOptions>({
     eps: real(6e-5),
     block_share: flag(false),
     use_cayley_neumann: flag(true),
-    num_cayley_neumann_terms: positive(5),
+    num_cayley_neumann_terms: { ...positive(5), minimum: 2 },
     module_dropout: { const: 0, default: 0 },
     init_weights: flag(true),
     fan_in_fan_out: flag(false),

@@ -35,6 +35,7 @@ export default definePeftMethod<OsfOptions>({
   paper: 'https://arxiv.org/abs/2504.07097',
   learningRate: 1e-4,
   mergeable: true,
+  ownOptions: ['exclude_modules', 'layers_to_transform', 'layers_pattern'],
   startsAsIdentity: ({ init_weights }) => init_weights !== false,
   configSchema: targetedSchema({
     effective_rank: rank,

@@ -33,6 +33,7 @@ export default definePeftMethod<RoadOptions>({
   paper: 'https://arxiv.org/abs/2409.00119',
   learningRate: 5e-3,
   mergeable: true,
+  ownOptions: ['exclude_modules', 'layers_to_transform', 'layers_pattern'],
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     variant: oneOf(['road_1', 'road_2', 'road_4'], 'road_1'),

@@ -27,6 +27,7 @@ export default definePeftMethod<CartridgeOptions>({
   paper: 'https://arxiv.org/abs/2506.06266',
   learningRate: 1e-2,
   mergeable: false,
+  ownOptions: ['prefix_init_text'],
   startsAsIdentity: () => false,
   configSchema: promptSchema({
     num_frozen_tokens: whole(1),

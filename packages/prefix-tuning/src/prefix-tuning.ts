@@ -31,6 +31,7 @@ export default definePeftMethod<PrefixOptions>({
   paper: 'https://arxiv.org/abs/2101.00190',
   learningRate: 1e-2,
   mergeable: false,
+  ownOptions: ['prefix_init_text'],
   startsAsIdentity: () => false,
   configSchema: promptSchema({
     prefix_projection: flag(false),

@@ -9,7 +9,7 @@ import {
   promptRecord,
   promptSchema,
 } from '@graft-peft/core'
-import { initialiser, initTokens, type StartOptions, textOptions } from './start.js'
+import { initialiser, initTokens, type StartOptions, textOptions, tokenizerRecord } from './start.js'
 
 export interface MultitaskOptions extends StartOptions {
   num_ranks: number
@@ -55,7 +55,7 @@ export default definePeftMethod<MultitaskOptions>({
     const rows = declare('prefix_task_rows', [num_tasks, rank, width])
     const tasks = taskIds()
     const shape = g.matMul(g.gather(columns, tasks), g.gather(rows, tasks))
-    const record = promptRecord(model)
+    const record = { ...promptRecord(model), ...tokenizerRecord(model, options) }
     overwriteEmbeddings(model, g.mul(prompt, shape))
     return { save: () => ({ finish: () => record }) }
   },

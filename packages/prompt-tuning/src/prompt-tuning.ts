@@ -7,7 +7,7 @@ import {
   promptRecord,
   promptSchema,
 } from '@graft-peft/core'
-import { initialiser, initTokens, type StartOptions, textOptions } from './start.js'
+import { initialiser, initTokens, type StartOptions, textOptions, tokenizerRecord } from './start.js'
 
 /** Learned embeddings in front of every text (Lester et al., 2021, arXiv 2104.08691); options as HF PEFT's PromptTuningConfig. */
 export default definePeftMethod<StartOptions>({
@@ -33,7 +33,7 @@ export default definePeftMethod<StartOptions>({
       init: initialiser(model, options, prepared as number[] | undefined),
       key: promptKey,
     })
-    const record = promptRecord(model)
+    const record = { ...promptRecord(model), ...tokenizerRecord(model, options) }
     overwriteEmbeddings(model, prompt)
     return { save: () => ({ finish: () => record }) }
   },

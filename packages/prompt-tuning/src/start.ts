@@ -12,6 +12,7 @@ import {
 export interface StartOptions extends PromptOptions {
   prompt_tuning_init: 'RANDOM' | 'SAMPLE_VOCAB' | 'TEXT'
   prompt_tuning_init_text: string | null
+  tokenizer_name_or_path: string | null
 }
 export const textOptions = {
   prompt_tuning_init_text: { type: ['string', 'null'], default: null },
@@ -52,3 +53,10 @@ export function initialiser(
     )
   }
 }
+
+/** HF PEFT's config of a prompt that starts from a text must say whose tokenizer reads it. */
+export const tokenizerRecord = (
+  model: Model,
+  { prompt_tuning_init, tokenizer_name_or_path }: StartOptions,
+): Record<string, string> =>
+  prompt_tuning_init === 'TEXT' ? { tokenizer_name_or_path: tokenizer_name_or_path ?? model.folder } : {}

@@ -46,6 +46,7 @@ export default definePeftMethod<BeftOptions>({
   paper: 'https://arxiv.org/abs/2509.15974',
   learningRate: 1e-2,
   mergeable: true,
+  ownOptions: ['exclude_modules', 'layers_to_transform', 'layers_pattern'],
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({ init_weights: flag(true) }),
   attach({ model, g, param }, options) {

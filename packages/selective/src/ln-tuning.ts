@@ -53,6 +53,7 @@ export default definePeftMethod<TargetOptions>({
   paper: 'https://arxiv.org/abs/2312.11420',
   learningRate: 1e-2,
   mergeable: true,
+  ownOptions: ['layers_to_transform', 'layers_pattern'],
   startsAsIdentity: () => true,
   configSchema: targetedSchema({}),
   attach({ model, param }, options) {

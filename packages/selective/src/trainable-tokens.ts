@@ -26,6 +26,7 @@ export default definePeftMethod<TrainableTokensOptions>({
   summary: 'trains chosen rows of the embedding',
   learningRate: 1e-3,
   mergeable: true,
+  ownOptions: ['modules_to_save', 'exclude_modules', 'layers_to_transform', 'layers_pattern'],
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: {
     ...targetedSchema({
@@ -51,7 +52,7 @@ export default definePeftMethod<TrainableTokensOptions>({
           'BAD_METHOD_OPTION',
           `method trainable_tokens: token_indices: ${beyond} is not a row of ${site.path}, which has ${site.rows}.`,
         )
-      const init = options.init_weights ? rowsOf(site, tokens) : normal(0.02)
+      const init = options.init_weights ? rowsOf(site, tokens) : normal(1)
       const rows = param(`${site.path}.trainable_tokens_delta`, { shape: [tokens.length, site.width], init })
       const indices = g.constant('int64', tokens, [tokens.length, 1])
       const head = model.outputEmbedding

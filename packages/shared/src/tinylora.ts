@@ -51,6 +51,7 @@ export default definePeftMethod<TinyloraOptions>({
   paper: 'https://arxiv.org/abs/2602.04118',
   learningRate: 1e-2,
   mergeable: true,
+  ownOptions: ['exclude_modules'],
   startsAsIdentity: ({ init_weights }) => init_weights === true,
   configSchema: targetedSchema({
     r: positive(2),

@@ -37,6 +37,7 @@ export default definePeftMethod<UniloraOptions>({
   paper: 'https://arxiv.org/abs/2506.00799',
   learningRate: 5e-3,
   mergeable: true,
+  ownOptions: ['exclude_modules'],
   startsAsIdentity: () => false,
   configSchema: targetedSchema({
     r: positive(4),

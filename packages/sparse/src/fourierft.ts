@@ -40,6 +40,7 @@ export default definePeftMethod<FourierFtOptions>({
   paper: 'https://arxiv.org/abs/2405.03003',
   learningRate: 1e-2,
   mergeable: true,
+  ownOptions: ['ids_to_transform'],
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     n_frequency: positive(1000),

@@ -30,6 +30,7 @@ export default definePeftMethod<ShiraOptions>({
   paper: 'https://arxiv.org/abs/2406.13175',
   learningRate: 1e-3,
   mergeable: true,
+  ownOptions: ['exclude_modules', 'layers_to_transform', 'layers_pattern'],
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     r: positive(32),

@@ -35,6 +35,7 @@ export default definePeftMethod<SupertuningOptions>({
   paper: 'https://arxiv.org/abs/2607.09287',
   learningRate: 1e-3,
   mergeable: true,
+  ownOptions: ['exclude_modules', 'layers_to_transform', 'layers_pattern'],
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     sparsity: share(0.99),

@@ -39,6 +39,7 @@ export default definePeftMethod<PveraOptions>({
   paper: 'https://arxiv.org/abs/2512.07703',
   learningRate: 1e-2,
   mergeable: true,
+  ownOptions: ['exclude_modules'],
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     r: positive(256),

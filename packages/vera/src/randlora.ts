@@ -38,6 +38,7 @@ export default definePeftMethod<RandLoraOptions>({
   paper: 'https://arxiv.org/abs/2502.00987',
   learningRate: 1e-3,
   mergeable: true,
+  ownOptions: ['exclude_modules'],
   trainingOptions: ['randlora_dropout', 'init_weights'],
   startsAsIdentity: () => true,
   configSchema: targetedSchema({

@@ -4,6 +4,8 @@ import {
   constant,
   definePeftMethod,
   flag,
+  normal,
+  ones,
   type Initialiser,
   positive,
   real,
@@ -36,8 +38,9 @@ export default definePeftMethod<VeraOptions>({
   paper: 'https://arxiv.org/abs/2310.11454',
   learningRate: 1e-2,
   mergeable: true,
+  ownOptions: ['exclude_modules'],
   trainingOptions: ['vera_dropout', 'd_initial', 'init_weights'],
-  startsAsIdentity: () => true,
+  startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     r: positive(256),
     projection_prng_key: whole(0),
@@ -62,8 +65,14 @@ export default definePeftMethod<VeraOptions>({
     const A = buffer('vera_A', { shape: [r, widest], init: initA, stored, key: 'base_model.vera_A' })
     const B = buffer('vera_B', { shape: [tallest, r], init: initB, stored, key: 'base_model.vera_B' })
     const adapted = sites.map((site) => {
-      const d = param(`${site.path}.vera_lambda_d`, { shape: [r], init: constant(d_initial) })
-      const b = param(`${site.path}.vera_lambda_b`, { shape: [site.outFeatures], init: zeros })
+      const d = param(`${site.path}.vera_lambda_d`, {
+        shape: [r],
+        init: options.init_weights ? constant(d_initial) : normal(1),
+      })
+      const b = param(`${site.path}.vera_lambda_b`, {
+        shape: [site.outFeatures],
+        init: options.init_weights ? zeros : ones,
+      })
       const [a, up] = [g.slice(A, 0, site.inFeatures, 1), g.slice(B, 0, site.outFeatures, 0)]
       site.output.map((y, x) =>
         g.add(y, g.mul(g.linear(g.mul(g.linear(dropout(x, options.vera_dropout, site.path), a), d), up), b)),

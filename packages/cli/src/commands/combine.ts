@@ -49,11 +49,13 @@ export const combineCommand: CommandMaker = () =>
       showLowRank(report)
     })
 
-export function showLowRank({ folder, layers, rank, error }: LowRankReport): void {
+export function showLowRank({ folder, layers, rank, error, averaged }: LowRankReport): void {
   printLine(`Written  ${folder}: ${layers} layers of rank ${rank} at most`)
   printLine(
     error === 0
-      ? 'Exact    nothing was rounded off'
+      ? 'Exact    no update was rounded off'
       : `Error    at most ${scientific(error)} of an update's norm lies beyond that rank`,
   )
+  if (averaged.length > 0)
+    printLine(`Averaged ${averaged.join(', ')}: trained in full, so the mean by weight`)
 }

@@ -7,7 +7,7 @@ import type { LowRankUpdate, PeftMethod } from '../method/method.js'
 import { Random } from '../numbers/random.js'
 import { denseUpdates, type Truncated, truncate, truncateProduct } from './dense.js'
 import { type AdapterConfig, configFile, readAdapterConfig, saveAdapter, weightsFile } from './files.js'
-import { fileKey } from '../method/keys.js'
+import { fileKey, moduleKey } from '../method/keys.js'
 import { hasManifest, readManifest, writeManifest } from './manifest.js'
 import { type OpenedAdapter, openAdapter } from './open.js'
 import { floatsOf, type StoredTensor, storedFloats } from '../files/safetensors.js'
@@ -36,6 +36,8 @@ export interface LowRankReport {
   rank: number
   /** greatest ‖ΔW − result‖ / ‖ΔW‖ of any layer, where ΔW is what the mode asks for */
   error: number
+  /** parameters trained in full, which were averaged by weight rather than added */
+  averaged: readonly string[]
 }
 
 /** A weighted part of a combination. */
@@ -197,14 +199,17 @@ function blend(parts: readonly Dense[], { mode, density, seed }: CombineOptions)
     values:
       mode === 'ties' ? trimmed(p.values, density) : dropped(p.values, density, new Random(seed, p.stream)),
   }))
-  const weighted = thinned.map(({ values, weight }) => values.map((v) => weight * v))
-  const sum = weighted[0].map((_, i) => weighted.reduce((total, v) => total + v[i], 0))
-  return mode === 'dare' ? sum : sum.map((total, i) => agreeing(weighted, Math.sign(total), i))
+  return Float64Array.from({ length: parts[0].values.length }, (_, i) =>
+    mode === 'dare'
+      ? thinned.reduce((total, { values, weight }) => total + weight * values[i], 0)
+      : agreeing(thinned, i),
+  )
 }
-/** The mean of the entries that have the elected sign (TIES' disjoint merge). */
-function agreeing(weighted: readonly Float64Array[], sign: number, i: number): number {
-  const own = weighted.map((v) => v[i]).filter((v) => v !== 0 && Math.sign(v) === sign)
-  return own.length === 0 ? 0 : own.reduce((a, b) => a + b, 0) / own.length
+/** The mean of the weighted entries that have the elected sign (TIES' disjoint merge). Elected before weighting, as in HF PEFT. */
+function agreeing(parts: readonly Dense[], i: number): number {
+  const sign = parts.reduce((total, { values }) => total + values[i], 0) >= 0 ? 1 : -1
+  const own = parts.filter(({ values }) => Math.sign(values[i]) === sign)
+  return own.reduce((total, { values, weight }) => total + weight * values[i], 0) / Math.max(1, own.length)
 }
 /** Only the greatest entries by size. */
 function trimmed(values: Float64Array, density: number): Float64Array {
@@ -234,7 +239,9 @@ function write(
     peft_type: method.peftType,
     inference_mode: true,
   }
-  saveAdapter(output, new Map([...tensors, ...averaged(opened, weights)]), config)
+  const heads = averaged(opened, weights)
+  requireFinite([...tensors, ...heads])
+  saveAdapter(output, new Map([...tensors, ...heads]), config)
   if (hasManifest(first.folder))
     writeManifest(output, {
       ...readManifest(first.folder),
@@ -247,18 +254,27 @@ function write(
     layers: results.length,
     rank: Math.max(...results.map((r) => r.update.down.rows)),
     error: Math.max(...results.map((r) => r.error)),
+    averaged: opened.length > 1 ? heads.map(([key]) => key.slice(moduleKey('').length)) : [],
   }
+}
+function requireFinite(tensors: readonly [string, StoredTensor][]): void {
+  for (const [key, tensor] of tensors)
+    if (!floatsOf(tensor, key).every(Number.isFinite))
+      throw new GraftError(
+        'NOT_FINITE',
+        `${key} would hold numbers that are not finite; an adapter is damaged, or its training diverged. Nothing was written.`,
+      )
 }
 const carried = ({ base_model_name_or_path, task_type, modules_to_save }: AdapterConfig) => ({
   base_model_name_or_path,
   task_type,
   modules_to_save,
 })
-const defaultsOf = ({ configSchema }: PeftMethod): Record<string, unknown> =>
+const defaultsOf = ({ configSchema, ownOptions }: PeftMethod): Record<string, unknown> =>
   Object.fromEntries(
-    Object.entries((configSchema as { properties: Record<string, { default?: unknown }> }).properties).map(
-      ([key, { default: value }]) => [key, value ?? null],
-    ),
+    Object.entries((configSchema as { properties: Record<string, { default?: unknown }> }).properties)
+      .filter(([key]) => !ownOptions?.includes(key))
+      .map(([key, { default: value }]) => [key, value ?? null]),
   )
 
 function averaged(opened: readonly OpenedAdapter[], weights: readonly number[]): [string, StoredTensor][] {
@@ -274,18 +290,30 @@ function averaged(opened: readonly OpenedAdapter[], weights: readonly number[]):
     const own = heads.flatMap((h, i) =>
       h.has(key) ? [{ tensor: h.get(key) as StoredTensor, weight: weights[i] }] : [],
     )
-    const total = own.reduce((sum, o) => sum + o.weight, 0)
     const { shape } = own[0].tensor
     if (own.some((o) => `${o.tensor.shape}` !== `${shape}`))
       throw new GraftError(
         'ADAPTER_MISMATCH',
         `${key} has shapes ${own.map((o) => `[${o.tensor.shape}]`).join(' and ')}; adapters with different labels don't add up.`,
       )
+    const shares = sharesOf(
+      own.map((o) => o.weight),
+      key,
+    )
     const values = own
-      .map((o) => floatsOf(o.tensor, key).map((v) => (v * o.weight) / total))
+      .map((o, i) => floatsOf(o.tensor, key).map((v) => v * shares[i]))
       .reduce((a, b) => a.map((v, i) => v + b[i]))
     return [key, storedFloats(values, shape)]
   })
+}
+/** Shares of a mean. A head trained in full has no difference to add up: with a weight below zero, or none above, there is no mean. */
+function sharesOf(weights: readonly number[], key: string): number[] {
+  const total = weights.reduce((a, b) => a + b, 0)
+  if (weights.every((w) => w >= 0) && total > 0) return weights.map((w) => w / total)
+  throw new GraftError(
+    'NO_MEAN',
+    `${key} was trained in full, so the adapters' are averaged by weight; ${weights.join(' and ')} make no average. Give weights of 0 or more, or adapters without modules_to_save.`,
+  )
 }
 function headTensors(
   tensors: ReadonlyMap<string, StoredTensor>,

@@ -58,8 +58,16 @@ export function withoutCopies(
   return new Map([...tensors].filter(([key, t]) => names.has(key) || !(frozen.test(key) || isCopy(t))))
 }
 
-export const readTensors = (folder: string): Map<string, StoredTensor> =>
-  readSafetensors(join(folder, weightsFile)).tensors
+export function readTensors(folder: string): Map<string, StoredTensor> {
+  const path = join(folder, weightsFile)
+  if (!existsSync(path) && existsSync(join(folder, pickledFile)))
+    throw new GraftError(
+      'PICKLED_ADAPTER',
+      `${folder}: the weights lie in ${pickledFile}, which runs code when it is loaded, so Graft doesn't read it. Load it once with HF PEFT and save_pretrained, which writes ${weightsFile}.`,
+    )
+  return readSafetensors(path).tensors
+}
+const pickledFile = 'adapter_model.bin'
 
 /** Puts a file's tensors into a flat vector. Every variable and buffer must be there, with the right shape, and nothing besides.
  *  Throws ADAPTER_MISMATCH naming each missing, surplus or mis-shaped tensor. */

@@ -3,7 +3,7 @@ import type { Matrix } from 'ml-matrix'
 import type { StoredTensor } from '../files/safetensors.js'
 import type { Model } from '../model/model.js'
 import type { WeightSlot } from '../model/site.js'
-import type { Tensors } from '../runtime/tensor.js'
+import type { Tensor, Tensors } from '../runtime/tensor.js'
 import type { BufferOptions, VariableOptions } from './variables.js'
 import { madeHere } from '../copy.js'
 
@@ -43,6 +43,8 @@ export interface PrepareContext {
   feed(sequences: readonly (readonly number[])[]): Tensors
   /** The model's inputs for the first batches of the training data, an array entry each. */
   batches(count: number): Promise<Tensors[]>
+  /** Per position of the same batches [batch, length], 1 where it is real and, where tokens are supervised, supervised; else 0. */
+  masks(count: number): Promise<Tensor[]>
   /** Computes values of the graph. */
   run(values: Record<string, Value>, feeds: Tensors): Promise<Tensors>
   seed: number
@@ -130,6 +132,8 @@ export interface PeftMethod<Config = Record<string, unknown>> {
   peftType: string
   /** JSON Schema of the options; defaults are filled in, unknown keys refused */
   configSchema: object
+  /** options that HF PEFT's config class doesn't have: they stay out of adapter_config.json */
+  ownOptions?: readonly string[]
   /** options of HF PEFT's config that only training reads: an adapter's file may say anything there */
   trainingOptions?: readonly string[]
   /** whether the adapted model equals the base before training, under this config */

@@ -62,6 +62,15 @@ export function targets<S extends Site = LinearSite>(
       : []
   if (found.length === 0) throw notFound(model, among, [wanted].flat())
   if (unmatched.length > 0) model.notices.push(notFound(model, among, unmatched).message)
+  const others = model.sites.filter(
+    (s) => !found.some((f) => f.path === s.path) && selects(model, wanted, s) && !excluded(options, s.path),
+  )
+  // HF PEFT would adapt those that only the names reach; a file that says what was done lists the modules.
+  const chosen = new Set([...(model.targeted?.paths ?? []), ...found.map((s) => s.path)])
+  model.targeted = {
+    paths: [...chosen],
+    names: wanted === allLinear || others.some((s) => inLayers(options, s.path)) ? undefined : wanted,
+  }
   return found
 }
 /** Whether one of these names (path ends), or a regular expression over the whole path, names a module. */

@@ -13,6 +13,8 @@ export class Model {
   readonly sites: readonly Site[]
   /** things worth telling the user that stop nothing */
   readonly notices: string[] = []
+  /** the modules that a method chose here; and the names that say so, where they say no more than that */
+  targeted?: { paths: readonly string[]; names?: readonly string[] | string }
 
   constructor(
     readonly graph: Graph,

@@ -2,6 +2,7 @@ import { Builder, type Value } from '@graft-peft/onnx'
 import { pluginFailed } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'
 import { batchOf, EpochBatches, modelFeeds } from '../data/batches.js'
+import type { Batch } from '../data/example.js'
 import { take } from '../data/dataset.js'
 import { Tokenizer } from '../data/tokenizer.js'
 import { GraftError } from '../errors.js'
@@ -9,7 +10,7 @@ import type { PrepareContext } from '../method/method.js'
 import type { Model } from '../model/model.js'
 import { Feeder } from '../objective/feeder.js'
 import { runOnce } from '../runtime/session.js'
-import type { Tensors } from '../runtime/tensor.js'
+import { float32, type Tensor, type Tensors } from '../runtime/tensor.js'
 import type { TrainConfig } from '../config/config.js'
 import type { Prepared } from './prepare.js'
 
@@ -21,17 +22,27 @@ export async function prepareMethod(
   if (!method.prepare) return undefined
   const epoch = new EpochBatches(train, training.batch_size, seed, 0)
   const feeder = new Feeder(model, objective, { pad })
-  const feeds = async (k: number) => {
-    const examples = await take(train, epoch.batch(k))
-    return feeder.inputs(feeder.batch(examples))
+  const first = async <T>(count: number, of: (batch: Batch) => T): Promise<T[]> => {
+    const numbers = Array.from({ length: Math.min(count, epoch.count) }, (_, k) => k)
+    return Promise.all(numbers.map(async (k) => of(feeder.batch(await take(train, epoch.batch(k))))))
   }
-  const batches = (count: number) =>
-    Promise.all(Array.from({ length: Math.min(count, epoch.count) }, (_, k) => feeds(k)))
+  const batches = (count: number) => first(count, (batch) => feeder.inputs(batch))
+  const masks = (count: number) => first(count, counted)
   try {
-    return await method.prepare({ ...prepareContext(model, pad, seed), batches }, methodOptions)
+    return await method.prepare({ ...prepareContext(model, pad, seed), batches, masks }, methodOptions)
   } catch (cause) {
     throw pluginFailed(method, cause)
   }
+}
+
+/** 1 where a position is real and not left out of the loss. */
+function counted({ examples, length }: Batch): Tensor {
+  const values = new Float32Array(examples.length * length)
+  examples.forEach(({ ids, tokenLabels, decoderIds }, b) => {
+    const labels = decoderIds ? undefined : tokenLabels
+    for (let s = 0; s < ids.length; s++) values[b * length + s] = Number(labels?.[s] !== -100)
+  })
+  return float32(values, [examples.length, length])
 }
 
 /** What `prepare` gets, but for the training data. */
@@ -43,12 +54,8 @@ export function prepareContext(base: Model, pad: number, seed: number): PrepareC
     seed,
     tokenize: (text) => Tokenizer.open(base.folder, base.config).encode(text),
     feed: (sequences) => modelFeeds(model.graph.inputs, batchOf(sequences.map((ids) => ({ ids }))), pad),
-    batches: () => {
-      throw new GraftError(
-        'NO_DATA',
-        'This method needs training data to start from; train it with graft train.',
-      )
-    },
+    batches: noData,
+    masks: noData,
     run: (values, feeds) => runValues(model, values, feeds),
   }
 }
@@ -58,4 +65,8 @@ async function runValues({ graph }: Model, values: Record<string, Value>, feeds:
   const { graph: copy, copyOf } = graph.clone()
   const outputs = Object.fromEntries(Object.entries(values).map(([name, v]) => [name, copyOf(v)]))
   return runOnce(finish(new Builder(copy), outputs), feeds)
+}
+
+const noData = (): never => {
+  throw new GraftError('NO_DATA', 'This method needs training data to start from; train it with graft train.')
 }

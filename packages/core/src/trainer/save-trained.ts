@@ -5,6 +5,7 @@ import { savedForm } from '../adapter/saved.js'
 import { adapt, type AdaptOptions } from '../compile/adapt.js'
 import { keptPlan } from '../compile/precision.js'
 import { hubName } from '../hub/card.js'
+import type { Model } from '../model/model.js'
 import type { TrainConfig } from '../config/config.js'
 import type { Prepared } from './prepare.js'
 
@@ -20,14 +21,13 @@ export async function saveTrained(
   const { objective } = prepared
   const saved =
     methodOptions.modules_to_save ?? (objective.savedModules.length > 0 ? objective.savedModules : null)
-  const { tensors, options } = await savedForm(
-    adapt(prepared.model, { ...attached, training: false }),
-    parameters,
-  )
+  const adapted = adapt(prepared.model, { ...attached, training: false })
+  const { targeted } = adapted.model
+  const { tensors, options } = await savedForm(adapted, parameters)
   saveAdapter(adapter, tensors, {
-    ...methodOptions,
+    ...peftOptions(config, targeted),
     ...options,
-    modules_to_save: saved,
+    ...(saved === null && method.ownOptions?.includes('modules_to_save') ? {} : { modules_to_save: saved }),
     peft_type: method.peftType,
     task_type: objective.taskType,
     inference_mode: true,
@@ -47,3 +47,16 @@ export async function saveTrained(
   })
   return adapter
 }
+
+/** The options as HF PEFT's config class takes them: its own keys alone, and targets that mean the same to it. */
+function peftOptions(
+  { method, methodOptions }: TrainConfig,
+  targeted: Model['targeted'],
+): Record<string, unknown> {
+  const own = new Set(method.ownOptions)
+  const kept = Object.fromEntries(Object.entries(methodOptions).filter(([key]) => !own.has(key)))
+  if (!targeted || !('target_modules' in kept)) return kept
+  const narrowed = narrowing.some((key) => own.has(key) && methodOptions[key])
+  return { ...kept, target_modules: narrowed ? targeted.paths : (targeted.names ?? targeted.paths) }
+}
+const narrowing = ['exclude_modules', 'layers_to_transform', 'layers_pattern']
