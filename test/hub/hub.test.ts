@@ -9,7 +9,7 @@ import { Hub } from './server.js'
 let hub: Hub
 let cache: string
 const token = 'hf_test'
-const settings = () => ({ endpoint: hub.url, cache, token, offline: false })
+const settings = () => ({ endpoint: hub.url, cache, token, patience: 15, offline: false })
 const weights = Buffer.from(Array.from({ length: 200_000 }, (_, i) => (i * 31) % 251))
 
 beforeEach(async () => {

@@ -9,20 +9,22 @@ export const backOff = (attempt: number): number => Math.min(15_000, 100 * 2 ** 
  */
 export async function connect(url: string, onNotice: (text: string) => void): Promise<Redis> {
   const { Redis: Client } = await import('ioredis')
+  requireAddress(url)
   const first = new Client(url, {
     lazyConnect: true,
     retryStrategy: () => null,
     maxRetriesPerRequest: 0,
-    connectTimeout: 5000,
+    connectTimeout: patience,
+    commandTimeout: patience,
   })
-  first.on('error', () => {})
+  let why: Error | undefined
+  first.on('error', (error) => (why ??= error))
   try {
-    await first.connect()
-    await first.ping()
+    await Promise.race([first.connect().then(() => first.ping()), silence()])
   } catch (cause) {
     throw new GraftError(
       'QUEUE_UNREACHABLE',
-      `${withoutPassword(url)}: no Redis answers there (${(cause as Error).message}). Start one (redis-server, or Valkey), or correct the address.`,
+      `${withoutPassword(url)}: ${meaning(why ?? (cause as Error))}`,
       { cause },
     )
   } finally {
@@ -45,4 +47,26 @@ function lasting(connection: Redis, url: string, onNotice: (text: string) => voi
   })
   return connection
 }
-const withoutPassword = (url: string): string => url.replace(/\/\/[^@/]*@/, '//')
+/** milliseconds for a first word */
+const patience = 5000
+const silence = (): Promise<never> =>
+  new Promise((_, fail) => setTimeout(() => fail(new Error('it accepts and says nothing')), patience).unref())
+
+/** Throws BAD_QUEUE_URL, without what may be a password. */
+function requireAddress(url: string): void {
+  if (URL.canParse(url) && /^rediss?:$/.test(new URL(url).protocol)) return
+  throw new GraftError(
+    'BAD_QUEUE_URL',
+    'The address of the queue is none: expected redis://host:6379 or rediss://:password@host:6379. In a password, write / as %2F, @ as %40 and : as %3A.',
+  )
+}
+/** What an error of the connection comes down to, and what to do. */
+function meaning({ message }: Error): string {
+  if (/NOAUTH|WRONGPASS|invalid password|no password/i.test(message))
+    return `Redis asks for a password, or refuses this one (${message}). Give it in the address: redis://:password@host:6379.`
+  if (/certificate|self.signed|unable to verify|SSL|TLS|wrong version number/i.test(message))
+    return `no connection by TLS (${message}). Name the authority in NODE_EXTRA_CA_CERTS, or use redis:// where the server has no TLS.`
+  return `no Redis answers there (${message}). Start one (redis-server, or Valkey), or correct the address.`
+}
+/** An address as it may be shown: without a name and password, whatever they contain. */
+const withoutPassword = (url: string): string => url.replace(/\/\/.*@/, '//')

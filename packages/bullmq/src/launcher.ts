@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -43,7 +44,7 @@ export const launcher = defineLauncher<QueueOptions>({
     const events = new QueueEvents(options.queue, { connection: listening })
     queue.on('error', () => {})
     events.on('error', () => {})
-    const byId = new Map(jobs.map((job) => [job.id, job]))
+    const byId = new Map(jobs.map((job) => [queueId(job), job]))
     events.on('progress', ({ jobId, data }) => {
       const job = byId.get(jobId)
       if (job) context.onProgress(job, data as unknown as JobProgress)
@@ -65,9 +66,15 @@ export const launcher = defineLauncher<QueueOptions>({
   },
 })
 
+/** The same run in two folders is two jobs. */
+const queueId = ({ id, folder }: Job): string =>
+  `${id}-${createHash('sha256').update(folder).digest('hex').slice(0, 8)}`
+
 /** Follows jobs by what they leave in the shared folder: that outlives any queue. What the queue has forgotten is put into it again. */
 class Watch {
   private readonly open = new Map<string, Job>()
+  /** refusals that were told */
+  private readonly said = new Set<string>()
   /** jobs that the queue says have ended */
   private readonly ended = new Set<string>()
 
@@ -78,11 +85,12 @@ class Watch {
   ) {}
 
   async until(jobs: readonly Job[]): Promise<void> {
-    for (const job of jobs) this.open.set(job.id, job)
+    for (const job of jobs) this.open.set(queueId(job), job)
     for (const job of jobs) await this.patiently(() => this.submit(job, true))
     for (let round = 0; this.open.size > 0 && !this.context.signal.aborted; round++) {
       const all = round % roundsToAll === 0
-      for (const job of [...this.open.values()]) if (all || this.ended.delete(job.id)) await this.look(job)
+      for (const job of [...this.open.values()])
+        if (all || this.ended.delete(queueId(job))) await this.look(job)
       await sleep(looking, undefined, { signal: this.context.signal }).catch(() => {})
     }
     if (this.context.signal.aborted) await this.takeBack()
@@ -95,12 +103,12 @@ class Watch {
   /** What an earlier comparison left under the same id is over: it has no result, or it would not be asked for. */
   private async submit(job: Job, fresh: boolean): Promise<void> {
     if (fresh) {
-      const left = await this.queue.getJob(job.id)
+      const left = await this.queue.getJob(queueId(job))
       if (left && ((await left.isCompleted()) || (await left.isFailed()))) await left.remove()
     }
     const backoff = { type: 'exponential', delay: 1000 }
     await this.queue.add('run', job, {
-      jobId: job.id,
+      jobId: queueId(job),
       attempts: this.options.attempts,
       backoff,
       removeOnComplete: 10_000,
@@ -110,7 +118,7 @@ class Watch {
 
   private async look(job: Job): Promise<void> {
     if (existsSync(join(job.folder, resultName))) return this.end(job, { ok: true })
-    const queued = await this.patiently(() => this.queue.getJob(job.id))
+    const queued = await this.patiently(() => this.queue.getJob(queueId(job)))
     if (queued === away) return
     if (!queued) return void (await this.patiently(() => this.submit(job, false)))
     const state = await this.patiently(() => queued.getState())
@@ -122,19 +130,30 @@ class Watch {
       })
   }
   private end(job: Job, end: { ok: boolean; reason?: string }): void {
-    this.open.delete(job.id)
+    this.open.delete(queueId(job))
     this.context.onEnd(job, end)
   }
 
   /** Jobs that no worker has begun leave the queue; those in hand go on and are found when the comparison is continued. */
   private async takeBack(): Promise<void> {
-    for (const { id } of this.open.values())
+    for (const id of this.open.keys())
       await Promise.race([this.queue.remove(id).catch(() => 0), sleep(500, undefined, { ref: false })])
   }
 
   /** A Redis that is away makes a question wait; one that takes too long is asked again at the next look. */
   private patiently<T>(ask: () => Promise<T>): Promise<T | typeof away> {
-    return Promise.race([ask().catch((): typeof away => away), sleep(10_000, away, { ref: false })])
+    const answer = ask().catch((error: Error): typeof away => {
+      this.complain(error)
+      return away
+    })
+    return Promise.race([answer, sleep(10_000, away, { ref: false })])
+  }
+  /** What Redis itself refuses (memory, rights, a replica) doesn't pass by waiting alone: said once. */
+  private complain({ message }: Error): void {
+    const [kind] = message.match(/^(OOM|READONLY|NOPERM|MISCONF|NOAUTH|NOSCRIPT)\b/) ?? []
+    if (!kind || this.said.has(kind)) return
+    this.said.add(kind)
+    this.context.onNotice(`The queue refuses: ${message} Waiting until it takes the runs; Ctrl-C stops.`)
   }
 }
 const away = Symbol('away')

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Job, JobEnd, LaunchContext } from '@graft-peft/core'
 import type { Job as Queued } from 'bullmq'
@@ -51,22 +51,40 @@ async function perform(
   queued: Queued<Job>,
   { execute, patience, onNotice, signal }: WorkerOptions,
 ): Promise<void> {
-  const job = queued.data
+  const job = checkedJob(queued.data)
   const done = () => existsSync(join(job.folder, resultName))
   const claim = await claimed(job, patience * 1000, done)
   if (!claim) return
   try {
     onNotice(`${job.id} begins`)
     let told = 0
-    const end: JobEnd = await execute(job, signal, (progress) => {
+    const end: JobEnd = await execute(job, AbortSignal.any([signal, claim.lost.signal]), (progress) => {
       if (Date.now() - told < reporting && progress.step < progress.total) return
       told = Date.now()
       queued.updateProgress({ ...progress }).catch(() => {})
     })
-    if (!end.ok) throw new Error(end.reason)
+    // Whoever has the run now says what comes of it.
+    if (!end.ok && !claim.lost.signal.aborted) throw new Error(end.reason)
   } finally {
     claim.release()
   }
+}
+
+/** A job comes from whoever may write to the queue. */
+function checkedJob(job: Job): Job {
+  const { id, folder, threads } = (job ?? {}) as Partial<Job>
+  if (
+    typeof id !== 'string' ||
+    typeof folder !== 'string' ||
+    !isAbsolute(folder) ||
+    !Number.isSafeInteger(threads)
+  )
+    throw new Error('the job names no run: expected id, folder (an absolute path) and threads')
+  if (!existsSync(join(folder, 'run.json')))
+    throw new Error(
+      `${folder}/run.json is not there: is the output folder shared with this machine, under the same path?`,
+    )
+  return job
 }
 
 /** Waits for a run that another worker still holds: until it is done, or its holder shows no life. */

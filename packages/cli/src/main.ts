@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { GraftError } from '@graft-peft/core'
+import { diskError, printable } from '@graft-peft/core/inside'
 import { benchCommand } from './commands/bench.js'
 import { chatCommand } from './commands/chat.js'
 import { combineCommand } from './commands/combine.js'
@@ -68,7 +69,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-function explain(error: unknown): number {
+function explain(thrown: unknown): number {
+  const error = diskError(thrown)
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   if (error instanceof OutputBroken && error.isReaderGone) return 0
   if (error instanceof OutputBroken) {
@@ -80,7 +82,7 @@ function explain(error: unknown): number {
     return 1
   }
   process.stderr.write(
-    `\ngraft: this should not have happened; please report it with the lines below.\n${(error as Error).stack ?? error}\n`,
+    `\ngraft: this should not have happened; please report it with the lines below.\n${printable(String((error as Error)?.stack ?? error))}\n`,
   )
   return 1
 }

@@ -1,4 +1,4 @@
-import { jsonText } from '@graft-peft/core/inside'
+import { jsonText, printable } from '@graft-peft/core/inside'
 import Table from 'cli-table3'
 import stringWidth from 'string-width'
 import wrapAnsi from 'wrap-ansi'
@@ -34,7 +34,7 @@ export async function settleOutput(): Promise<void> {
 /** Writes a result, in pieces of lines where nothing is drawn below it. */
 export function print(text: string, stream: Terminal = process.stdout): void {
   checkOutput()
-  screen.above(text, stream)
+  screen.above(printable(text), stream)
 }
 export const printLine = (text = ''): void => print(`${text}\n`)
 /** Sentences: on a terminal broken between words. */

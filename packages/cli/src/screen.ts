@@ -1,3 +1,4 @@
+import { printable } from '@graft-peft/core/inside'
 import cliTruncate from 'cli-truncate'
 import { createLogUpdate } from 'log-update'
 import stringWidth from 'string-width'
@@ -29,7 +30,7 @@ export class Screen {
   /** Draws the frame anew, twelve times a second at most unless it is `urgent`. Does nothing in a pipe. */
   draw(lines: readonly string[], urgent = false): void {
     if (!this.isTerminal) return
-    this.frame = lines.map((line) => cliTruncate(line, this.columns - 1)).join('\n')
+    this.frame = lines.map((line) => cliTruncate(printable(line), this.columns - 1)).join('\n')
     const now = performance.now()
     if (!urgent && now - this.drawn < 80) return
     this.drawn = now

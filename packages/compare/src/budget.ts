@@ -1,8 +1,17 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeAtomically } from '@graft-peft/core'
+import { GraftError, writeAtomically } from '@graft-peft/core'
 import { type Registry, type TrainConfig } from '@graft-peft/core/app'
-import { EpochBatches, planRun, type Prepared, prepare, Stepper, take } from '@graft-peft/core/inside'
+import {
+  EpochBatches,
+  planRun,
+  type Prepared,
+  prepare,
+  readJson,
+  shown,
+  Stepper,
+  take,
+} from '@graft-peft/core/inside'
 import type { Budget } from './comparison.js'
 
 /** steps timed to know how many fit into minutes, after two that warm up */
@@ -21,7 +30,7 @@ export async function stepsWithin(
   if (budget.steps !== undefined) return budget.steps
   if (budget.tokens === undefined && budget.minutes === undefined) return config.training.max_steps
   const file = join(folder, 'steps.json')
-  if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as number
+  if (existsSync(file)) return stepsIn(file)
   const prepared = await prepare(config, registry)
   try {
     const steps =
@@ -33,6 +42,15 @@ export async function stepsWithin(
   } finally {
     prepared.close()
   }
+}
+
+function stepsIn(file: string): number {
+  const steps = readJson(file, 'BAD_RUN')
+  if (Number.isSafeInteger(steps) && (steps as number) > 0) return steps as number
+  throw new GraftError(
+    'BAD_RUN',
+    `${file}: should be a number of steps, got ${shown(steps)}. Remove the file.`,
+  )
 }
 
 function stepsForTokens(

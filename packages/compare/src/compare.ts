@@ -1,14 +1,14 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { GraftError, type Job, type JobProgress } from '@graft-peft/core'
 import { loadConfig, type Registry } from '@graft-peft/core/app'
-import { planRun, prepare } from '@graft-peft/core/inside'
+import { FolderLock, planRun, prepare } from '@graft-peft/core/inside'
 import type { Comparison, RunSpec } from './comparison.js'
 import { execute } from './execute.js'
 import { languageModel } from './forgetting.js'
 import { Results, type RunResult } from './results.js'
-import { layOut, resultFile } from './run.js'
+import { layOut, readResult, resultFile } from './run.js'
 import { untouched } from './untouched.js'
 
 export interface CompareHooks {
@@ -35,6 +35,7 @@ export const resultsFile = ({ shared }: Comparison): string => join(shared.outpu
 /**
  * Does all runs of a comparison that have no result yet; failed ones are tried again. Each entry is attached and compiled first, so that
  * what can't work is said before anything runs: that entry then has a row that says why. `program` is the command line's script.
+ * Throws OUTPUT_IN_USE while another comparison works in the folder, BAD_RESULTS for a damaged results.jsonl.
  */
 export async function compare(
   comparison: Comparison,
@@ -42,8 +43,20 @@ export async function compare(
   program: string,
   told: Partial<CompareHooks> = {},
 ): Promise<Results> {
-  const hooks = { ...silent, ...told }
-  mkdirSync(comparison.shared.output, { recursive: true })
+  const lock = FolderLock.take(comparison.shared.output)
+  try {
+    return await perform(comparison, registry, program, { ...silent, ...told })
+  } finally {
+    lock.release()
+  }
+}
+
+async function perform(
+  comparison: Comparison,
+  registry: Registry,
+  program: string,
+  hooks: CompareHooks,
+): Promise<Results> {
   const results = new Results(resultsFile(comparison))
   const waiting = comparison.runs.filter(({ id }) => results.get(id)?.status !== 'done')
   hooks.onStart({ total: comparison.runs.length, done: comparison.runs.length - waiting.length })
@@ -61,7 +74,7 @@ export async function compare(
     onProgress: ({ id }, progress) => hooks.onProgress(specs.get(id) as RunSpec, progress),
     onEnd: ({ id, folder }, { ok, reason = '' }) => {
       const spec = specs.get(id) as RunSpec
-      if (ok) keep(spec, JSON.parse(readFileSync(resultFile(folder), 'utf8')) as RunResult)
+      if (ok) keep(spec, readResult(folder))
       else if (!hooks.signal.aborted) keep(spec, failed(spec, reason))
     },
     onNotice: hooks.onNotice,
@@ -84,9 +97,7 @@ const failed = (spec: RunSpec, reason: string): RunResult => ({
 /** A run's folder with what is to be done; a result that an earlier failure left there is forgotten. */
 function prepareJob({ shared }: Comparison, spec: RunSpec, memory: number): Job {
   const folder = join(shared.output, 'runs', spec.id)
-  const left = existsSync(resultFile(folder))
-    ? (JSON.parse(readFileSync(resultFile(folder), 'utf8')) as RunResult)
-    : undefined
+  const left = existsSync(resultFile(folder)) ? readResult(folder) : undefined
   if (left?.status !== 'done') {
     rmSync(resultFile(folder), { force: true })
     layOut(folder, spec)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { GraftError, type Launcher } from '@graft-peft/core'
 import {
@@ -12,8 +12,10 @@ import {
 import {
   ConfigSource,
   configSchema,
+  fileDigest,
   findPlugin,
   located,
+  modelDigest,
   pluginAt,
   pluginEntry,
   type PluginEntry,
@@ -113,7 +115,10 @@ const methodEntry = {
 const compareKeys = {
   methods: { type: 'array', items: methodEntry, minItems: 1 },
   seeds: {
-    anyOf: [count, { type: 'array', items: { type: 'integer' }, minItems: 1, uniqueItems: true }],
+    anyOf: [
+      { ...count, maximum: 1000 },
+      { type: 'array', items: { type: 'integer' }, minItems: 1, maxItems: 1000, uniqueItems: true },
+    ],
     default: 3,
   },
   learning_rates: {
@@ -150,7 +155,7 @@ export async function loadComparison(
 ): Promise<Comparison> {
   const source = new ConfigSource(path)
   for (const override of overrides) source.override(override)
-  const raw = source.check<Raw>(comparisonSchema, source.document.toJS() ?? {}, [])
+  const raw = source.check<Raw>(comparisonSchema, source.contents(), [])
   await loadPlugins(raw.plugins, dirname(path), registry)
   const { compare, ...training } = raw
   if (training.data.validation === 0)
@@ -250,7 +255,7 @@ function runsOf(
     test: marked(shared.data.test),
   }
   const held = {
-    model: mark(shared.model),
+    model: modelDigest(shared.model),
     data,
     forgetting: marked(common.forgetting?.file),
     ...budgetAnd(common),
@@ -290,22 +295,14 @@ const budgetAnd = ({ budget, samples, forgetting }: Pick<RunSpec, 'budget' | 'fo
   general: forgetting?.examples,
 })
 
-/** Tells a changed file from the same one: its size and beginning, or a folder's files and their sizes. Throws DATA_NOT_FOUND. */
+/** Tells a changed file from the same one. Throws DATA_NOT_FOUND. */
 function mark(path: string): string {
   const stat = statSync(path, { throwIfNoEntry: false })
   if (!stat) throw new GraftError('DATA_NOT_FOUND', `${path}: no such data file.`)
-  if (stat.isDirectory())
-    return readdirSync(path, { recursive: true, encoding: 'utf8' })
-      .sort()
-      .map((name) => `${name} ${sizeOf(join(path, name))}`)
-      .join('\n')
-  const head = Buffer.alloc(Math.min(stat.size, 2 ** 20))
-  const file = openSync(path, 'r')
-  readSync(file, head, 0, head.length, 0)
-  closeSync(file)
-  return `${stat.size} ${createHash('sha256').update(head).digest('hex')}`
-}
-function sizeOf(path: string): number {
-  const stat = statSync(path)
-  return stat.isDirectory() ? 0 : stat.size
+  if (!stat.isDirectory()) return fileDigest(path)
+  const files = readdirSync(path, { recursive: true, encoding: 'utf8' }).sort()
+  return files
+    .filter((name) => !statSync(join(path, name)).isDirectory())
+    .map((name) => `${name} ${fileDigest(join(path, name))}`)
+    .join('\n')
 }

@@ -6,17 +6,18 @@ import { resultFile } from './run.js'
 
 /**
  * Does a job in a process of its own: its peak memory is its alone, and a crash takes nothing else with it. `program` is the command
- * line's script. What it prints goes into the run's folder. A child whose parent is gone ends at once.
+ * line's script, `flags` what it is told besides. What it prints goes into the run's folder. A child whose parent is gone ends at once.
  */
 export function execute(
   program: string,
   { folder }: Job,
   signal: AbortSignal,
   onProgress: (progress: JobProgress) => void,
+  flags: readonly string[] = [],
 ): Promise<JobEnd> {
   mkdirSync(folder, { recursive: true })
   const output = openSync(join(folder, 'output.txt'), 'a')
-  const child = fork(program, ['run', folder], { stdio: ['ignore', output, output, 'ipc'] })
+  const child = fork(program, ['run', folder, ...flags], { stdio: ['ignore', output, output, 'ipc'] })
   closeSync(output)
   const stop = () => child.kill('SIGTERM')
   signal.addEventListener('abort', stop, { once: true })

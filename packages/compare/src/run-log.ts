@@ -1,17 +1,7 @@
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { Evaluation } from '@graft-peft/core/app'
+import { type EvaluationLine, readLog as readLines, type StepLine } from '@graft-peft/core/inside'
 import type { RunResult } from './results.js'
-
-interface StepLine {
-  step: number
-  loss: number
-  tokens: number
-  seconds: number
-  batch: string
-  ranks?: Record<string, number>
-}
-type EvaluationLine = { step: number; phase: 'before' | 'during' | 'after'; part: string } & Evaluation
 
 /** A run's log, read back. */
 export interface RunLogged {
@@ -21,22 +11,20 @@ export interface RunLogged {
 /** How many points a curve keeps. */
 const points = 120
 
+/** Throws BAD_LOG naming file and line. */
 export function readLog(path: string): RunLogged {
-  const lines = readFileSync(path, 'utf8')
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as StepLine & EvaluationLine)
-  const steps = lines.filter((l) => l.phase === undefined)
-  const evaluations = lines.filter((l) => l.phase !== undefined)
+  const lines = readLines(path)
+  const steps = lines.filter((l): l is StepLine => l.phase === undefined)
+  const evaluations = lines.filter((l): l is EvaluationLine => l.phase !== undefined)
   const scores = (phase: string) =>
     Object.fromEntries(
       evaluations
         .filter((e) => e.phase === phase)
-        .map(({ step: _, phase: __, part, ...values }) => [part, values as Evaluation]),
+        .map(({ step: _, phase: __, part, ...values }) => [part, values as unknown as Evaluation]),
     )
   const validation = evaluations
     .filter((e) => e.phase === 'during')
-    .map(({ phase: _, part: __, ...values }) => values)
+    .map(({ phase: _, part: __, ...values }) => values as unknown as { step: number } & Evaluation)
   return {
     steps,
     scores: {
@@ -63,7 +51,7 @@ function thinned(steps: readonly StepLine[]): [number, number][] {
   )
   return groups.map((group) => [
     group[group.length - 1].step,
-    group.reduce((sum, s) => sum + s.loss, 0) / group.length,
+    group.reduce((sum, s) => sum + (s.loss ?? Number.NaN), 0) / group.length,
   ])
 }
 

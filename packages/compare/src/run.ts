@@ -1,21 +1,25 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Example, GraftError, writeAtomically } from '@graft-peft/core'
 import { loadConfig, type Registry, train, type TrainConfig } from '@graft-peft/core/app'
-import { type Prepared, type Forecast } from '@graft-peft/core/inside'
+import { FolderLock, type Prepared, type Forecast, readObject } from '@graft-peft/core/inside'
 import { stepsWithin } from './budget.js'
 import type { RunSpec } from './comparison.js'
 import { evaluateBase } from './base.js'
 import { forgetting } from './forgetting.js'
 import { type RunLogged, readLog } from './run-log.js'
+import { resultOf } from './result.js'
 import type { RunResult } from './results.js'
 import { answers, firstExamples } from './samples.js'
+import { type Confinement, requireConfined } from './confine.js'
 import { untouched } from './untouched.js'
 
 /** What a run tells while it goes on. */
 export interface RunHooks {
   onProgress(progress: { step: number; total: number; loss: number }): void
   signal?: AbortSignal
+  /** for a run that a queue handed out: what it may reach */
+  confined?: Confinement
 }
 
 /** Writes what is to be done into a run's folder, for a process here or elsewhere to do. */
@@ -24,35 +28,59 @@ export function layOut(folder: string, spec: RunSpec): void {
   writeAtomically(join(folder, 'config.json'), `${JSON.stringify(spec.config, null, 2)}\n`)
   writeAtomically(join(folder, 'run.json'), `${JSON.stringify(spec, null, 2)}\n`)
 }
+/** What a run left. Throws BAD_RESULTS. */
+export const readResult = (folder: string): RunResult =>
+  resultOf(readObject(resultFile(folder), 'BAD_RESULTS'), resultFile(folder))
 export const resultFile = (folder: string): string => join(folder, 'result.json')
 
 /**
  * Does the run that a folder describes, from its checkpoint if it has one, and leaves a result there: measurements, or why it failed.
- * Nothing is left when it is stopped. Throws only what is no fault of the run (a folder without a run).
+ * Nothing is left when it is stopped, or when another process has taken the run over meanwhile. Another process that is at it is waited for.
+ * Throws only what is no fault of the run: BAD_RUN for a folder without one, errors of the disk.
  */
 export async function performRun(
   folder: string,
   registry: Registry,
   hooks: RunHooks,
 ): Promise<RunResult | undefined> {
-  const spec = JSON.parse(readFileSync(join(folder, 'run.json'), 'utf8')) as RunSpec
-  registry.register('method', untouched, { package: '@graft-peft/compare', version: '' })
-  let result: RunResult | undefined
+  const spec = readObject(join(folder, 'run.json'), 'BAD_RUN') as unknown as RunSpec
+  const lock = await FolderLock.wait(folder, hooks.signal)
+  if (!lock) return undefined
   try {
-    result = await measured(spec, folder, registry, hooks)
+    if (existsSync(resultFile(folder))) return readResult(folder)
+    const result = await attempted(spec, folder, registry, hooks)
+    if (!result) return undefined
+    lock.require()
+    writeAtomically(resultFile(folder), JSON.stringify(result))
+    // A thousand runs' checkpoints would outweigh their adapters many times over.
+    if (result.status === 'done')
+      rmSync(join(spec.config.output, 'checkpoints'), { recursive: true, force: true })
+    return result
+  } catch (error) {
+    // Another process has this run: what comes of it is that one's to say.
+    if ((error as GraftError).code === 'OUTPUT_TAKEN') return undefined
+    throw error
+  } finally {
+    lock.release()
+  }
+}
+
+async function attempted(
+  spec: RunSpec,
+  folder: string,
+  registry: Registry,
+  hooks: RunHooks,
+): Promise<RunResult | undefined> {
+  registry.register('method', untouched, { package: '@graft-peft/compare', version: '' })
+  try {
+    if (hooks.confined) requireConfined(folder, hooks.confined)
+    return await measured(spec, folder, registry, hooks)
   } catch (error) {
     const { code, message, stack } = error as GraftError
-    result = {
-      ...named(spec),
-      status: 'failed',
-      reason: error instanceof GraftError ? `${message} [${code}]` : `${stack}`,
-    }
+    if (code === 'OUTPUT_TAKEN') throw error
+    const reason = error instanceof GraftError ? `${message} [${code}]` : `${stack}`
+    return { ...named(spec), status: 'failed', reason }
   }
-  if (result) writeAtomically(resultFile(folder), JSON.stringify(result))
-  // A thousand runs' checkpoints would outweigh their adapters many times over.
-  if (result?.status === 'done')
-    rmSync(join(spec.config.output, 'checkpoints'), { recursive: true, force: true })
-  return result
 }
 const named = ({ id, label, seed, learning_rate, config: { method } }: RunSpec) => ({
   id,
@@ -117,7 +145,7 @@ async function trained(
     config,
     registry,
     { onStart, onStep, signal },
-    { resume, overwrite: !resume },
+    { resume, overwrite: !resume, takeOver: true },
   )
   const peak = process.resourceUsage().maxRSS * 1024
   return finished ? { adapter, start: start as Started, asked: (await asked) ?? [], peak } : undefined

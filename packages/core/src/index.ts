@@ -125,3 +125,5 @@ export {
   type Launcher,
 } from './launch/launcher.js'
 export { writeAtomically } from '@graft-peft/onnx'
+export { appendLine } from './files/checked-lines.js'
+export { readJsonLines, readObject } from './files/json.js'

@@ -1,6 +1,6 @@
-import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { defineTracker, writeAtomically } from '@graft-peft/core'
+import { appendLine, defineTracker, readJsonLines, writeAtomically } from '@graft-peft/core'
 
 interface Options {
   file: string | null
@@ -21,7 +21,7 @@ export const jsonLines = defineTracker<Options>({
     if (file === null) keepUpTo(path, resumedAt)
     return {
       scalars: (step, values) =>
-        appendFileSync(
+        appendLine(
           path,
           `${JSON.stringify({ run: name, step, time: new Date().toISOString(), ...values })}\n`,
         ),
@@ -32,16 +32,7 @@ export const jsonLines = defineTracker<Options>({
 
 function keepUpTo(path: string, step: number): void {
   if (!existsSync(path)) return
-  const lines = readFileSync(path, 'utf8')
-    .split('\n')
-    .filter((line) => line !== '')
-  writeAtomically(
-    path,
-    step === 0
-      ? ''
-      : lines
-          .filter((line) => JSON.parse(line).step <= step)
-          .map((line) => `${line}\n`)
-          .join(''),
-  )
+  const kept =
+    step === 0 ? [] : readJsonLines(path, 'BAD_METRICS').filter((l) => Number(l.value.step) <= step)
+  writeAtomically(path, kept.map(({ value }) => `${JSON.stringify(value)}\n`).join(''))
 }

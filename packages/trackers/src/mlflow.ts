@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { defineTracker, GraftError, writeAtomically } from '@graft-peft/core'
+import { defineTracker, GraftError, readObject, writeAtomically } from '@graft-peft/core'
 
 interface Options {
   uri: string
@@ -37,9 +37,7 @@ export const mlflow = defineTracker<Options>({
     const server = new Server(options)
     const file = join(folder, 'mlflow.json')
     const known =
-      resumedAt > 0 && existsSync(file)
-        ? (JSON.parse(readFileSync(file, 'utf8')) as { run_id: string }).run_id
-        : undefined
+      resumedAt > 0 && existsSync(file) ? String(readObject(file, 'BAD_MLFLOW').run_id) : undefined
     const run_id = known ?? (await server.createRun(options.experiment, name, config))
     writeAtomically(file, JSON.stringify({ run_id }))
     return new Sending(server, run_id, notice)

@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeAtomically } from '@graft-peft/onnx'
 import { GraftError, suggestion } from '../errors.js'
 import type { FrozenTensor, Variables } from '../method/variables.js'
 import { fileKey } from '../method/keys.js'
+import { readObject } from '../files/json.js'
 import { floatsOf, readSafetensors, type StoredTensor, writeSafetensors } from '../files/safetensors.js'
 
 /** HF PEFT's two adapter files. */
@@ -32,13 +33,8 @@ export function readAdapterConfig(folder: string): AdapterConfig {
       'NO_ADAPTER',
       `${folder}: no ${configFile} there, so no adapter. Give the folder that training wrote.`,
     )
-  let config: unknown
-  try {
-    config = JSON.parse(readFileSync(path, 'utf8'))
-  } catch (cause) {
-    throw new GraftError('BAD_ADAPTER', `${path}: not JSON (${(cause as Error).message}).`, { cause })
-  }
-  if (typeof (config as AdapterConfig | null)?.peft_type !== 'string')
+  const config = readObject(path, 'BAD_ADAPTER')
+  if (typeof config.peft_type !== 'string')
     throw new GraftError('BAD_ADAPTER', `${path}: key peft_type is missing.`)
   return config as AdapterConfig
 }

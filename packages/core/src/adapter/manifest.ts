@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { readBytes, writeAtomically } from '@graft-peft/onnx'
 import type { KeptPlan } from '../compile/precision.js'
 import { GraftError } from '../errors.js'
 import type { Model } from '../model/model.js'
-import type { Quantisation } from '../model/quantise.js'
+import { isObject, readObject, shown } from '../files/json.js'
+import { type Quantisation, quantisations } from '../model/quantise.js'
 
 /** What Graft needs besides HF PEFT's two files to use an adapter again: kept beside them as graft.json. */
 export interface Manifest {
@@ -62,9 +63,30 @@ export function readManifest(folder: string): Manifest {
       'NO_MANIFEST',
       `${folder}: ${manifestFile} is missing. Give an adapter folder that graft train wrote.`,
     )
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Manifest
-  } catch (cause) {
-    throw new GraftError('BAD_MANIFEST', `${path}: not JSON (${(cause as Error).message}).`, { cause })
-  }
+  const manifest = readObject(path, 'BAD_MANIFEST')
+  for (const [key, [fits, expected]] of Object.entries(fields))
+    if (!fits(manifest[key]))
+      throw new GraftError(
+        'BAD_MANIFEST',
+        `${path}: ${key} should be ${expected}, got ${shown(manifest[key])}. Restore the file, or remove it and name the base with --model.`,
+      )
+  return manifest as unknown as Manifest
 }
+
+const isText = (v: unknown): v is string => typeof v === 'string' && v !== ''
+const isTexts = (v: unknown): boolean => Array.isArray(v) && v.every((x) => typeof x === 'string')
+const optional = (fits: (v: unknown) => boolean) => (v: unknown) => v === undefined || v === null || fits(v)
+/** What each field of graft.json must be. */
+const fields: Readonly<Record<keyof Manifest, [fits: (v: unknown) => boolean, expected: string]>> = {
+  model: [isText, "the base model's path"],
+  method: [isText, "a method's name"],
+  options: [isObject, "the method's options"],
+  base: [optional(isText), 'a hash'],
+  quantize: [optional((v) => (quantisations as readonly unknown[]).includes(v)), `one of ${quantisations.join(', ')}`],
+  precision: [optional((v) => v === 'int8'), 'int8'],
+  integers: [optional((v) => isObject(v) && isTexts(v.float32) && isObject(v.smoothing) && isTexts(Object.values(v.smoothing))), 'lists of products'],
+  objective: [isText, "an objective's name"],
+  labels: [isTexts, 'a list of texts'],
+  max_length: [(v) => Number.isSafeInteger(v) && (v as number) > 0, 'a positive whole number'],
+  columns: [(v) => isObject(v) && isTexts(Object.values(v)), 'names of columns by field'],
+} // biome-ignore format: a table

@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join, resolve, sep } from 'node:path'
 import { GraftError } from '../errors.js'
+import { isObject, readObject } from '../files/json.js'
 import { type LocatedTensor, locateTensors } from '../files/safetensors.js'
 
 const single = 'model.safetensors'
@@ -86,13 +87,8 @@ function shards(folder: string, path: string): Map<string, LocatedTensor> {
 }
 
 function weightMap(path: string): Record<string, string> {
-  let map: unknown
-  try {
-    map = (JSON.parse(readFileSync(path, 'utf8')) as { weight_map?: unknown } | null)?.weight_map
-  } catch (cause) {
-    throw new GraftError('BAD_SHARDS', `${path}: not JSON (${(cause as Error).message}).`, { cause })
-  }
-  if (typeof map !== 'object' || map === null || !Object.values(map).every((v) => typeof v === 'string'))
+  const { weight_map: map } = readObject(path, 'BAD_SHARDS')
+  if (!isObject(map) || !Object.values(map).every((v) => typeof v === 'string'))
     throw new GraftError(
       'BAD_SHARDS',
       `${path}: key weight_map, from tensor names to shard files, is missing.`,

@@ -1,10 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { Builder, Graph } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import type { Architecture, Task } from './architecture.js'
 import { Checkpoint, Imagined } from './checkpoint.js'
 import { newHeads, requireHeeded, unreadTensors } from './accounts.js'
+import { readObject, shown } from '../files/json.js'
 import { Settings } from './settings.js'
 import { type Names, Weights } from './weights.js'
 
@@ -49,14 +50,7 @@ export function readModelConfig(folder: string): Record<string, unknown> {
       'BAD_MODEL_CONFIG',
       `${folder}: config.json is missing. Give a folder as Hugging Face's save_pretrained writes it.`,
     )
-  try {
-    const config: unknown = JSON.parse(readFileSync(path, 'utf8'))
-    if (typeof config === 'object' && config !== null && !Array.isArray(config))
-      return config as Record<string, unknown>
-  } catch (cause) {
-    throw new GraftError('BAD_MODEL_CONFIG', `${path}: not JSON (${(cause as Error).message}).`, { cause })
-  }
-  throw new GraftError('BAD_MODEL_CONFIG', `${path}: not a JSON object.`)
+  return readObject(path, 'BAD_MODEL_CONFIG')
 }
 
 /** The architecture that reads a config.json. Throws UNKNOWN_ARCHITECTURE naming the nearest and how to add one. */
@@ -73,7 +67,7 @@ export function architectureOf(
   const spelt = types.find((known) => plain(known) === plain(String(type)))
   throw new GraftError(
     'UNKNOWN_ARCHITECTURE',
-    `${join(folder, 'config.json')}: model_type ${JSON.stringify(type) ?? 'is missing, so it'} has no architecture here. ${spelt ? `Did you mean ${spelt}? ` : ''}Known: ${types.join(', ')}. ` +
+    `${join(folder, 'config.json')}: model_type ${type === undefined ? 'is missing, so it' : shown(type)} has no architecture here. ${spelt ? `Did you mean ${spelt}? ` : ''}Known: ${types.join(', ')}. ` +
       'An architecture is a plugin of one file (docs/write-an-architecture.md), named under plugins; or export the model to ONNX and give the .onnx file.',
   )
 }

@@ -1,5 +1,15 @@
 import { GraftError, nearest } from '../errors.js'
+import { shown } from '../files/json.js'
 import { type Fields, isHarmless } from './harmless.js'
+
+/** No model has more: a graph of a billion layers or heads would be built until memory ends. */
+const limits: readonly [RegExp, number][] = [
+  [/layers?$/, 1024],
+  [/heads?$/, 4096],
+  [/(head|rotary)_dim$/, 2 ** 14],
+  [/(size|dim|width|inner|embd|d_\w+|ffn)$/, 2 ** 24],
+]
+const greatest = (name: string): number => limits.find(([pattern]) => pattern.test(name))?.[1] ?? 2 ** 31 - 1
 
 /**
  * A model's config.json, read with checks: a wrong or missing key is an error that names file and key. A key that the file leaves out
@@ -18,12 +28,15 @@ export class Settings {
 
   /** A positive whole number, under the first of these names that is there. Throws BAD_MODEL_CONFIG. */
   count(names: string | readonly string[], otherwise?: number): number {
-    return this.read(
+    const count = this.read(
       names,
       otherwise,
-      (v): v is number => Number.isSafeInteger(v) && (v as number) > 0 && (v as number) < 2 ** 31,
+      (v): v is number => Number.isSafeInteger(v) && (v as number) > 0,
       'a positive whole number',
     )
+    const [name] = [names].flat()
+    if (count > greatest(name)) throw this.wrong(name, `at most ${greatest(name)}`, count)
+    return count
   }
   number(names: string | readonly string[], otherwise?: number): number {
     return this.read(
@@ -107,7 +120,7 @@ export class Settings {
   wrong(name: string, expected: string, got: unknown): GraftError {
     return new GraftError(
       'BAD_MODEL_CONFIG',
-      `${this.file}: ${this.prefix}${name} should be ${expected}, got ${JSON.stringify(got) ?? 'nothing'}.`,
+      `${this.file}: ${this.prefix}${name} should be ${expected}, got ${shown(got)}.`,
     )
   }
 

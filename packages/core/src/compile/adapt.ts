@@ -59,6 +59,7 @@ export interface Adapted {
 /** Attaches a method and an objective to a fork of the model; the base is left as it was. */
 export function adapt(base: Model, options: AdaptOptions): Adapted {
   requireDynamicShapes(base)
+  if (options.training) requireFloats(base)
   const model = base.fork()
   const { g } = model
   const variables = new Variables(g, 'parameters', options.separate)
@@ -212,6 +213,20 @@ function trainBeside(
 }
 
 /** Training feeds batches of changing size; a graph traced with fixed sizes can't take them. */
+/** Operators of models that compute in whole numbers, from ONNX and ONNX Runtime's quantisers. */
+const wholeNumbers =
+  /^(MatMulInteger|ConvInteger|QLinear\w+|DynamicQuantizeLinear|QuantizeLinear|com\.microsoft::(Q[A-Z]\w*|DynamicQuantize\w+|MatMulIntegerToFloat|QuantizeLinear))$/
+/** Rounding to whole numbers has no gradient. Throws QUANTISED_MODEL. */
+function requireFloats({ graph, file }: Model): void {
+  const found = [...graph.nodes].filter(({ op }) => wholeNumbers.test(op))
+  if (found.length === 0) return
+  const ops = [...new Set(found.map(({ op }) => op.replace('com.microsoft::', '')))]
+  throw new GraftError(
+    'QUANTISED_MODEL',
+    `${file}: the model is quantised to 8 bits and computes in whole numbers (${ops.join(', ')}; ${found.length} nodes), which no gradient goes through. Train on its float export (model.onnx, model_fp16.onnx) and quantise the merged model; to save memory use quantize: int4.`,
+  )
+}
+
 function requireDynamicShapes(model: Model): void {
   for (const { name, shape } of model.graph.inputs) {
     if (name.startsWith('past_key_values.')) continue

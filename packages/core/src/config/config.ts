@@ -135,7 +135,7 @@ export const configSchema = object(
     output: { ...text, default: 'out' },
     seed: { type: 'integer', default: 0 },
     device: { enum: [...devices], default: 'auto' },
-    threads: nullable(count),
+    threads: nullable({ ...count, maximum: 1024 }),
     quantize: { enum: [...quantisations, null], default: null },
     memory: { enum: [...memoryModes], default: 'balanced' },
     precision: { enum: [...precisions], default: 'float32' },
@@ -155,7 +155,7 @@ export async function loadConfig(
 ): Promise<TrainConfig> {
   const source = new ConfigSource(path)
   for (const override of overrides) source.override(override)
-  const raw = source.check<RawConfig>(configSchema, source.document.toJS() ?? {}, [])
+  const raw = source.check<RawConfig>(configSchema, source.contents(), [])
   await loadPlugins(raw.plugins, dirname(path), registry)
   const { plugin: method, options: methodOptions } = pluginAt(source, registry, 'method', raw.method, [
     'method',

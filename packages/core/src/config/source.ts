@@ -1,11 +1,19 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { LineCounter, isMap, isNode, isScalar, parse, parseDocument, type Document } from 'yaml'
 import { GraftError } from '../errors.js'
+import { readText, shown } from '../files/json.js'
 import { type Complaint, validate } from '../method/options.js'
 
 function configsIn(folder: string): string {
   const names = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name))
   return names.length > 0 ? ` It holds ${names.join(', ')}.` : ''
+}
+
+/** Throws for what a YAML file can say and no config does: lists in lists without end, and what holds itself. */
+function requireTree(value: unknown, depth = 0): void {
+  if (depth > 50) throw new Error('nested more than 50 deep, or an anchor that holds itself')
+  if (typeof value !== 'object' || value === null) return
+  for (const inner of Object.values(value)) requireTree(inner, depth + 1)
 }
 
 /** A YAML file that knows where each of its keys stands. Reading it throws CONFIG_NOT_FOUND or BAD_YAML. */
@@ -21,9 +29,20 @@ export class ConfigSource {
         'CONFIG_NOT_FOUND',
         `${path}: a folder; a config is a YAML file.${configsIn(path)}`,
       )
-    this.document = parseDocument(readFileSync(path, 'utf8'), { lineCounter: this.lines })
+    this.document = parseDocument(readText(path), { lineCounter: this.lines })
     const [error] = this.document.errors
     if (error) throw new GraftError('BAD_YAML', `${path}: ${error.message}`)
+  }
+
+  /** All that the file and its overrides say. Throws BAD_YAML for what has no such form: an anchor that isn't there or holds itself, a tower of aliases. */
+  contents(): unknown {
+    try {
+      const value: unknown = this.document.toJS({ maxAliasCount: 100 }) ?? {}
+      requireTree(value)
+      return value
+    } catch (cause) {
+      throw new GraftError('BAD_YAML', `${this.path}: ${(cause as Error).message}.`, { cause })
+    }
   }
 
   /** Sets a key from `key=value`, dotted, the value as YAML reads it. Throws BAD_OVERRIDE. */
@@ -33,9 +52,15 @@ export class ConfigSource {
       throw new GraftError('BAD_OVERRIDE', `Override "${text}" is not key=value, as in training.epochs=5.`)
     const path = key.split('.')
     const parent = path.slice(0, -1)
-    if (parent.length > 0 && isScalar(this.document.getIn(parent, true)))
-      this.document.setIn(parent, this.document.createNode({ name: this.document.getIn(parent) }))
-    this.document.setIn(path, parse(value))
+    try {
+      const given: unknown = parse(value, { maxAliasCount: 100 })
+      requireTree(given)
+      if (parent.length > 0 && isScalar(this.document.getIn(parent, true)))
+        this.document.setIn(parent, this.document.createNode({ name: this.document.getIn(parent) }))
+      this.document.setIn(path, given)
+    } catch (cause) {
+      throw new GraftError('BAD_OVERRIDE', `Override ${shown(text)}: ${(cause as Error).message}.`, { cause })
+    }
     this.overridden.set(key, text)
   }
 

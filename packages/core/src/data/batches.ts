@@ -4,7 +4,7 @@ import { GraftError } from '../errors.js'
 import { Random } from '../numbers/random.js'
 import { noVirtualTokens, type VirtualTokens } from '../method/method.js'
 import type { Batch, Example } from './example.js'
-import { float32, int64, type Tensors } from '../runtime/tensor.js'
+import { float32, int32, int64, type Tensors } from '../runtime/tensor.js'
 import type { Dataset } from './dataset.js'
 import { Permutation } from './order.js'
 
@@ -133,7 +133,10 @@ function padded(
 
 /** The model's own inputs for a batch, and the tasks of its examples for who asks. Throws UNKNOWN_INPUT for an input Graft can't fill. */
 export function modelFeeds(inputs: readonly Value[], batch: Batch, pad: number): Tensors {
-  const own = inputs.map(({ name, shape }) => [name, filler(name)(batch, pad, shape ?? [])])
+  const own = inputs.map(({ name, shape, dtype }) => {
+    const made = filler(name)(batch, pad, shape ?? [])
+    return [name, dtype === 'int32' ? int32(made) : made]
+  })
   return { ...Object.fromEntries(own), [tasksInput]: tasksOf(batch.examples.map(({ task = 0 }) => task)) }
 }
 /** The input that says which task each row of a batch belongs to. */

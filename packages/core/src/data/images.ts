@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { isAbsolute, join, resolve } from 'node:path'
 import { GraftError } from '../errors.js'
+import { readObject, shown } from '../files/json.js'
 
 /** An image file that a record names, and where the record stands. */
 export interface ImageReference {
@@ -18,10 +19,16 @@ function preprocessing(folder: string, channels: number): Preprocessing {
   const found = known.get(folder)
   if (found) return found
   const path = join(folder, 'preprocessor_config.json')
-  const config = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
-  const list = (v: unknown) =>
-    Array.isArray(v) && v.length >= channels ? (v as number[]) : new Array<number>(channels).fill(0.5)
-  const made = { mean: list(config.image_mean), deviation: list(config.image_std) }
+  const config = existsSync(path) ? readObject(path, 'BAD_IMAGE_CONFIG') : {}
+  const list = (key: string): number[] => {
+    const v = config[key] ?? new Array<number>(channels).fill(0.5)
+    if (Array.isArray(v) && v.length >= channels && v.every(Number.isFinite)) return v as number[]
+    throw new GraftError(
+      'BAD_IMAGE_CONFIG',
+      `${path}: ${key} should be a list of ${channels} numbers, got ${shown(v)}.`,
+    )
+  }
+  const made = { mean: list('image_mean'), deviation: list('image_std') }
   known.set(folder, made)
   return made
 }

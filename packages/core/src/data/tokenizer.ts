@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { GraftError } from '../errors.js'
+import { readObject } from '../files/json.js'
 import { ChatTemplate, contentOf } from './chat-template.js'
 import { type Encoded, NativeTokenizer, type ToEncode } from './native-tokenizer.js'
 
@@ -116,14 +117,4 @@ function withSpecialTokens(folder: string, settings: Record<string, unknown>): R
 
 const optional = (path: string): Record<string, unknown> => (existsSync(path) ? json(path) : {})
 
-function json(path: string): Record<string, unknown> {
-  let value: unknown
-  try {
-    value = JSON.parse(readFileSync(path, 'utf8'))
-  } catch (cause) {
-    throw new GraftError('BAD_TOKENIZER', `${path}: not JSON (${(cause as Error).message}).`, { cause })
-  }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value))
-    return value as Record<string, unknown>
-  throw new GraftError('BAD_TOKENIZER', `${path}: not a JSON object.`)
-}
+const json = (path: string): Record<string, unknown> => readObject(path, 'BAD_TOKENIZER')

@@ -46,7 +46,7 @@ export async function exportTraining(
   try {
     const { graph: compiled, state, feedsOf } = await compileRun(config, prepared)
     const graph = lowered(compiled, config.device)
-    const inputs = new Set(graph.inputs.map((v) => v.name))
+    const inputs = new Map(graph.inputs.map((v) => [v.name, v.dtype]))
     const epoch = new EpochBatches(prepared.train, config.training.batch_size, config.seed, 0)
     const count = Math.min(batches, epoch.count, prepared.totalSteps)
     const tensors = new Map<string, StoredTensor>()

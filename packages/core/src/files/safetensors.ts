@@ -1,6 +1,7 @@
 import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
 import { bfloat16ToFloat, halfToFloat, writeAtomically } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
+import { isObject, jsonOf, shown } from './json.js'
 
 /** The safetensors container: 8 bytes header length, JSON header, raw tensors. https://github.com/huggingface/safetensors */
 export interface StoredTensor {
@@ -70,7 +71,7 @@ export function locateTensors(path: string): {
       Object.entries(entries).map(([name, entry]) => [name, locate(path, name, entry, start, size)]),
     )
     requireApart(path, tensors)
-    return { tensors, metadata: metadata as Record<string, string> }
+    return { tensors, metadata: textsOf(path, metadata) }
   } finally {
     closeSync(fd)
   }
@@ -89,14 +90,16 @@ const bad = (path: string, why: string) =>
   new GraftError('BAD_SAFETENSORS', `${path}: not a whole safetensors file: ${why}. Fetch or write it again.`)
 
 function parseHeader(path: string, text: string): Record<string, unknown> {
-  try {
-    const header: unknown = JSON.parse(text)
-    if (typeof header === 'object' && header !== null && !Array.isArray(header))
-      return header as Record<string, unknown>
-  } catch {
-    // falls through to the one error below
-  }
-  throw bad(path, 'its header is not JSON')
+  const header = jsonOf(text, `${path}: header`, 'BAD_SAFETENSORS')
+  if (isObject(header)) return header
+  throw bad(path, 'its header is not a JSON object')
+}
+
+/** What stands beside the tensors: names and texts, and nothing else by the format. */
+function textsOf(path: string, metadata: unknown): Record<string, string> {
+  if (isObject(metadata) && Object.values(metadata).every((v) => typeof v === 'string'))
+    return metadata as Record<string, string>
+  throw bad(path, `its __metadata__ is not names and texts but ${shown(metadata)}`)
 }
 
 const isSize = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0
@@ -107,11 +110,8 @@ function locate(path: string, name: string, entry: unknown, start: number, size:
     shape,
     data_offsets: offsets,
   } = (entry ?? {}) as { dtype?: StoredTensor['dtype']; shape?: unknown[]; data_offsets?: unknown[] }
-  if (!dtype || !bytesOf[dtype])
-    throw bad(
-      path,
-      `tensor ${name} has type ${dtype ?? '(none)'}; known are ${Object.keys(bytesOf).join(', ')}`,
-    )
+  if (typeof dtype !== 'string' || !Object.hasOwn(bytesOf, dtype))
+    throw bad(path, `tensor ${name} has type ${shown(dtype)}; known are ${Object.keys(bytesOf).join(', ')}`)
   if (!Array.isArray(shape) || !shape.every(isSize))
     throw bad(path, `tensor ${name} has no shape of whole numbers`)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))

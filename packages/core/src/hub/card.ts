@@ -1,23 +1,15 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { readObject } from '../files/json.js'
+import { type EvaluationLine as Evaluated, readLog } from '../files/log.js'
 import { parseRepository } from './settings.js'
 
-interface Evaluated extends Record<string, unknown> {
-  part?: string
-  phase?: string
-}
 const json = (path: string): Record<string, unknown> | undefined =>
-  existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined
+  existsSync(path) ? readObject(path, 'BAD_ADAPTER') : undefined
 
 /** The last evaluation of a run, from its log beside the adapter's folder. */
 function results(folder: string): Evaluated[] {
-  const log = join(folder, '..', 'log.jsonl')
-  if (!existsSync(log)) return []
-  const entries = readFileSync(log, 'utf8')
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => JSON.parse(line) as Evaluated)
-  return entries.filter((e) => e.phase === 'after')
+  return readLog(join(folder, '..', 'log.jsonl')).filter((e): e is Evaluated => e.phase === 'after')
 }
 /** A base model is named on the card where the Hub knows it: by a name of its own, or by the cache folder it lies in. */
 export function hubName(base: unknown): string | undefined {

@@ -4,16 +4,19 @@ import {
   createReadStream,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
+  readdirSync,
   renameSync,
   rmSync,
   statSync,
   writeSync,
 } from 'node:fs'
-import { dirname } from 'node:path'
+import { basename, dirname, join } from 'node:path'
+import { isAlive } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
-import { StatusError } from './errors.js'
+import { makeFolder } from '../files/folder-lock.js'
+import { ask, chunks, Silence, StatusError } from './request.js'
+import type { HubSettings } from './settings.js'
 
 /** A file of a repository: where it comes from, and what its bytes must be. */
 export interface RemoteFile {
@@ -23,7 +26,7 @@ export interface RemoteFile {
   checksum: { kind: 'sha256' | 'git'; value: string }
 }
 export interface DownloadOptions {
-  token: string | undefined
+  settings: HubSettings
   signal?: AbortSignal
   onBytes?(count: number): void
   onWait?(seconds: number, why: string): void
@@ -37,15 +40,17 @@ const longestWait = 60
  * Throws CHECKSUM for other bytes than the repository lists, and what the last of several attempts threw.
  */
 export async function download(file: RemoteFile, target: string, options: DownloadOptions): Promise<void> {
-  const partial = `${target}.incomplete`
-  mkdirSync(dirname(target), { recursive: true })
+  makeFolder(dirname(target))
+  const partial = goOn(target)
   for (let attempt = 1; ; attempt++) {
+    const before = sizeOf(partial)
     try {
       await receive(file, partial, options)
       break
     } catch (error) {
       const wait = waitFor(error, attempt)
-      if (wait === undefined || attempt === attempts || options.signal?.aborted) throw error
+      const again = error instanceof Silence && sizeOf(partial) === before ? attempt < 2 : attempt < attempts
+      if (wait === undefined || !again || options.signal?.aborted) throw error
       options.onWait?.(wait, (error as Error).message)
       await new Promise((resolve) => setTimeout(resolve, wait * 1000))
     }
@@ -60,11 +65,36 @@ export async function download(file: RemoteFile, target: string, options: Downlo
   renameSync(partial, target)
 }
 
+const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0
+/**
+ * A file of this process's own to download into. What a process that is gone had of it is taken over: renaming it is what only one can do.
+ */
+function goOn(target: string): string {
+  const own = `${target}.${process.pid}.incomplete`
+  for (const name of readdirSync(dirname(target))) {
+    const rest = name.startsWith(basename(target)) ? name.slice(basename(target).length) : ''
+    const [, pid] = rest.match(/^(?:\.(\d+))?\.incomplete$/) ?? ['', '0']
+    if (rest === '' || pid === '0' || (pid !== undefined && isAlive(Number(pid)))) continue
+    try {
+      renameSync(join(dirname(target), name), own)
+      return own
+    } catch {
+      // Another process was faster.
+    }
+  }
+  return own
+}
+
 /** Seconds to wait before another attempt; undefined where none would help. */
 function waitFor(error: unknown, attempt: number): number | undefined {
   if (error instanceof RetryLater) return error.seconds <= longestWait ? error.seconds : undefined
   if (error instanceof StatusError) return error.statusCode >= 500 ? 2 ** attempt / 4 : undefined
   return error instanceof GraftError ? undefined : 2 ** attempt / 4
+}
+/** Seconds or a date, as HTTP has it; a second for anything else. */
+function secondsOf(text: string | null): number {
+  const seconds = /^\d+$/.test(text ?? '') ? Number(text) : (Date.parse(text ?? '') - Date.now()) / 1000
+  return Number.isNaN(seconds) ? 1 : Math.max(1, Math.ceil(seconds))
 }
 class RetryLater extends StatusError {
   constructor(
@@ -78,26 +108,24 @@ class RetryLater extends StatusError {
 async function receive(
   { path, url, size }: RemoteFile,
   partial: string,
-  { token, signal, onBytes }: DownloadOptions,
+  { settings, signal, onBytes }: DownloadOptions,
 ): Promise<void> {
   const have = existsSync(partial) ? statSync(partial).size : 0
+  if (size === 0) closeSync(openSync(partial, 'w'))
   if (have === size) return
   const start = have < size ? have : 0
-  const headers = {
-    ...(token ? { authorization: `Bearer ${token}` } : {}),
-    ...(start > 0 ? { range: `bytes=${start}-` } : {}),
-  }
-  const response = await fetch(url, { headers, signal })
+  const headers: Record<string, string> = start > 0 ? { range: `bytes=${start}-` } : {}
+  const response = await ask(url, settings, { headers, signal })
   if (response.status === 416) rmSync(partial, { force: true })
   if (!response.ok)
     throw response.status === 429
-      ? new RetryLater(429, Number(response.headers.get('retry-after') ?? 1))
+      ? new RetryLater(429, secondsOf(response.headers.get('retry-after')))
       : new StatusError(response.status)
   const fd = openSync(partial, response.status === 206 ? 'a' : 'w')
   let written = response.status === 206 ? start : 0
   onBytes?.(written)
   try {
-    for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+    for await (const chunk of chunks(response, settings)) {
       written += chunk.length
       if (written > size)
         throw new GraftError(

@@ -1,4 +1,6 @@
+import { diskError } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
+import { Silence, withoutSecrets } from './request.js'
 import type { HubSettings } from './settings.js'
 
 const byStatus: Readonly<Record<number, (what: string, settings: HubSettings) => [code: string, message: string]>> = {
@@ -21,20 +23,26 @@ export function hubError(what: string, cause: unknown, settings: HubSettings): G
     return new GraftError('HUB_FAILED', `${what}: the Hub answers with status ${status}. Try again later.`, {
       cause,
     })
+  const disk = diskError(cause)
+  if (disk instanceof GraftError) return disk
+  if (!isOfNetwork(cause))
+    return new GraftError(
+      'HUB_FAILED',
+      `${what}: the Hub's answer can't be used (${(cause as Error).message}).`,
+      { cause },
+    )
   return new GraftError(
     'NO_NETWORK',
-    `${what}: ${settings.endpoint} can't be reached (${reason(cause)}). Check the network; with everything in the cache, HF_HUB_OFFLINE=1 works without it.`,
+    `${what}: ${withoutSecrets(settings.endpoint)} can't be reached (${reason(cause)}). Check the network; with everything in the cache, HF_HUB_OFFLINE=1 works without it.`,
     { cause },
   )
 }
+/** Node's fetch says "fetch failed" with the reason within, or "terminated" when a connection breaks; others are cut off by time. */
+const isOfNetwork = (cause: unknown): boolean =>
+  cause instanceof Silence ||
+  ['AbortError', 'TimeoutError'].includes((cause as Error).name) ||
+  /fetch failed|terminated|connection ended|other side closed/.test((cause as Error).message)
 const reason = (cause: unknown): string => {
   const inner = (cause as { cause?: { code?: string; message?: string } }).cause
   return inner?.code ?? inner?.message ?? (cause as Error).message
-}
-
-/** A response's status as an error that hubError knows. */
-export class StatusError extends Error {
-  constructor(readonly statusCode: number) {
-    super(`status ${statusCode}`)
-  }
 }

@@ -5,6 +5,8 @@ import { writeAtomically } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { download, type RemoteFile } from './download.js'
 import { hubError } from './errors.js'
+import { type Listed, type Listing, list } from './list.js'
+import { withoutSecrets } from './request.js'
 import { type HubSettings, hubSettings, parseRepository, type Repository } from './settings.js'
 
 export interface PullOptions {
@@ -41,11 +43,13 @@ export async function pull(name: string, options: PullOptions = {}): Promise<Pul
   if (settings.offline) return cached(store, repository, 'HF_HUB_OFFLINE is set')
   let listed: Listing
   try {
-    listed = await list(repository, settings)
+    listed = await list(repository, settings, options.signal)
   } catch (cause) {
     const error = hubError(name, cause, settings)
     if (error.code !== 'NO_NETWORK' || !existsSync(refPath(store, repository))) throw error
-    options.onNotice?.(`${settings.endpoint} can't be reached; using the snapshot in the cache.`)
+    options.onNotice?.(
+      `${withoutSecrets(settings.endpoint)} can't be reached; using the snapshot in the cache.`,
+    )
     return cached(store, repository, 'the Hub can not be reached')
   }
   return fetchAll(store, repository, listed, settings, options)
@@ -64,55 +68,6 @@ function cached(store: string, { name, revision }: Repository, why: string): Pul
   return { folder, commit, files: 0, fetched: 0 }
 }
 const refPath = (store: string, { revision }: Repository): string => join(store, 'refs', revision)
-
-interface Listing {
-  commit: string
-  files: Listed[]
-}
-interface Listed {
-  path: string
-  size: number
-  oid: string
-  sha256?: string
-}
-async function list({ name, revision }: Repository, { endpoint, token }: HubSettings): Promise<Listing> {
-  const access = { hubUrl: endpoint, ...(token ? { accessToken: token } : {}) }
-  const { listFiles, modelInfo } = await import('@huggingface/hub')
-  const { sha } = (await modelInfo({ name, revision, additionalFields: ['sha'], ...access })) as {
-    sha: string
-  }
-  const files: Listed[] = []
-  for await (const { type, path, size, oid = '', lfs } of listFiles({
-    repo: { type: 'model', name },
-    revision: sha,
-    recursive: true,
-    ...access,
-  }))
-    if (type === 'file') files.push({ path: safe(path), size: lfs?.size ?? size, oid, sha256: lfs?.oid })
-  if (!/^[0-9a-f]{40,64}$/.test(sha))
-    throw new GraftError('HUB_FAILED', `${name}: the Hub names the commit ${sha}, which is none.`)
-  for (const { path, oid, sha256 } of files)
-    if (!/^[0-9a-f]{40,64}$/.test(sha256 ?? oid))
-      throw new GraftError('HUB_FAILED', `${name}: the Hub lists ${path} without a checksum.`)
-  return { commit: sha, files }
-}
-
-/** A repository's file names come from outside: none may lead out of its folder, by the rules of any system. Throws ESCAPING_PATH. */
-function safe(path: string): string {
-  const parts = path.split(/[/\\]/)
-  if (
-    path === '' ||
-    path.includes('\\') ||
-    path.includes('\0') ||
-    /^[A-Za-z]:/.test(path) ||
-    parts.some((p) => p === '' || p === '.' || p === '..')
-  )
-    throw new GraftError(
-      'ESCAPING_PATH',
-      `The repository has a file named ${JSON.stringify(path)}, which leads out of its folder. Refused.`,
-    )
-  return path
-}
 
 /** What Graft reads of a model or an adapter; other frameworks' weights are left where they are. */
 const useful = [
@@ -185,11 +140,15 @@ async function fetchAll(
       options.onNotice?.(`${why}; trying again in ${seconds} s`)
     try {
       if (!existsSync(blob))
-        await download(remote, blob, { token: settings.token, signal: options.signal, onBytes, onWait })
+        await download(remote, blob, { settings, signal: options.signal, onBytes, onWait })
     } catch (cause) {
       throw hubError(`${repository.name}/${file.path}`, cause, settings)
     }
-    await link(blob, join(folder, file.path))
+    try {
+      await link(blob, join(folder, file.path))
+    } catch (cause) {
+      throw hubError(`${repository.name}/${file.path}`, cause, settings)
+    }
   }
   if (repository.revision !== commit) {
     mkdirSync(dirname(refPath(store, repository)), { recursive: true })

@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { GraftError } from '../errors.js'
+import { readObject } from '../files/json.js'
 import { hubName, modelCard } from './card.js'
 import { hubError } from './errors.js'
 import { type HubSettings, hubSettings, parseRepository } from './settings.js'
@@ -72,7 +73,7 @@ export async function push(folder: string, name: string, options: PushOptions = 
 /** Files that say where the base model lies; elsewhere a path of this machine means nothing, and is nobody's business. */
 const manifests = new Set(['graft.json', 'adapter_config.json'])
 function withoutPaths(folder: string, name: string): Blob {
-  const content = JSON.parse(readFileSync(join(folder, name), 'utf8'))
+  const content = readObject(join(folder, name), 'BAD_ADAPTER')
   for (const key of ['model', 'base_model_name_or_path'])
     if (typeof content[key] === 'string') content[key] = hubName(content[key]) ?? basename(content[key])
   return new Blob([`${JSON.stringify(content, null, 2)}\n`])

@@ -1,5 +1,6 @@
 import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
 import { GraftError, nearest } from '../errors.js'
+import { shown } from '../files/json.js'
 import type { PeftMethod } from './method.js'
 
 /** One thing wrong in a configuration: the path of keys to it, and what is wrong. */
@@ -10,7 +11,13 @@ export interface Complaint {
   message: string
 }
 
-const ajv = new Ajv2020({ useDefaults: true, allErrors: true, strict: false, verbose: true })
+const ajv = new Ajv2020({
+  useDefaults: true,
+  allErrors: true,
+  strict: false,
+  strictNumbers: true,
+  verbose: true,
+})
 
 /** Checks a value against a JSON Schema, filling in defaults. Returns a completed copy, or what is wrong. */
 export function validate<T>(schema: object, value: unknown): { value: T } | { complaints: Complaint[] } {
@@ -34,7 +41,7 @@ function complaint(error: ErrorObject): Complaint {
   }
   if (error.keyword === 'required')
     return { path, key: true, message: `key ${error.params.missingProperty} is missing` }
-  const got = error.data === undefined ? '' : `, got ${JSON.stringify(error.data)}`
+  const got = error.data === undefined ? '' : `, got ${shown(error.data)}`
   if (error.keyword === 'enum')
     return {
       path,

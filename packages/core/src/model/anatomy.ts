@@ -30,7 +30,25 @@ export function anatomy(g: Builder, exported = true): Site[] {
   if (!exported) return find()
   completeScopes(g, find())
   unwrap(g, wrapperPrefix(find().map((s) => s.path)))
+  nameNameless(find())
   return find()
+}
+
+/**
+ * Optimisers and quantisers lose the names of modules, and with them which of two layers an equal weight belonged to. What has none, and
+ * what only a shared weight's name stands for a second time, is numbered by kind in the order of the graph: linear_0, linear_1, norm_0.
+ */
+function nameNameless(sites: readonly Site[]): void {
+  const counts = new Map<string, number>()
+  const taken = new Set<string>()
+  for (const { kind, node, path } of sites) {
+    const shared = kind !== 'embedding' && node.scope === '' && taken.has(path)
+    taken.add(path)
+    if (path !== '' && !shared) continue
+    const k = counts.get(kind) ?? 0
+    counts.set(kind, k + 1)
+    node.scope = `${kind}_${k}`
+  }
 }
 
 /** A model that calls a child's child directly leaves the child out of its scopes; parameters' names have it. */
@@ -53,14 +71,18 @@ function unwrap({ graph }: Builder, prefix: string): void {
     if (v.name.startsWith(prefix)) graph.rename(v, v.name.slice(prefix.length))
 }
 
-const parameterName = /^([\w.]+)\.(?:weight|bias)$/
+/** A parameter's name: a module's path, what it is to it, and what a quantiser or an optimiser wrote behind. */
+const parameterName =
+  /^([\w.]+?)(?:\.MatMul)?[._](?:weight|bias)(?:_(?:quantized|transposed|fp16|scales?|DequantizeLinear|Q\d+(?:G\d+)?|int[48]))*$/
 type Finder = (g: Builder, node: Node) => Site | undefined
 const isParameter = (v: Value | null | undefined, rank: number): v is Value =>
   !!v && !!storedConstant(v) && isFloat(v.dtype) && v.shape?.length === rank
 
 /** The module a node belongs to: its scope, else the name of its parameter without ".weight" or ".bias". */
 function pathOf(node: Node, ...parameters: (Value | null | undefined)[]): string {
-  const named = parameters.map((v) => v?.name.match(parameterName)?.[1]).find(Boolean)
+  const named = parameters
+    .map((v) => (v && (storedConstant(v) ?? v).name.match(parameterName)?.[1]) || undefined)
+    .find(Boolean)
   return node.scope || named || ''
 }
 
@@ -76,6 +98,8 @@ function addedBias(y: Value): { node: Node; index: number } | undefined {
 const linear: Finder = (g, node) => {
   const [x, w] = node.inputs
   if (!x || storedConstant(x) || !isParameter(w, 2) || intAttribute(node, 'transA', 0)) return undefined
+  // A product that is scaled on the way is no layer whose weight can be merged into.
+  if (['alpha', 'beta'].some((name) => (node.attributes[name] ?? 1) !== 1)) return undefined
   const transposed = intAttribute(node, 'transB', 0) === 0
   const [outFeatures, inFeatures] = (transposed ? [...(w.shape ?? [])].reverse() : w.shape) as number[]
   const y = outputOf(node)
@@ -121,7 +145,11 @@ const quantisedLinear: Finder = (g, node) => {
 
 const embedding: Finder = (g, node) => {
   const [table, indices] = node.inputs
-  if (!isParameter(table, 2) || indices?.dtype !== 'int64' || intAttribute(node, 'axis', 0) !== 0)
+  if (
+    !isParameter(table, 2) ||
+    !(indices?.dtype === 'int64' || indices?.dtype === 'int32') ||
+    intAttribute(node, 'axis', 0) !== 0
+  )
     return undefined
   const [rows, width] = table.shape as number[]
   const site: EmbeddingSite = {

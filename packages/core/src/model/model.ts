@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { Builder, is, type Graph, type Shape, shapeOf, type Value } from '@graft-peft/onnx'
 import type { Task } from '../architecture/architecture.js'
 import { GraftError, suggestion } from '../errors.js'
+import { readObject } from '../files/json.js'
 import { anatomy } from './anatomy.js'
 import { attentions } from './attention.js'
 import type { AttentionSite, ConvSite, EmbeddingSite, LinearSite, NormSite, Site } from './site.js'
@@ -122,11 +123,7 @@ export class Model {
   get config(): Record<string, unknown> {
     const path = join(this.folder, 'config.json')
     if (!existsSync(path)) return {}
-    try {
-      return JSON.parse(readFileSync(path, 'utf8'))
-    } catch (cause) {
-      throw new GraftError('BAD_MODEL_CONFIG', `${path}: not JSON (${(cause as Error).message}).`, { cause })
-    }
+    return readObject(path, 'BAD_MODEL_CONFIG')
   }
   /** Numbers in all parameters that float operators read. */
   get parameterCount(): number {

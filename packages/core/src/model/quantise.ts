@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { AtomicFile, outputOf } from '@graft-peft/onnx'
+import { AtomicFile, outputOf, writeAtomically } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { cacheFolder } from '../files/cache.js'
+import { fileDigest } from '../files/digest.js'
+import { makeFolder } from '../files/folder-lock.js'
 import type { Model } from './model.js'
 import type { LinearSite } from './site.js'
 
@@ -36,7 +38,7 @@ export function quantise(model: Model): void {
     )
   const { places, total } = layOut(sites)
   const file = cacheFile(model, total)
-  if (!existsSync(file) || statSync(file).size !== total) pack(file, places)
+  if (!isWhole(file, total)) pack(file, places)
   for (const place of places) replace(model, place, file)
   model.graph.prune()
 }
@@ -55,32 +57,41 @@ function layOut(sites: readonly LinearSite[]): { places: Place[]; total: number 
   return { places, total: offset }
 }
 
-/** The same weights give the same file: named by where they lie, how long they are and when they were written. */
+/** The same weights give the same file: named by the bytes of the files they lie in, and where in them. */
 function cacheFile({ file, linears }: Model, total: number): string {
   const hash = createHash('sha256').update(`int4/${block}/${total}\n`)
   const data = linears.flatMap(({ weight }) =>
     weight.constant && 'file' in weight.constant.data ? [weight.constant.data] : [],
   )
-  for (const path of new Set([file, ...data.map((d) => d.file)]))
-    hash.update(`${path} ${statSync(path).size} ${statSync(path).mtimeMs}\n`)
+  for (const path of new Set([file, ...data.map((d) => d.file)])) hash.update(`${fileDigest(path)}\n`)
   for (const { offset } of data) hash.update(`${offset} `)
   return join(cacheFolder(), 'int4', `${hash.digest('hex').slice(0, 32)}.bin`)
 }
 
 function pack(path: string, places: readonly Place[]): void {
-  mkdirSync(join(path, '..'), { recursive: true })
+  makeFolder(join(path, '..'))
   const file = new AtomicFile(path)
+  const hash = createHash('sha256')
   try {
     for (const { site } of places) {
       const { packed, scales } = packBlocks(weights(site))
-      file.write(packed)
-      file.write(new Uint8Array(scales.buffer))
+      for (const bytes of [packed, new Uint8Array(scales.buffer)]) {
+        hash.update(bytes)
+        file.write(bytes)
+      }
     }
     file.finish()
+    writeAtomically(digestFile(path), hash.digest('hex'))
   } finally {
     file.discard()
   }
 }
+const digestFile = (path: string): string => `${path}.sha256`
+/** Whether a packed file is what was packed: by its bytes, which a disk that failed or filled up may have lost. */
+const isWhole = (path: string, total: number): boolean =>
+  existsSync(digestFile(path)) &&
+  statSync(path, { throwIfNoEntry: false })?.size === total &&
+  readFileSync(digestFile(path), 'utf8') === fileDigest(path)
 /** [out, in], as torch holds it. */
 function weights({ weight, outFeatures, inFeatures }: LinearSite): Float32Array {
   const stored = weight.reader()() as Float32Array

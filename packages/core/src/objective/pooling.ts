@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Builder, type Value } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
+import { readJson } from '../files/json.js'
 import { locateTensors } from '../files/safetensors.js'
 
 /** How sentence-transformers makes one vector of a text: modules.json and its folders. */
@@ -99,19 +100,7 @@ function denseOf(folder: string): Dense {
   return { folder, activation }
 }
 
-function json(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8'))
-  } catch (cause) {
-    throw new GraftError(
-      'BAD_MODEL_CONFIG',
-      `${path}: can't be read as JSON (${(cause as Error).message}).`,
-      {
-        cause,
-      },
-    )
-  }
-}
+const json = (path: string): unknown => readJson(path, 'BAD_MODEL_CONFIG')
 const unsupported = (path: string, why: string): GraftError =>
   new GraftError(
     'UNSUPPORTED_POOLING',

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Registry } from '../container.js'
 import { GraftError } from '../errors.js'
+import { isObject, readObject, shown } from '../files/json.js'
 
 /**
  * Imports the plugins a config names, packages or paths, resolved from the config's own folder, and registers what they export.
@@ -27,16 +28,30 @@ export const findPlugin = (name: string, folder: string): Entry =>
 async function importPlugin(name: string, folder: string): Promise<{ exported: unknown; version: string }> {
   const { file, version } = findPlugin(name, folder)
   try {
-    const module: { default?: unknown } = await import(pathToFileURL(file).href)
+    const module: { default?: unknown } = await inTime(import(pathToFileURL(file).href))
     return { exported: module.default, version }
   } catch (cause) {
     throw new GraftError(
       'PLUGIN_FAILED',
-      `plugins: ${name}: importing ${file} threw: ${(cause as Error).message}. This is a fault of that package, or of its installation; report it there.`,
+      `plugins: ${name}: importing ${file} threw: ${cause instanceof Error ? cause.message : shown(cause)}. This is a fault of that package, or of its installation; report it there.`,
       { cause },
     )
   }
 }
+/** milliseconds that a module may take to load */
+const patience = 30_000
+/** A module may wait at its top level, but not for ever. */
+function inTime<T>(loading: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, fail) => {
+    timer = setTimeout(
+      () => fail(new Error(`it did not finish loading within ${patience / 1000} s`)),
+      patience,
+    )
+  })
+  return Promise.race([loading, late]).finally(() => clearTimeout(timer))
+}
+
 const isPath = (name: string): boolean => name.startsWith('.') || isAbsolute(name)
 const notFound = (name: string, where: string) =>
   new GraftError(
@@ -61,28 +76,30 @@ interface Entry {
   file: string
   version: string
 }
-type Exports = string | { [condition: string]: Exports } | null | undefined
 
 function entryOf(packageFolder: string, name: string): Entry {
   const path = join(packageFolder, 'package.json')
   if (!existsSync(path)) throw notFound(name, `${packageFolder} has no package.json`)
-  const {
-    exports,
-    main,
-    version = '',
-  } = JSON.parse(readFileSync(path, 'utf8')) as { exports?: Exports; main?: string; version?: string }
-  const entry =
-    exported(typeof exports === 'object' && exports && '.' in exports ? exports['.'] : exports) ??
-    main ??
-    'index.js'
+  const { exports, main, version } = readObject(path, 'BAD_PLUGIN')
+  const own = isObject(exports) && '.' in exports ? exports['.'] : exports
+  const entry = exported(own) ?? main ?? 'index.js'
+  if (typeof entry !== 'string')
+    throw new GraftError('BAD_PLUGIN', `${path}: main should be a path, got ${shown(entry)}.`)
   const file = resolve(dirname(path), entry)
-  if (!existsSync(file))
-    throw notFound(name, `its package.json points at ${entry}, which is not there; build the package first`)
-  return { file, version }
+  if (!liesIn(file, dirname(path)))
+    throw notFound(
+      name,
+      `its package.json points at ${entry}, which is no file of that package; build it first`,
+    )
+  return { file, version: typeof version === 'string' ? version : '' }
 }
-function exported(target: Exports): string | undefined {
-  if (typeof target === 'string' || !target) return target ?? undefined
+const liesIn = (file: string, folder: string): boolean =>
+  file.startsWith(folder + sep) && (statSync(file, { throwIfNoEntry: false })?.isFile() ?? false)
+/** The path that a package exports to an import, by the conditions of Node. */
+function exported(target: unknown): unknown {
+  if (Array.isArray(target)) return target.map(exported).find((t) => t !== undefined)
+  if (!isObject(target)) return target ?? undefined
   for (const condition of ['import', 'node', 'default'])
-    if (target[condition]) return exported(target[condition])
+    if (Object.hasOwn(target, condition)) return exported(target[condition])
   return undefined
 }

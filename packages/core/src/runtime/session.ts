@@ -1,4 +1,4 @@
-import { Builder, encodeLoop, encodeOnnx, Graph } from '@graft-peft/onnx'
+import { Builder, type DType, encodeLoop, encodeOnnx, Graph } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { feedsFor, lowered } from './lowered.js'
 import { reason } from './reasons.js'
@@ -46,9 +46,9 @@ export class Session {
   private readonly thread: Thread
   private readonly number: number
 
-  /** `inputs`: those that the graph has; undefined where only what it takes is ever fed. */
+  /** `inputs`: those that the graph has, with their types; undefined where only what it takes is ever fed. */
   private constructor(
-    private readonly inputs: ReadonlySet<string> | undefined,
+    private readonly inputs: ReadonlyMap<string, DType> | undefined,
     private readonly options: SessionOptions,
   ) {
     this.thread = Thread.for(options.device ?? 'cpu')
@@ -58,7 +58,7 @@ export class Session {
   /** Throws DEVICE_UNAVAILABLE when the device can't be had, RUNTIME when ONNX Runtime refuses the graph. */
   static open(graph: Graph, options: SessionOptions = {}): Promise<Session> {
     const own = lowered(graph, options.device)
-    return Session.create(new Set(own.inputs.map((v) => v.name)), encodeOnnx(own), options)
+    return Session.create(new Map(own.inputs.map((v) => [v.name, v.dtype])), encodeOnnx(own), options)
   }
 
   /** A session whose one run is several runs of the graph, each beginning with what the one before left: input's name → output's name. */
@@ -71,7 +71,7 @@ export class Session {
   }
 
   private static async create(
-    inputs: ReadonlySet<string> | undefined,
+    inputs: ReadonlyMap<string, DType> | undefined,
     bytes: Uint8Array,
     options: SessionOptions,
   ): Promise<Session> {

@@ -1,24 +1,21 @@
-import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { writeAtomically } from '@graft-peft/onnx'
+import { appendLine, checkedLine } from '../files/checked-lines.js'
+import { type LogLine, measured, readLog } from '../files/log.js'
 
-export type LogEntry = { step: number } & Record<string, unknown>
-
-/** The run's log, one JSON object a line. A line is one write, so a killed run leaves whole lines. */
+/** The run's log, one JSON object a line. */
 export class RunLog {
   constructor(private readonly path: string) {}
-  write(entry: LogEntry): void {
-    appendFileSync(this.path, `${JSON.stringify(entry)}\n`)
+  /** Throws DISK_FULL, and other errors of the disk in words. */
+  write(entry: { step: number } & Record<string, unknown>): void {
+    appendLine(this.path, checkedLine(entry, measured))
   }
-  /** What was logged so far, in order. */
-  entries(): LogEntry[] {
-    if (!existsSync(this.path)) return []
-    const lines = readFileSync(this.path, 'utf8').split('\n')
-    return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as LogEntry)
+  /** What was logged so far, in order. Throws BAD_LOG. */
+  entries(): LogLine[] {
+    return readLog(this.path)
   }
-  /** Forgets what was logged after a step, and the evaluation that ends a run: a resumed run writes them again. */
+  /** Forgets what was logged after a step, and the evaluation that ends a run: a resumed run writes them again. Throws BAD_LOG. */
   truncateAfter(step: number): void {
-    if (!existsSync(this.path)) return
-    const kept = this.entries().filter((entry) => entry.step <= step && entry.phase !== 'after')
-    writeAtomically(this.path, kept.map((entry) => `${JSON.stringify(entry)}\n`).join(''))
+    const kept = this.entries().filter((e) => e.step <= step && e.phase !== 'after')
+    writeAtomically(this.path, kept.map((entry) => checkedLine(entry, measured)).join(''))
   }
 }

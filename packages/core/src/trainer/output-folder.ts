@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { GraftError } from '../errors.js'
 import type { TrainConfig } from '../config/config.js'
@@ -19,10 +19,11 @@ export function claimOutput(config: TrainConfig, { resume, overwrite }: TrainFla
       `${output} already holds a run. Continue it with --resume, replace it with --overwrite, or choose another output.`,
     )
   if (!resume) rmSync(join(output, 'log.jsonl'), { force: true })
-  mkdirSync(output, { recursive: true })
 }
 
 export interface TrainFlags {
   resume?: boolean
   overwrite?: boolean
+  /** wait for whoever works in the output folder, and take it over from one that shows no life, instead of refusing it */
+  takeOver?: boolean
 }

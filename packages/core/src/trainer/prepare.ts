@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs'
+import { existsSync, rmdirSync } from 'node:fs'
+import { serialize } from 'node:v8'
 import type { Registry } from '../container.js'
 import { checkInputs } from '../data/batches.js'
 import { Coder, defaultMaxLength } from '../data/coder.js'
@@ -9,6 +10,8 @@ import { packed } from '../data/packing.js'
 import { readRecords } from '../data/readers.js'
 import type { DataRecord, Notice } from '../data/records.js'
 import { GraftError } from '../errors.js'
+import { makeFolder } from '../files/folder-lock.js'
+import { fileDigest, modelDigest } from '../files/digest.js'
 import type { Metric } from '../metric/metric.js'
 import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
@@ -95,7 +98,9 @@ export async function prepare(config: TrainConfig, registry: Registry): Promise<
       reports: preparing.reports,
       stepsPerEpoch,
       totalSteps: max_steps ?? epochs * stepsPerEpoch,
-      fingerprint: preparing.fingerprint(),
+      get fingerprint() {
+        return preparing.fingerprint
+      },
       close: () => preparing.close(),
     }
   } catch (error) {
@@ -143,6 +148,7 @@ class Preparing {
   readonly reports: Partial<Record<Part, EncodeReport>> = {}
   private readonly spools: Spool[] = []
   private readonly hash = createHash('sha256')
+  private known?: string
 
   constructor(
     private readonly config: TrainConfig,
@@ -151,23 +157,8 @@ class Preparing {
     private readonly count: number,
     private readonly notice: Notice,
   ) {
-    mkdirSync(config.output, { recursive: true })
-    const { save_every: _, steps_per_run: __, ...training } = config.training
-    this.hash.update(
-      JSON.stringify([
-        config.method.name,
-        config.methodOptions,
-        training,
-        config.seed,
-        coder.labels,
-        config.objective,
-        config.data.columns,
-        config.data.packing,
-        config.quantize,
-        config.cache,
-        config.precision,
-      ]),
-    )
+    makeFolder(config.output)
+    this.hash.update(JSON.stringify([decisive(config), coder.labels]))
   }
 
   async parts(): Promise<Record<Part, Dataset>> {
@@ -204,7 +195,8 @@ class Preparing {
     }
     this.reports[name] = report
     const { packing, max_length } = { ...this.config.data, ...this.coder.options }
-    const examples = this.encode(records, report, name === 'train')
+    this.hash.update(name)
+    const examples = this.encode(records, report)
     const rows = packing ? packed(examples, max_length) : examples
     const spool = await Spool.fill(this.config.output, counted(rows, report), (e) => this.coder.load(e))
     this.spools.push(spool)
@@ -216,11 +208,7 @@ class Preparing {
     return spool
   }
 
-  private async *encode(
-    records: AsyncIterable<DataRecord>,
-    report: EncodeReport,
-    isTraining: boolean,
-  ): AsyncGenerator<Example> {
+  private async *encode(records: AsyncIterable<DataRecord>, report: EncodeReport): AsyncGenerator<Example> {
     this.coder.truncated = 0
     this.coder.left = report.left
     const present = new Set<string>()
@@ -240,10 +228,7 @@ class Preparing {
         report.unsupervised++
         this.coder.leave('examples without a token to learn from')
       } else {
-        if (isTraining)
-          this.hash.update(
-            `${example.ids.join()}|${example.tokenLabels?.join()}|${example.label}|${example.image?.file ?? ''}${example.task ?? ''}\n`,
-          )
+        this.hash.update(identity(example))
         yield example
       }
     }
@@ -251,15 +236,18 @@ class Preparing {
     if (unread) this.notice(unread)
   }
 
-  /** What a checkpoint's numbers depend on. */
-  fingerprint(): string {
-    return this.hash.digest('hex')
+  /** What a checkpoint's numbers depend on. A model of gigabytes takes seconds to look through, the first time. */
+  get fingerprint(): string {
+    this.known ??= this.hash.update(modelDigest(this.config.model)).digest('hex')
+    return this.known
   }
   close(): void {
     for (const spool of this.spools.splice(0)) spool.close()
-    // A run that fails here leaves no empty folder behind.
-    if (existsSync(this.config.output) && readdirSync(this.config.output).length === 0)
+    try {
       rmdirSync(this.config.output)
+    } catch {
+      // What isn't empty stays; a run that fails early leaves no folder behind.
+    }
   }
 }
 
@@ -284,6 +272,37 @@ const whyLeft = ({ left }: EncodeReport): string =>
         .join('; ')}.`
     : 'Completions are empty.'
 
+/** Where a run writes, what it tells and how it computes change nothing; model and files count by what they hold. */
+const indifferent = new Set([
+  'output',
+  'plugins',
+  'threads',
+  'trackers',
+  'device',
+  'memory',
+  'model',
+  'method',
+])
+const within: Readonly<Record<string, ReadonlySet<string>>> = {
+  training: new Set(['save_every', 'steps_per_run']),
+  data: new Set(['train', 'validation', 'test']),
+}
+/** All of a config that decides what comes of it, besides data, labels and model. */
+function decisive(config: TrainConfig): unknown {
+  const kept = (object: object, without?: ReadonlySet<string>): [string, unknown][] =>
+    Object.entries(object).filter(([key]) => !without?.has(key))
+  const { validation } = config.data
+  return [
+    config.method.name,
+    kept(config, indifferent).map(([key, v]) => [key, within[key] ? kept(v as object, within[key]) : v]),
+    typeof validation === 'number' ? validation : 'a file',
+  ]
+}
+/** All that training or scoring sees of an example. */
+function identity({ image, ...example }: Example): Buffer {
+  const pixels = image && existsSync(image.file) ? fileDigest(image.file) : ''
+  return Buffer.concat([serialize(example), Buffer.from(pixels)])
+}
 /** In a text to continue the first token has no position before it that could predict it. */
 export function supervisedRows({ tokenLabels, decoderIds, label }: Example): number {
   if (!tokenLabels) return 1

@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeAtomically } from '@graft-peft/onnx'
+import { readObject } from '../files/json.js'
 import { type KeptPlan, keptPlan, planFrom } from '../compile/precision.js'
 import type { TrainConfig } from '../config/config.js'
 import { saturates } from '../runtime/integers.js'
@@ -26,7 +27,7 @@ export async function roundedPlan(
   if (precision !== 'int8') return plan
   const file = join(output, roundingFile)
   const kept =
-    resume && existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as KeptRounding) : undefined
+    resume && existsSync(file) ? (readObject(file, 'BAD_ROUNDING') as unknown as KeptRounding) : undefined
   const rounding = kept ?? (await survey(plan))
   if (!kept) writeAtomically(file, `${JSON.stringify(rounding, null, 2)}\n`)
   const integers = planFrom(rounding, (await saturates()) ? 63 : 127)

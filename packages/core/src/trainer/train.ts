@@ -12,6 +12,7 @@ import { beginning, judged, type Progress, rise } from './progress.js'
 import { checkpointFile, claimOutput } from './output-folder.js'
 import { Followers } from './followers.js'
 import type { TrainConfig } from '../config/config.js'
+import { FolderLock } from '../files/folder-lock.js'
 import { type Evaluation, Evaluator } from '../step/evaluator.js'
 import { type CachedDataset, withFrozenPrefix } from '../step/frozen-prefix.js'
 import { RunLog } from './log.js'
@@ -73,7 +74,7 @@ export interface TrainResult {
   after: Record<string, Evaluation>
 }
 
-/** Trains an adapter as a config says. Throws what preparing throws, OUTPUT_EXISTS, NOT_FINITE, DISK_FULL. */
+/** Trains an adapter as a config says. Throws what preparing throws, OUTPUT_EXISTS, OUTPUT_IN_USE, OUTPUT_TAKEN, NOT_FINITE, DISK_FULL. */
 export async function train(
   config: TrainConfig,
   registry: Registry,
@@ -82,20 +83,50 @@ export async function train(
 ): Promise<TrainResult> {
   if (config.device === 'cuda')
     hooks.onNotice?.('Computing with CUDA; device: cpu in the config keeps off the GPU.')
-  const prepared = await prepare(config, registry)
+  const lock = flags.takeOver
+    ? await FolderLock.wait(config.output, hooks.signal)
+    : FolderLock.take(config.output)
+  if (!lock) return unbegun
   try {
-    claimOutput(config, flags)
-    const trainer = await Trainer.open(config, prepared, hooks, flags)
-    let status: 'finished' | 'stopped' | 'failed' = 'failed'
+    const prepared = await prepare(config, registry)
     try {
-      const result = await trainer.run()
-      status = result.finished ? 'finished' : 'stopped'
-      return result
+      claimOutput(config, flags)
+      return await trained(config, prepared, hooks, flags, lock)
     } finally {
-      await trainer.close(status)
+      prepared.close()
     }
   } finally {
-    prepared.close()
+    lock.release()
+  }
+}
+
+/** What a run comes to that was stopped while it waited for its folder. */
+const unbegun: TrainResult = {
+  finished: false,
+  step: 0,
+  adapter: '',
+  before: {},
+  after: {},
+  kept: 0,
+  stoppedEarly: false,
+  diverged: false,
+}
+
+async function trained(
+  config: TrainConfig,
+  prepared: Prepared,
+  hooks: TrainHooks,
+  flags: TrainFlags,
+  lock: FolderLock,
+): Promise<TrainResult> {
+  const trainer = await Trainer.open(config, prepared, hooks, flags, lock)
+  let status: 'finished' | 'stopped' | 'failed' = 'failed'
+  try {
+    const result = await trainer.run()
+    status = result.finished ? 'finished' : 'stopped'
+    return result
+  } finally {
+    await trainer.close(status)
   }
 }
 
@@ -112,6 +143,7 @@ class Trainer {
     private readonly step: Step,
     private readonly stepper: Stepper,
     private readonly evaluator: Evaluator,
+    private readonly lock: FolderLock,
     private readonly cached?: CachedDataset,
   ) {
     this.log = new RunLog(join(config.output, 'log.jsonl'))
@@ -122,6 +154,7 @@ class Trainer {
     prepared: Prepared,
     hooks: TrainHooks,
     flags: TrainFlags,
+    lock: FolderLock,
   ): Promise<Trainer> {
     const started = performance.now()
     const { model, pad } = prepared
@@ -156,10 +189,16 @@ class Trainer {
       step,
       stepper,
       evaluator,
+      lock,
       cached,
     )
-    if (resumed) await trainer.restore(resumed)
-    await trainer.follow()
+    try {
+      if (resumed) await trainer.restore(resumed)
+      await trainer.follow()
+    } catch (error) {
+      await trainer.close('failed')
+      throw error
+    }
     if (rounding) trainer.tellRounding(rounding)
     for (const notice of adapted.model.notices) hooks.onNotice?.(notice)
     const compileSeconds = (performance.now() - started) / 1000
@@ -189,14 +228,9 @@ class Trainer {
   }
 
   private async follow(): Promise<void> {
-    try {
-      this.followers = await Followers.open(this.config, this.progress.step, (text) =>
-        this.hooks.onNotice?.(text),
-      )
-    } catch (error) {
-      await this.close('failed')
-      throw error
-    }
+    this.followers = await Followers.open(this.config, this.progress.step, (text) =>
+      this.hooks.onNotice?.(text),
+    )
   }
   async close(status: 'finished' | 'stopped' | 'failed'): Promise<void> {
     await Promise.all([this.stepper.close(), this.evaluator.close()])
@@ -253,6 +287,7 @@ class Trainer {
     seconds: number,
     ranks: Record<string, number> | undefined,
   ): void {
+    this.lock.require()
     this.progress.step = t
     const { loss, penalty, gradientNorm: gradient_norm, lossScale: loss_scale, tokens } = result
     const memory_mb = Math.round(process.memoryUsage.rss() / 2 ** 20)
@@ -355,6 +390,7 @@ class Trainer {
         loadCheckpoint(checkpointFile(this.config, 'best'), this.prepared.fingerprint).vectors,
       )
     const { parameters } = await this.stepper.read()
+    this.lock.require()
     const adapter = await saveTrained(this.config, this.prepared, this.step.attaching, parameters)
     const after = await this.evaluateParts('after', { validation, test })
     return { ...this.outcome(before, after), finished: true, adapter }
@@ -384,6 +420,7 @@ class Trainer {
   }
 
   private async save(name: 'last' | 'best'): Promise<void> {
+    this.lock.require()
     saveCheckpoint(checkpointFile(this.config, name), {
       progress: this.progress,
       vectors: await this.stepper.read(),

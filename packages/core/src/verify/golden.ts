@@ -1,6 +1,7 @@
-import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { configFile, readAdapterConfig } from '../adapter/files.js'
+import { readObject } from '../files/json.js'
 import { floatsOf, readSafetensors, type StoredTensor } from '../files/safetensors.js'
 import { hasCheckpoint } from '../architecture/checkpoint.js'
 import { GraftError } from '../errors.js'
@@ -76,7 +77,7 @@ const tensorOf = (name: string, t: StoredTensor): Tensor =>
 /** The token that a decoder starts from, or −1 for a model without one. */
 function decoderStart(folder: string): number {
   const path = join(folder, 'model/config.json')
-  const config = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
+  const config = existsSync(path) ? readObject(path, 'BAD_MODEL_CONFIG') : {}
   return config.is_encoder_decoder ? Number(config.decoder_start_token_id ?? 0) : -1
 }
 
@@ -118,6 +119,6 @@ export function caseInputs(golden: Golden, name: string): Tensors {
 export const caseConfig = (golden: Golden, name: string) =>
   readAdapterConfig(join(golden.folder, name, 'start'))
 export const trajectoryOf = (golden: Golden, name: string): Trajectory =>
-  JSON.parse(readFileSync(join(golden.folder, name, 'trajectory.json'), 'utf8'))
+  readObject(join(golden.folder, name, 'trajectory.json'), 'BAD_GOLDEN') as unknown as Trajectory
 /** onnx, onnx-script, model, … */
 export const exportName = (model: Model): string => basename(join(model.file, '..'))

@@ -159,6 +159,17 @@ function placesAfter(b: Builder, x: Value, past: Value): Value {
   return b.expand(b.unsqueeze(b.add(b.range(b.squeeze(lengthOf(b, x), [0])), past), [0]), [batch, sequence])
 }
 
+/** A product and the activation after it, as ONNX Runtime's optimiser joins them. */
+const fusedGemm: Expansion = (node, b) => {
+  const { activation, activation_alpha, ...attributes } = node.attributes
+  const plain = ['Relu', 'Sigmoid', 'Tanh', 'LeakyRelu', 'Elu', 'Softplus', 'Gelu']
+  if (!plain.includes(String(activation))) throw unsupported(node, `activation ${String(activation)}`)
+  const product = b.op('Gemm', node.inputs, attributes)
+  return [
+    b.op(String(activation), [product], activation_alpha === undefined ? {} : { alpha: activation_alpha }),
+  ]
+}
+
 /** ONNX 23's own attention. */
 const attention23: Expansion = (node, b) => {
   const [q, k, v, mask, pastKey, pastValue] = node.inputs as (Value | null)[]
@@ -200,6 +211,7 @@ const expansions: Readonly<Record<string, Expansion>> = {
   'com.microsoft::Attention': attention,
   'com.microsoft::MultiHeadAttention': multiHeadAttention,
   'com.microsoft::GroupQueryAttention': groupQueryAttention,
+  'com.microsoft::FusedGemm': fusedGemm,
   RotaryEmbedding: rotary23,
   Attention: attention23,
 }

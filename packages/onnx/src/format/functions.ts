@@ -13,12 +13,22 @@ import {
 const key = (domain: string, name: string, overload: string) =>
   `${domain === 'ai.onnx' ? '' : domain}::${name}::${overload}`
 
-/** Replaces every call of a model-local function by its body, until no call is left. */
+/** Functions that call others several times over grow with every level. */
+const most = 2 ** 18
+
+/** Replaces every call of a model-local function by its body, until no call is left. Throws RECURSIVE_FUNCTION, TOO_LARGE. */
 export function inlineFunctions(model: ModelProto): NodeProto[] {
   const functions = new Map(model.functions.map((f) => [key(f.domain, f.name, f.overload), f]))
+  let made = 0
   const expand = (nodes: readonly NodeProto[], depth: number): NodeProto[] => {
     if (depth > 64)
       throw new GraftError('RECURSIVE_FUNCTION', 'The model has a local function that calls itself.')
+    made += nodes.length
+    if (made > most)
+      throw new GraftError(
+        'TOO_LARGE',
+        `The model's local functions come to more than ${most} nodes written out. No exported model has so many.`,
+      )
     return nodes.flatMap((node, i) => {
       const called = functions.get(key(node.domain, node.opType, node.overload))
       return called ? expand(body(called, node, `${depth}.${i}`), depth + 1) : [node]

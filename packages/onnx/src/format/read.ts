@@ -1,23 +1,14 @@
 import { existsSync, statSync } from 'node:fs'
-import { dirname, isAbsolute, resolve, sep } from 'node:path'
 import { fromBinary } from '@bufbuild/protobuf'
 import { Builder } from '../graph/builder.js'
-import { addDims, type Dim, formula } from '../graph/dim.js'
 import { GraftError } from '../graph/errors.js'
 import { Graph } from '../graph/graph.js'
 import { ops } from '../graph/ops/index.js'
 import type { Typed } from '../graph/ops/spec.js'
-import {
-  type Attribute,
-  type Constant,
-  dtypeOfCode,
-  type TensorData,
-  type Value,
-  outputOf,
-} from '../graph/types.js'
+import { type Attribute, type Constant, type TensorData, type Value, outputOf } from '../graph/types.js'
+import { attributeOf } from './attributes.js'
 import { inlineFunctions } from './functions.js'
 import {
-  type AttributeProto,
   AttributeProto_AttributeType as Type,
   type GraphProto,
   type ModelProto,
@@ -27,9 +18,20 @@ import {
 } from './gen/onnx-ml_pb.js'
 import { type Expansion, expansionOf } from './expand.js'
 import { conversions, newestIr, newestOpset, oldestOpset, type RawNode } from './opset.js'
-import { selfLocation, skim } from './skim.js'
-import { constantOf, knownContents, type Locate, numbersOf } from './tensors.js'
+import { locator } from './locate.js'
+import { skim } from './skim.js'
+import {
+  byteLength,
+  constantOf,
+  floatValues,
+  knownContents,
+  type Locate,
+  numbersOf,
+  readBytes,
+} from './tensors.js'
 import { scopeOf } from './scopes.js'
+import { typeOf } from './value-info.js'
+import { isHalf, smallConstant, widen, widened } from './widen.js'
 
 export interface ReadOptions {
   /** take a decoder's inputs for past keys and values away: what it does with none */
@@ -64,26 +66,6 @@ function checkVersions(model: ModelProto, path: string): void {
     )
 }
 
-/** Resolves external-data locations: inside the model's folder only, and only whole tensors. */
-function locator(path: string): Locate {
-  const folder = resolve(dirname(path))
-  return (location, tensor) => {
-    if (location === selfLocation) return resolve(path)
-    const file = resolve(folder, location)
-    if (isAbsolute(location) || !file.startsWith(folder + sep))
-      throw new GraftError(
-        'ESCAPING_PATH',
-        `${path}: tensor ${tensor} points outside the model's folder (${location}). Refused.`,
-      )
-    if (!existsSync(file))
-      throw new GraftError(
-        'FILE_NOT_FOUND',
-        `${path}: the weights of ${tensor} should lie in ${file}, which doesn't exist. Copy the data file beside the model.`,
-      )
-    return file
-  }
-}
-
 class Import {
   readonly graph = new Graph()
   private readonly builder = new Builder(this.graph)
@@ -107,7 +89,7 @@ class Import {
     for (const info of [...inputs].sort((a, b) => Number(isPast(a.name)) - Number(isPast(b.name))))
       this.input(info)
     for (const node of nodes) this.node(node)
-    this.graph.outputs.push(...source.output.map((o) => this.get(o.name, 'the outputs') as Value))
+    this.graph.outputs.push(...source.output.map((o) => this.output(o.name)))
     // An Identity in front of an output is dropped on the way in; its name is what the world knows.
     this.graph.outputs.forEach(
       (v, i) =>
@@ -122,14 +104,25 @@ class Import {
     return file
   }
 
+  /** A constant as the graph computes with it: small ones in memory, where their contents are known, halves as float32. */
   private constant(name: string, constant: Constant): Value {
     this.checkLength(name, constant.data)
-    return this.graph.addConstant(name, constant, knownContents(constant))
+    const small = byteLength(constant.dtype, constant.shape) <= smallConstant
+    const data: TensorData =
+      small && 'file' in constant.data ? { bytes: readBytes(constant.data) } : constant.data
+    if (!isHalf(constant.dtype)) {
+      const own = { ...constant, data }
+      return this.graph.addConstant(name, own, knownContents(own))
+    }
+    if (!small) return this.builder.cast(this.graph.addConstant(name, { ...constant, data }), 'float32')
+    const floats = floatValues({ ...constant, data }) as Float32Array
+    const wide: Constant = { ...constant, dtype: 'float32', data: { bytes: new Uint8Array(floats.buffer) } }
+    return this.graph.addConstant(name, wide, knownContents(wide))
   }
   private checkLength(name: string, data: TensorData): void {
     if ('bytes' in data) return
     const size = this.sizes.get(data.file) ?? 0
-    if (data.offset < 0 || data.offset + data.length > size)
+    if (data.offset + data.length > size)
       throw new GraftError(
         'TRUNCATED_WEIGHTS',
         `${data.file}: ${name} should take bytes ${data.offset} to ${data.offset + data.length}, the file has ${size}. It is truncated; fetch or export it again.`,
@@ -138,10 +131,11 @@ class Import {
 
   private declare(info: ValueInfoProto): void {
     const type = typeOf(info)
-    if (type) this.declared.set(info.name, type)
+    if (type) this.declared.set(info.name, { ...type, dtype: widened(type.dtype) })
   }
   private input(info: ValueInfoProto): void {
-    const type = typeOf(info)
+    const written = typeOf(info)
+    const type = written && { ...written, dtype: widened(written.dtype) }
     if (!type?.shape)
       throw new GraftError(
         'UNTYPED_INPUT',
@@ -182,18 +176,39 @@ class Import {
     return value
   }
 
+  private output(name: string): Value {
+    const value = this.get(name, 'the outputs')
+    if (value) return value
+    throw new GraftError(
+      'DANGLING_NAME',
+      'The graph has an output without a name. The model file is damaged.',
+    )
+  }
+
   private node(proto: NodeProto): void {
     const op =
       proto.domain === '' || proto.domain === 'ai.onnx' ? proto.opType : `${proto.domain}::${proto.opType}`
     if (op === 'Constant') return this.constantNode(proto)
-    const where = proto.name || proto.output[0]
+    const where = `${proto.name || proto.output[0] || 'a node without a name'} (${op})`
     const raw: RawNode = {
       op,
       inputs: trimmed(proto.input.map((name) => this.get(name, where))),
-      attributes: Object.fromEntries(proto.attribute.map((a) => [a.name, this.attribute(a)])),
+      attributes: Object.fromEntries(
+        proto.attribute.map((a) => [a.name, attributeOf(a, where, this.checked)]),
+      ),
       outputs: trimmed(proto.output.map((name) => name || null)),
     }
-    this.graph.within(scopeOf(proto), () => this.place(raw, proto))
+    widen(raw, where)
+    try {
+      this.graph.within(scopeOf(proto), () => this.place(raw, proto))
+    } catch (cause) {
+      if (cause instanceof GraftError) throw cause
+      throw new GraftError(
+        'ILLEGAL_NODE',
+        `${where}: its inputs or attributes are not those of the operator (${(cause as Error).message}).`,
+        { cause },
+      )
+    }
   }
   /** Adds a node as it is, or what stands for it: a branch, a plain form, this opset's spelling. */
   private place(raw: RawNode, proto: NodeProto): void {
@@ -201,9 +216,11 @@ class Import {
     const branch = this.branchOf(proto, raw)
     if (branch) return this.inline(branch, proto)
     const expansion = expansionOf(raw)
+    if (expansion && !raw.inputs[0]) throw new Error('input 0 is missing')
     if (expansion) return this.expand(raw, proto, expansion)
     const conversion =
       proto.output.some((o) => this.captured.has(o)) && op === 'Identity' ? undefined : conversions[op]
+    if (conversion && !raw.inputs[0]) throw new Error('input 0 is missing')
     const converted = conversion ? conversion(raw, this.builder, this.graph) : raw
     if ('users' in converted) this.values.set(proto.output[0], converted)
     else this.add(converted, proto)
@@ -253,29 +270,22 @@ class Import {
 
   private constantNode(proto: NodeProto): void {
     const [attribute] = proto.attribute
-    const given = this.attribute(attribute)
     const name = proto.output[0]
+    const damaged = (why: string) =>
+      new GraftError('ILLEGAL_NODE', `${proto.name || name} (Constant): ${why}. The model file is damaged.`)
+    if (!attribute || !name) throw damaged(attribute ? 'it has no output' : 'it has no value')
+    const given = attributeOf(attribute, `${proto.name || name} (Constant)`, this.checked)
     if (typeof given === 'object' && 'tensor' in given)
       return void this.values.set(name, this.constant(name, given.tensor))
     const float = attribute.type === Type.FLOAT || attribute.type === Type.FLOATS
     const scalar = typeof given === 'number'
-    const values = (scalar ? [given] : given) as readonly number[]
+    const values = scalar ? [given] : given
+    if (!Array.isArray(values) || !values.every((v) => typeof v === 'number'))
+      throw damaged(`its value is ${Type[attribute.type]}, expected numbers`)
     this.values.set(
       name,
       this.builder.constant(float ? 'float32' : 'int64', values, scalar ? [] : [values.length]),
     )
-  }
-
-  private attribute(a: AttributeProto): Attribute {
-    const decode = (bytes: Uint8Array) => Buffer.from(bytes).toString()
-    if (a.type === Type.FLOAT) return a.f
-    if (a.type === Type.INT) return Number(a.i)
-    if (a.type === Type.STRING) return decode(a.s)
-    if (a.type === Type.FLOATS) return [...a.floats]
-    if (a.type === Type.INTS) return a.ints.map(Number)
-    if (a.type === Type.STRINGS) return a.strings.map(decode)
-    if (a.type === Type.TENSOR && a.t) return { tensor: constantOf(a.t, this.checked) }
-    return { proto: a }
   }
 }
 
@@ -304,23 +314,4 @@ function free(graph: GraphProto): string[] {
     ...graph.output.map((o) => o.name),
   ]
   return [...new Set(read.filter((name) => name !== '' && !own.has(name)))]
-}
-
-function typeOf(info: ValueInfoProto): Typed | undefined {
-  if (info.type?.value.case !== 'tensorType') return undefined
-  const { elemType, shape } = info.type.value.value
-  const dtype = dtypeOfCode(elemType)
-  const dims = shape?.dim.map((d, i): Dim => {
-    if (d.value.case === 'dimValue') return Number(d.value.value)
-    return d.value.case === 'dimParam' && d.value.value !== ''
-      ? symbol(d.value.value)
-      : formula(`${info.name}.${i}`)
-  })
-  return dtype && { dtype, shape: dims ?? null }
-}
-/** A name, a sum of names and numbers ("past_sequence + sequence"), or a text of its own. */
-function symbol(name: string): Dim {
-  const terms = name.split('+').map((t) => t.trim())
-  if (!terms.every((t) => /^[\w.]+$/.test(t))) return formula(name)
-  return terms.map((t): Dim => (/^\d+$/.test(t) ? Number(t) : t)).reduce(addDims)
 }

@@ -109,13 +109,15 @@ function text(number: number, value: string): Uint8Array {
 /** A TensorProto with its raw bytes replaced by where they lie. */
 function tensorRecord(reader: Reader, tensor: Field): Uint8Array | undefined {
   const parts: Uint8Array[] = []
-  let stripped = false
-  for (const field of reader.fields(tensor.payload, tensor.end)) {
+  const fields = [...reader.fields(tensor.payload, tensor.end)]
+  const stripped = fields.some((f) => f.number === RAW_DATA && f.end - f.payload >= largeTensor)
+  for (const field of fields) {
+    // Who says in so many words that the bytes are in the file (data_location DEFAULT) says it in vain now.
+    if (stripped && (field.number === DATA_LOCATION || field.number === EXTERNAL_DATA)) continue
     if (field.number !== RAW_DATA || field.end - field.payload < largeTensor) {
       parts.push(reader.bytes(field.start, field.end - field.start))
       continue
     }
-    stripped = true
     const entries = {
       location: selfLocation,
       offset: `${field.payload}`,

@@ -111,10 +111,18 @@ function external(tensor: TensorProto, dtype: DType, shape: readonly number[], l
   const entry = (key: string) => tensor.externalData.find((e) => e.key === key)?.value
   const location = entry('location')
   if (!location) throw malformed(tensor.name, 'is external but names no file')
+  const count = (key: string, otherwise: number): number => {
+    const text = entry(key) ?? `${otherwise}`
+    if (/^\d{1,16}$/.test(text)) return Number(text)
+    throw malformed(
+      tensor.name,
+      `lies in a file at ${key} ${JSON.stringify(text)}, which is no number of bytes`,
+    )
+  }
   return {
     file: locate(location, tensor.name),
-    offset: Number(entry('offset') ?? 0),
-    length: Number(entry('length') ?? byteLength(dtype, shape)),
+    offset: count('offset', 0),
+    length: count('length', byteLength(dtype, shape)),
   }
 }
 

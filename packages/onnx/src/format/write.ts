@@ -1,8 +1,6 @@
-import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { basename } from 'node:path'
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import type { Shape } from '../graph/dim.js'
-import { GraftError } from '../graph/errors.js'
 import type { Graph } from '../graph/graph.js'
 import { type Attribute, dtypes, type Node, type TensorData, type Value, inputOf } from '../graph/types.js'
 import {
@@ -25,6 +23,7 @@ import {
   ValueInfoProtoSchema,
 } from './gen/onnx-ml_pb.js'
 import { fileOrder } from '../plan/execution-order.js'
+import { AtomicFile } from './atomic.js'
 import { targetIr, targetOpset } from './opset.js'
 import { scopesKey } from './scopes.js'
 import { readBytes } from './tensors.js'
@@ -79,11 +78,10 @@ function shortNames({ inputs, outputs }: Graph): (v: Value) => string {
   }
 }
 
-/** Writes the graph as `path` with all larger weights in `path`.data beside it, both atomically. */
+/** Writes the graph as `path` with all larger weights in `path`.data beside it, both atomically. Throws what writing files throws. */
 export function writeOnnx(graph: Graph, path: string): void {
-  const sidecar = `${path}.data`
   const places = new Map<Value, { location: string; offset: number; length: number }>()
-  const fd = openSync(`${sidecar}.partial`, 'w')
+  const [sidecar, model] = [new AtomicFile(`${path}.data`), new AtomicFile(path)]
   try {
     let offset = 0
     for (const value of graph.constants()) {
@@ -91,100 +89,28 @@ export function writeOnnx(graph: Graph, path: string): void {
       const length = 'bytes' in data ? data.bytes.byteLength : data.length
       if (length < 1024) continue
       offset = Math.ceil(offset / 4096) * 4096
-      places.set(value, { location: basename(sidecar), offset, length })
-      copyTo(fd, offset, data)
+      places.set(value, { location: basename(`${path}.data`), offset, length })
+      for (const { at, bytes } of pieces(data)) sidecar.write(bytes, offset + at)
       offset += length
     }
-    writeAtomically(
-      path,
-      encode(graph, { place: (v) => places.get(v), nameOf: (v) => v.name, scopes: true }),
-      () => {
-        fsyncSync(fd)
-        renameSync(`${sidecar}.partial`, sidecar)
-      },
-    )
+    model.write(encode(graph, { place: (v) => places.get(v), nameOf: (v) => v.name, scopes: true }))
+    model.sync()
+    sidecar.finish()
+    model.finish()
   } finally {
-    closeSync(fd)
-    rmSync(`${sidecar}.partial`, { force: true })
+    sidecar.discard()
+    model.discard()
   }
 }
 
-function copyTo(fd: number, offset: number, data: TensorData): void {
-  if ('bytes' in data) return void writeSync(fd, data.bytes, 0, data.bytes.byteLength, offset)
+/** A constant's bytes, a part at a time. Throws TRUNCATED_WEIGHTS. */
+function* pieces(data: TensorData): Generator<{ at: number; bytes: Uint8Array }> {
+  if ('bytes' in data) return yield { at: 0, bytes: data.bytes }
   data.make?.()
-  const chunk = new Uint8Array(Math.min(data.length, 2 ** 24))
-  const source = openSync(data.file, 'r')
-  try {
-    for (let done = 0; done < data.length; ) {
-      const n = readSync(source, chunk, 0, Math.min(chunk.length, data.length - done), data.offset + done)
-      writeSync(fd, chunk, 0, n, offset + done)
-      done += n
-    }
-  } finally {
-    closeSync(source)
+  for (let at = 0; at < data.length; at += 2 ** 24) {
+    const part = { ...data, offset: data.offset + at, length: Math.min(2 ** 24, data.length - at) }
+    yield { at, bytes: readBytes(part) }
   }
-}
-
-/** Writes a file so that it is either whole or absent: a temporary neighbour, synced, then renamed. */
-export function writeAtomically(
-  path: string,
-  bytes: Uint8Array | string,
-  beforeRename: () => void = () => {},
-): void {
-  const partial = join(dirname(path), `.${basename(path)}.partial`)
-  const fd = openSync(partial, 'w')
-  try {
-    const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
-    for (let done = 0; done < buffer.length; )
-      done += writeSync(fd, buffer, done, Math.min(buffer.length - done, 2 ** 30))
-    fsyncSync(fd)
-    beforeRename()
-    renameSync(partial, path)
-  } catch (error) {
-    rmSync(partial, { force: true })
-    throw diskError(error, path)
-  } finally {
-    closeSync(fd)
-  }
-}
-/** A file written piece by piece that appears whole, when finished, or not at all. */
-export class AtomicFile {
-  private readonly partial: string
-  private fd?: number
-  constructor(private readonly path: string) {
-    this.partial = join(dirname(path), `.${basename(path)}.partial`)
-    this.fd = openSync(this.partial, 'w')
-  }
-  write(bytes: Uint8Array | string): void {
-    const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
-    try {
-      for (let done = 0; done < buffer.length; )
-        done += writeSync(this.fd as number, buffer, done, Math.min(buffer.length - done, 2 ** 30))
-    } catch (error) {
-      throw diskError(error, this.path)
-    }
-  }
-  finish(): void {
-    fsyncSync(this.fd as number)
-    renameSync(this.partial, this.path)
-    this.discard()
-  }
-  /** Closes the file and removes what is unfinished; nothing once it is finished. */
-  discard(): void {
-    if (this.fd === undefined) return
-    closeSync(this.fd)
-    this.fd = undefined
-    rmSync(this.partial, { force: true })
-  }
-}
-function diskError(cause: unknown, path: string): unknown {
-  const { code } = cause as { code?: string }
-  if (code !== 'ENOSPC' && code !== 'EDQUOT' && code !== 'EFBIG') return cause
-  return new GraftError(
-    'DISK_FULL',
-    `${path}: no room left to write it (${code}). What was there before is untouched. Free some space, then continue with --resume.`,
-    { cause },
-  )
 }
 
 export interface Encoding {

@@ -1,4 +1,4 @@
-import { isStatic } from '../graph/dim.js'
+import { isStatic, type Shape } from '../graph/dim.js'
 import { GraftError } from '../graph/errors.js'
 import { shapeOf } from '../graph/graph.js'
 import type { Value } from '../graph/types.js'
@@ -9,20 +9,23 @@ interface Geometry {
   dilations: readonly number[]
   pads: readonly number[]
   kernel: readonly number[]
-  size: readonly number[]
+  size: Shape
   group: number
 }
 
 function geometry(c: RuleContext): Geometry {
   const [size, kernel] = [c.shape(0).slice(2), c.shape(1).slice(2)]
-  if (!isStatic(size) || !isStatic(kernel) || (c.attribute('auto_pad') ?? 'NOTSET') !== 'NOTSET')
+  const ones = kernel.map(() => 1)
+  const strides = c.ints('strides') ?? ones
+  // Nothing is left over at the far edge where no position is skipped, however long the axis is.
+  const fixed = size.every((s, i) => typeof s === 'number' || strides[i] === 1)
+  if (!fixed || !isStatic(kernel) || (c.attribute('auto_pad') ?? 'NOTSET') !== 'NOTSET')
     throw new GraftError(
       'NO_GRADIENT_RULE',
-      `Conv at ${c.node.name}: the gradient needs fixed image sizes and explicit pads.`,
+      `Conv at ${c.node.name}: the gradient needs fixed sizes where it strides, and explicit pads.`,
     )
-  const ones = kernel.map(() => 1)
   return {
-    strides: c.ints('strides') ?? ones,
+    strides,
     dilations: c.ints('dilations') ?? ones,
     pads: c.ints('pads') ?? [...ones, ...ones].map(() => 0),
     kernel,
@@ -33,8 +36,10 @@ function geometry(c: RuleContext): Geometry {
 
 /** What the strides skipped at the far edge, which the transposed convolution must give back. */
 function remainder({ size, pads, dilations, kernel, strides }: Geometry): number[] {
-  return size.map(
-    (s, i) => (s + pads[i] + pads[i + size.length] - dilations[i] * (kernel[i] - 1) - 1) % strides[i],
+  return size.map((s, i) =>
+    typeof s === 'number'
+      ? (s + pads[i] + pads[i + size.length] - dilations[i] * (kernel[i] - 1) - 1) % strides[i]
+      : 0,
   )
 }
 

@@ -59,7 +59,9 @@ const windowed = (dim: Dim, kernel: number, dilation: number, stride: number, pa
   addDims(floorDivide(subtractDims(addDims(dim, pads), dilation * (kernel - 1) + 1), stride), 1)
 function spatial(n: OpView, dims: Shape, kernel: readonly number[]): Dim[] {
   if (n.text('auto_pad', 'NOTSET') !== 'NOTSET') return kernel.map((_, i) => formula(`${n.where}#${i}`))
-  const at = (name: string, i: number, otherwise: number) => n.ints(name)?.[i] ?? otherwise
+  if (dims.length !== kernel.length + 2)
+    throw n.illegal(`input 0 has rank ${dims.length}, the kernel asks for ${kernel.length + 2}`)
+  const at = (name: string, i: number, otherwise: number) => perAxis(n, name, i, kernel.length) ?? otherwise
   return kernel.map((k, i) =>
     windowed(
       dims[i + 2],
@@ -69,6 +71,15 @@ function spatial(n: OpView, dims: Shape, kernel: readonly number[]): Dim[] {
       at('pads', i, 0) + at('pads', i + kernel.length, 0),
     ),
   )
+}
+/** An attribute with a number per spatial axis (pads: two). */
+function perAxis(n: OpView, name: string, i: number, axes: number): number | undefined {
+  const all = n.ints(name)
+  const count = name === 'pads' ? 2 * axes : axes
+  if (all && all.length !== count) throw n.illegal(`${name} has ${all.length} numbers, expected ${count}`)
+  if (all && name !== 'pads' && name !== 'output_padding' && all[i] < 1)
+    throw n.illegal(`${name} ${all[i]} is less than 1`)
+  return all?.[i]
 }
 const conv: OpSpec = {
   arity: [2, 3],
@@ -82,7 +93,8 @@ const convTranspose: OpSpec = {
   infer: (n) => {
     const [x, w] = [n.shape(0), n.shape(1)]
     if (!x || !w) return like(n, null)
-    const at = (name: string, i: number, otherwise: number) => n.ints(name)?.[i] ?? otherwise
+    if (x.length !== w.length) throw n.illegal(`input 0 has rank ${x.length}, the kernel ${w.length}`)
+    const at = (name: string, i: number, otherwise: number) => perAxis(n, name, i, w.length - 2) ?? otherwise
     const size = (i: number): Dim => {
       const kernel = at('dilations', i, 1) * ((w[i + 2] as number) - 1) + 1
       const pads = at('pads', i, 0) + at('pads', i + w.length - 2, 0)
