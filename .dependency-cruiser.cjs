@@ -8,6 +8,7 @@ const room = (name) => `^packages/${name}/`
 const floors = {
   onnx: ['graph', 'plan', 'format', 'gradients', 'lower', 'passes'],
   core: [
+    'codes',
     'errors',
     'copy',
     'numbers',

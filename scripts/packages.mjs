@@ -46,7 +46,7 @@ const doorsOf = ({ exports = { '.': '' } }) =>
   Object.keys(exports).filter((door) => door !== './package.json')
 
 function manifestOf(pack) {
-  const { folder, manifest } = pack
+  const { manifest } = pack
   const { name, version, description, bin, files = [], keywords = [], ...others } = manifest
   const known = new Set(Object.keys(shared(pack)))
   const own = Object.keys(others).filter((key) => !known.has(key) && !key.endsWith('ependencies'))
