@@ -7,6 +7,7 @@ import { configClasses } from './config-classes.js'
 import { distilbert } from './distilbert.js'
 import { electra } from './electra.js'
 import { eurobert } from './eurobert.js'
+import { examples } from './examples.js'
 import { falcon } from './falcon.js'
 import { gemma, gemma2, gemma3 } from './gemma.js'
 import { glm, glm4 } from './glm.js'
@@ -97,5 +98,5 @@ const architectures: readonly Architecture[] = [
   t5,
   vit,
   clip,
-].map((architecture) => ({ ...architecture, defaults: configClasses }))
+].map((architecture) => ({ ...architecture, defaults: configClasses, examples }))
 export default architectures

@@ -13,6 +13,7 @@ import { generateCommand } from './commands/generate.js'
 import { inspectCommand } from './commands/inspect.js'
 import { mergeCommand } from './commands/merge.js'
 import { methodsCommand } from './commands/methods.js'
+import { modelsCommand } from './commands/models.js'
 import { newCommand } from './commands/new.js'
 import { predictCommand } from './commands/predict.js'
 import { previewCommand } from './commands/preview.js'
@@ -43,6 +44,7 @@ const commands = [
   pushCommand,
   inspectCommand,
   methodsCommand,
+  modelsCommand,
   newCommand,
   verifyCommand,
   benchCommand,

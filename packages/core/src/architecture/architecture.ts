@@ -43,6 +43,8 @@ export interface Architecture {
   /** the model_type of config.json that it reads */
   modelTypes: readonly string[]
   tasks: readonly Task[]
+  /** a repository of the Hub for each model_type, for `graft models` */
+  examples?: Readonly<Record<string, string>>
   /** the path of the bare model within its …For… classes; checkpoints of the bare model leave it out */
   prefix: string
   /** other names of a parameter in checkpoints, most likely first, besides its path in the model */
