@@ -10,6 +10,7 @@ import {
   optionSchema,
   positive,
   sequenceAxis,
+  shapeOf,
   type Value,
   zeros,
 } from '@graft-peft/core'
@@ -51,9 +52,9 @@ export default definePeftMethod<AdaptionPromptOptions>({
       const { prompt, gate } = declared(context, site, options)
       const read = attend(g, site, { keys: keys(prompt), values: values(prompt) }, gate)
       // GPT-2's goes past the output projection in HF PEFT, the others through it, its bias once more.
-      if (direct) out.output.map((y) => g.add(y, read))
+      if (direct) out.output.map((y) => g.add(y, g.reshape(read, shapeOf(y))))
       else {
-        out.input.map((x) => g.add(x, read))
+        out.input.map((x) => g.add(x, g.reshape(read, shapeOf(x))))
         const { bias } = out
         if (bias) out.output.map((y) => g.add(y, bias.value))
       }
