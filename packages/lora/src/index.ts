@@ -18,7 +18,7 @@ import { adaptConvolution, adaptEmbedding, mergedBias } from './layers.js'
 import { lowRank } from './low-rank.js'
 import { type LoraOptions, otherStarts, schema, startOptions } from './options.js'
 import { type Rank, rankAndScale } from './rank.js'
-import { start } from './start.js'
+import { type Start, start } from './start.js'
 
 /** y + s·B·A·x on frozen layers (Hu et al., 2021, arXiv 2106.09685); names and defaults as HF PEFT's LoraConfig. */
 export default definePeftMethod<LoraOptions>({
@@ -100,13 +100,14 @@ function adaptLinear(
   const begun = explained
     ? { A: () => explained.A, B: zeros, subtracted: false }
     : start(options.init_lora_weights, site.weight, r, scale)
-  const { A: initA, B: initB, subtracted } = begun
+  const { A: initA, B: initB, subtracted, frozen = false }: Start = begun
   const A = param(`${path}.lora_A.weight`, { shape: [r, inFeatures], init: initA })
-  const B = param(`${path}.lora_B.weight`, {
-    shape: [outFeatures, r],
-    init: initB,
-    lrScale: options.loraplus_lr_ratio,
-  })
+  const [name, shape] = [`${path}.lora_B.weight`, [outFeatures, r]]
+  // A file holds B either way; what is in use isn't trained, and then all of it is fed alike.
+  const B =
+    frozen && !context.inference
+      ? buffer(name, { shape, init: initB, stored: 'F32' })
+      : param(name, { shape, init: initB, lrScale: options.loraplus_lr_ratio })
   const bias = options.lora_bias
     ? param(`${path}.lora_B.bias`, { shape: [outFeatures], init: zeros })
     : undefined
@@ -180,7 +181,7 @@ function checked(options: LoraOptions): LoraOptions {
   const bad = (why: string) => new GraftError('BAD_METHOD_OPTION', `method lora: ${why}`)
   if (otherStarts.includes(String(init)))
     throw bad(
-      `init_lora_weights: ${init} isn't built here. Choose true, gaussian, orthogonal, pissa, olora or eva.`,
+      `init_lora_weights: ${init} isn't built here. Choose true, gaussian, orthogonal, pissa, olora, mica or eva.`,
     )
   if (use_dora && lora_bias) throw bad('use_dora and lora_bias exclude each other, as in HF PEFT.')
   if (use_dora && typeof init === 'string' && init !== 'gaussian')
@@ -192,6 +193,7 @@ function checked(options: LoraOptions): LoraOptions {
     (Object.keys(options.rank_pattern).length > 0 || Object.keys(options.alpha_pattern).length > 0)
   )
     throw bad('init_lora_weights: eva sets the ranks itself; leave rank_pattern and alpha_pattern out.')
+  if (init === 'mica' && lora_bias) throw bad('init_lora_weights: mica trains A alone; leave lora_bias out.')
   if (init === 'orthogonal' && r % 2 !== 0)
     throw bad(`init_lora_weights: orthogonal needs an even r, got ${r}.`)
   return options

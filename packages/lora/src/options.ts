@@ -26,7 +26,7 @@ export interface LoraOptions extends TargetOptions, BiasOption {
 }
 
 /** HF PEFT's starts that aren't built here. Its adapters begun so are none the less plain low-rank updates. */
-export const otherStarts = ['mica', 'lora_ga']
+export const otherStarts = ['lora_ga']
 /** Options of starts. */
 export const startOptions = ['eva_config', 'loftq_config', 'corda_config', 'lora_ga_config']
 
@@ -44,7 +44,7 @@ export const schema = targetedSchema({
   init_lora_weights: {
     anyOf: [
       { type: 'boolean' },
-      { enum: ['gaussian', 'pissa', 'olora', 'orthogonal', 'eva', ...otherStarts] },
+      { enum: ['gaussian', 'pissa', 'olora', 'orthogonal', 'eva', 'mica', ...otherStarts] },
       { type: 'string', pattern: '^pissa_niter_[1-9][0-9]*$' },
     ],
     default: true,

@@ -17,6 +17,8 @@ export interface Start {
   B: Initialiser
   /** the starting product is taken off the base weight, so that training still starts from the base */
   subtracted: boolean
+  /** whether B stays what it starts from */
+  frozen?: boolean
 }
 
 /** HF PEFT's init_lora_weights. `scale` is α/r, which PiSSA divides its singular values by. */
@@ -25,6 +27,7 @@ export function start(choice: boolean | string, weight: WeightSlot, r: number, s
   if (choice === 'gaussian') return plain(normal(1 / r), zeros)
   if (choice === 'orthogonal') return plain(orthogonal('A', r), orthogonal('B', r))
   if (choice === true || choice === false) return plain(kaimingUniform, choice ? zeros : kaimingUniform)
+  if (choice === 'mica') return { A: zeros, B: minor(weight, r), subtracted: false, frozen: true }
   if (!subtracting.test(choice)) return plain(kaimingUniform, zeros)
   const rounds = Number(choice.match(/^pissa_niter_(\d+)$/)?.[1] ?? exactRounds)
   const pair = () =>
@@ -72,6 +75,15 @@ function pissa(w: Matrix, r: number, scale: number, rounds: number): Pair {
 /** Singular vectors are free up to a sign: ours makes the greatest entry positive, so that a decomposition is always the same. */
 const sign = (v: readonly number[]): number =>
   Math.sign(v.reduce((greatest, x) => (Math.abs(x) > Math.abs(greatest) ? x : greatest), 0)) || 1
+/** Left singular vectors of the smallest singular values (MiCA, 2026, arXiv 2604.01694). */
+const minor =
+  (slot: WeightSlot, r: number): Initialiser =>
+  () =>
+    remembered(slot, `mica/${r}`, (w) => {
+      const { U } = principal(w, Math.min(w.rows, w.columns))
+      const last = Math.min(w.rows, w.columns)
+      return { A: new Float32Array(), B: flat(U.subMatrix(0, w.rows - 1, last - r, last - 1)) }
+    }).B
 /** The first r columns of Q and rows of R of W = Q·R (Büyükakyüz, 2024, arXiv 2406.01775). */
 function olora(w: Matrix, r: number): Pair {
   const Q = new QrDecomposition(w.subMatrix(0, w.rows - 1, 0, Math.min(r, w.columns) - 1)).orthogonalMatrix
