@@ -36,6 +36,7 @@ def method_cases(arch, targets, task):
         "supertuning": case("SupertuningConfig", sparsity=0.9),
         "tinylora": case("TinyLoraConfig", r=3, u=5, init_weights="uniform", init_v_bound=0.5),
     }
+    cases["mica"] = case("LoraConfig", r=3, lora_alpha=6, init_lora_weights="mica")
     if arch == "llama":
         cases |= {
             "hira-embedding": case("HiraConfig", r=2, init_weights=False, target_modules=["embed_tokens", "down_proj"]),

@@ -30,6 +30,7 @@ const cases: Record<string, TestCases> = {
       { config: { ...qv, r: 2, init_lora_weights: 'pissa' } },
       { config: { ...qv, r: 2, init_lora_weights: 'pissa_niter_4', use_rslora: true } },
       { config: { ...qv, r: 2, init_lora_weights: 'olora' } },
+      { config: { ...qv, r: 2, init_lora_weights: 'mica' } },
       { config: { ...qv, r: 4, init_lora_weights: 'orthogonal' } },
       { config: { target_modules: 'all-linear', r: 2, init_lora_weights: 'eva' } },
       { config: { ...qv, r: 2, init_lora_weights: 'eva', eva_config: { rho: 1 }, use_rslora: true } },
