@@ -12,7 +12,7 @@ export const methodFlags = ({
   option: readonly Record<string, unknown>[]
 }): Record<string, unknown> => ({
   r: rank,
-  ...(targets ? { target_modules: targets.split(',') } : {}),
+  ...(targets ? { target_modules: targets === 'all-linear' ? targets : targets.split(',') } : {}),
   ...Object.assign({}, ...option),
 })
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { GraftError, type Launcher } from '@graft-peft/core'
+import { GraftError, type Launcher, type PeftMethod } from '@graft-peft/core'
 import {
   loadPlugins,
   type Precision,
@@ -15,11 +15,13 @@ import {
   fileDigest,
   findPlugin,
   located,
+  methodAt,
   modelDigest,
   pluginAt,
   pluginEntry,
   type PluginEntry,
   type RawConfig,
+  startingRate,
 } from '@graft-peft/core/inside'
 import { untouched } from './untouched.js'
 
@@ -203,13 +205,10 @@ export async function loadComparison(
 function entryAt(source: ConfigSource, registry: Registry, { compare, training }: Raw, i: number): Entry {
   const given = compare.methods[i]
   const { label, learning_rate, precision, ...entry } = typeof given === 'string' ? { name: given } : given
-  const { plugin: method } = pluginAt(source, registry, 'method', entry as PluginEntry, [
-    'compare',
-    'methods',
-    `${i}`,
-  ])
+  const keys = ['compare', 'methods', `${i}`]
+  const { method } = methodAt(source, registry, entry as PluginEntry, keys)
   const { name, ...options } = entry
-  const preset = method.learningRate ?? training.learning_rate
+  const preset = method.learningRate ?? training.learning_rate ?? startingRate(method)
   const rates = learning_rate
     ? [learning_rate]
     : compare.learning_rates === 'preset'
@@ -223,8 +222,8 @@ function always(registry: Registry, { compare }: Raw): Entry[] {
   const named = new Set(compare.methods.map((m) => (typeof m === 'string' ? m : m.name)))
   const wanted = ['base', 'full'].filter((name) => !compare.exclude.includes(name) && !named.has(name))
   return wanted.map((name) => {
-    const { learningRate = 1e-3 } = name === 'base' ? untouched : registry.get('method', name)
-    return { label: name, method: name, options: {}, rates: [learningRate] }
+    const method = name === 'base' ? untouched : registry.get('method', name)
+    return { label: name, method: name, options: {}, rates: [startingRate(method as PeftMethod)] }
   })
 }
 

@@ -7,13 +7,14 @@ export { ConfigSource } from './config/source.js'
 export {
   configSchema,
   located,
+  methodAt,
   pluginAt,
   pluginEntry,
   type PluginEntry,
   type RawConfig,
 } from './config/config.js'
 export { findPlugin } from './plugins/load.js'
-export { knownOptions, methodOptions, validate } from './method/options.js'
+export { knownOptions, methodOptions, startingOptions, startingRate, validate } from './method/options.js'
 export type { Variable } from './method/variables.js'
 export { ChatTemplate, type Conversation } from './data/chat-template.js'
 export { JinjaTemplate } from './data/jinja/template.js'

@@ -29,6 +29,11 @@ export default definePeftMethod<LoraOptions>({
   summary: 'low-rank update of chosen layers; DoRA, rsLoRA, PiSSA, OLoRA, LoRA+',
   paper: 'https://arxiv.org/abs/2106.09685',
   learningRate: 2e-3,
+  // alpha 2r is a scale of 2, which rsLoRA's own scale already exceeds
+  start: ({ r, use_rslora }) => ({
+    target_modules: 'all-linear',
+    ...(use_rslora ? {} : { lora_alpha: 2 * r }),
+  }),
   mergeable: true,
   ownOptions: ['loraplus_lr_ratio'],
   configSchema: schema,

@@ -43,7 +43,7 @@ export const benchCommand: CommandMaker = () =>
     .argument('<model>', 'ONNX file, or a folder that holds one')
     .option('--method <name>', 'method', 'lora')
     .option('--rank <n>', 'rank', read(count), 8)
-    .option('--targets <names>', "modules, comma-separated (default: the architecture's)")
+    .option('--targets <names>', "modules, comma-separated, or all-linear (default: the method's choice)")
     .option(
       '--option <key=value>',
       'a further option of the method; may be given several times',

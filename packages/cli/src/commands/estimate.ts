@@ -45,7 +45,7 @@ export const estimateCommand: CommandMaker = () =>
     .argument('[overrides...]', 'key=value pairs that replace keys of the config')
     .option('--method <names>', 'methods for a model, comma-separated', 'lora')
     .option('--rank <n>', 'rank', read(count), 8)
-    .option('--targets <names>', "modules, comma-separated (default: the architecture's)")
+    .option('--targets <names>', "modules, comma-separated, or all-linear (default: the method's choice)")
     .option(
       '--option <key=value>',
       'a further option of the method; may be given several times',

@@ -38,7 +38,7 @@ export const trainCommand: CommandMaker = (exit) =>
     .action(async (path: string, overrides: string[], flags: Flags) => {
       const registry = defaultRegistry()
       const config = await loadConfig(path, registry, overrides, pulling())
-      const report = flags.json ? new JsonReport() : new Report(config)
+      const report = flags.json ? new JsonReport(config) : new Report(config)
       const { signal, release } = interruptible(
         'Stopping after this step; press Ctrl-C again to stop at once.',
       )
@@ -55,10 +55,12 @@ export const trainCommand: CommandMaker = (exit) =>
 
 /** A run as JSON Lines on the output. */
 class JsonReport {
+  constructor(private readonly config: TrainConfig) {}
+
   readonly hooks: TrainHooks = {
     onStart: ({ prepared: { objective, reason, notices, reports, labels, totalSteps }, ...info }) => {
       const learnt = { objective: objective.name, reason, labels, notices, reports }
-      printJson({ event: 'start', ...info, ...learnt, steps: totalSteps })
+      printJson({ event: 'start', ...info, ...learnt, chosen: this.config.chosen, steps: totalSteps })
     },
     onStep: (info) => printJson({ event: 'step', ...info }),
     onEvaluation: ({ values, ...info }) => printJson({ event: 'evaluation', ...info, ...values }),
@@ -103,6 +105,8 @@ class Report {
       `Method   ${this.config.method.name}: ${thousands(trainable)} trainable parameters (${percent(trainable / model.parameterCount)})`,
     )
     printLine(`Learn    ${objective.name}, ${reason}`)
+    const chosen = Object.entries(this.config.chosen).map(([name, v]) => `${name} ${v}`)
+    if (chosen.length > 0) printLine(`         ${chosen.join(', ')}: chosen, as the config leaves them open`)
     printLine(`Data     ${sizes.join(' · ')}${labels.length > 0 ? ` · ${labels.length} labels` : ''}`)
     for (const [part, r] of Object.entries(reports)) {
       if (r.truncated > 0)

@@ -5,6 +5,7 @@ import type { Registry } from '../container.js'
 import { loadPlugins } from '../plugins/load.js'
 import { type PullOptions, resolveModel } from '../hub/pull.js'
 import type { PeftMethod } from '../method/method.js'
+import { startingOptions, startingRate } from '../method/options.js'
 import { type Quantisation, quantisations } from '../model/quantise.js'
 import { type MemoryMode, memoryModes } from '@graft-peft/onnx'
 import { type Precision, precisions } from '../compile/precision.js'
@@ -57,6 +58,8 @@ export interface TrainConfig {
   metric: string | null
   method: PeftMethod
   methodOptions: Record<string, unknown>
+  /** what the config leaves open and the method chose: options by name, and learning_rate */
+  chosen: Readonly<Record<string, unknown>>
   training: TrainingOptions
   output: string
   seed: number
@@ -118,7 +121,7 @@ export const configSchema = object(
       max_steps: nullable(count),
       batch_size: { ...count, default: 8 },
       gradient_accumulation: { ...count, default: 1 },
-      learning_rate: { type: 'number', exclusiveMinimum: 0, default: 1e-3 },
+      learning_rate: nullable({ type: 'number', exclusiveMinimum: 0 }),
       schedule: { enum: ['constant', 'linear', 'cosine'], default: 'cosine' },
       warmup_steps: { type: 'integer', minimum: 0, default: 0 },
       optimizer: { enum: ['adamw', 'sgd'], default: 'adamw' },
@@ -157,26 +160,44 @@ export async function loadConfig(
   for (const override of overrides) source.override(override)
   const raw = source.check<RawConfig>(configSchema, source.contents(), [])
   await loadPlugins(raw.plugins, dirname(path), registry)
-  const { plugin: method, options: methodOptions } = pluginAt(source, registry, 'method', raw.method, [
-    'method',
-  ])
+  const { method, methodOptions, chosen } = methodAt(source, registry, raw.method, ['method'])
+  const learning_rate = raw.training.learning_rate ?? startingRate(method)
+  if (raw.training.learning_rate === null) chosen.learning_rate = learning_rate
   const trackers = raw.trackers.map((entry, i) => {
     const { plugin, options } = pluginAt(source, registry, 'tracker', entry, ['trackers', `${i}`])
     return { tracker: plugin, options }
   })
   const device = await chosenDevice(raw.device)
-  return { ...(await located(raw, path, hub)), device, method, methodOptions, trackers }
+  const training = { ...raw.training, learning_rate }
+  return { ...(await located(raw, path, hub)), training, device, method, methodOptions, chosen, trackers }
 }
+type Resolved = 'method' | 'methodOptions' | 'chosen' | 'trackers' | 'device' | 'training'
 /** A training config as it is written. */
-export type RawConfig = Omit<TrainConfig, 'method' | 'methodOptions' | 'trackers' | 'device'> & {
+export type RawConfig = Omit<TrainConfig, Resolved> & {
   device: Device
+  /** learning_rate null: the method's own */
+  training: Omit<TrainingOptions, 'learning_rate'> & { learning_rate: number | null }
   method: PluginEntry
   trackers: readonly PluginEntry[]
 }
 
+/** The method that a config names at `keys`, with the options it will train with. Throws UNKNOWN_PLUGIN, BAD_CONFIG. */
+export function methodAt(
+  source: ConfigSource,
+  registry: Registry,
+  entry: PluginEntry,
+  keys: readonly string[],
+): { method: PeftMethod; methodOptions: Record<string, unknown>; chosen: Record<string, unknown> } {
+  const { name, ...given } = typeof entry === 'string' ? { name: entry } : entry
+  const method = registry.get('method', name)
+  const check = (options: Record<string, unknown>) =>
+    source.check<Record<string, unknown>>(method.configSchema, options, keys)
+  const { options, chosen } = startingOptions(method, given, check)
+  return { method, methodOptions: options, chosen }
+}
+
 /** Kinds of plugin whose options a config gives beside the name. */
 interface Configured {
-  method: PeftMethod
   tracker: Tracker
   launcher: Launcher
 }

@@ -146,8 +146,13 @@ export interface PeftMethod<Config = Record<string, unknown>> {
   family?: string
   /** address of the paper */
   paper?: string
-  /** learning rate to start from */
+  /** learning rate of a training config that names none */
   learningRate?: number
+  /**
+   * Options that train better than HF PEFT's defaults, from the options as a config gives them, completed. They take the place of those
+   * that a config leaves open, where an adapter is to be trained; what an adapter's own file leaves open means HF PEFT's default.
+   */
+  start?(config: Config): Partial<Config>
   /** dummy tokens to feed in front of every text, whose embeddings, keys or values the method replaces */
   virtualTokens?(config: Config): VirtualTokens
   /** how many tasks the examples may belong to: each says which in its field task, from 0, where there are several */

@@ -60,6 +60,22 @@ export function knownOptions(
   return Object.fromEntries(Object.entries(options).filter(([key]) => key in properties))
 }
 
+/**
+ * What a config's options become where training begins: those it gives, and the method's own choices for those it leaves open, which are
+ * told apart as `chosen`. `check` completes options, or throws.
+ */
+export function startingOptions(
+  method: PeftMethod,
+  given: Record<string, unknown>,
+  check = (options: Record<string, unknown>) => methodOptions(method, options),
+): { options: Record<string, unknown>; chosen: Record<string, unknown> } {
+  const own = Object.entries(method.start?.(check(given)) ?? {}).filter(([key]) => !(key in given))
+  const chosen = Object.fromEntries(own)
+  return { options: check({ ...chosen, ...given }), chosen }
+}
+/** The learning rate of a config that names none. */
+export const startingRate = ({ learningRate = 1e-3 }: PeftMethod): number => learningRate
+
 /** A method's options, checked and completed. Throws BAD_METHOD_OPTION naming the option. */
 export function methodOptions(method: PeftMethod, given: Record<string, unknown>): Record<string, unknown> {
   const result = validate<Record<string, unknown>>(method.configSchema, given)

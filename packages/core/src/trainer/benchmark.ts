@@ -1,7 +1,7 @@
 import type { MemoryMode } from '@graft-peft/onnx'
 import type { Precision } from '../compile/precision.js'
 import type { Registry } from '../container.js'
-import { knownOptions, methodOptions } from '../method/options.js'
+import { knownOptions, startingOptions } from '../method/options.js'
 import { Random } from '../numbers/random.js'
 import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
@@ -55,7 +55,7 @@ export async function benchmark(
   const method = registry.get('method', options.method)
   const attaching = {
     method,
-    config: methodOptions(method, knownOptions(method, options.methodOptions)),
+    config: startingOptions(method, knownOptions(method, options.methodOptions)).options,
     objective: registry.get('objective', 'causal-lm'),
     labels: 0,
     rows: Math.round(microBatch * options.sequence * options.supervised),

@@ -2,7 +2,7 @@ import { type Bindings, type MemoryMode, memoryModes } from '@graft-peft/onnx'
 import type { Forecast } from '../compile/forecast.js'
 import type { Registry } from '../container.js'
 import type { PeftMethod } from '../method/method.js'
-import { methodOptions } from '../method/options.js'
+import { methodOptions, startingOptions } from '../method/options.js'
 import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
 import { type Quantisation } from '../model/quantise.js'
@@ -86,7 +86,14 @@ export function estimateModel(
   }
   const plans = methods.map(({ name, options }): Attaching => {
     const method: PeftMethod = registry.get('method', name)
-    return { method, config: methodOptions(method, options), objective, labels: 0, rows, totalSteps: 100 }
+    return {
+      method,
+      config: startingOptions(method, options).options,
+      objective,
+      labels: 0,
+      rows,
+      totalSteps: 100,
+    }
   })
   return estimate(model, plans, {
     optimizer: adamw(),
