@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { loadConfig } from '@graft-peft/core'
+import { loadConfig } from '@graft-peft/core/app'
 import { loadComparison } from '@graft-peft/compare'
 import { stringify } from 'yaml'
 import { describe, expect, test } from 'vitest'

@@ -7,7 +7,7 @@ export { performRun, type RunHooks } from './run.js'
 export { type Answer, type Forgetting, Results, type RunResult } from './results.js'
 export { differ, type Interval, interval } from './statistics.js'
 export { summarise } from './summary.js'
-export { type Column, columnsOf, isBest, withinNoise } from './report/columns.js'
+export { type Column, columnsOf, findings, isBest } from './report/columns.js'
 export { writeReport } from './report/report.js'
 export default local
 

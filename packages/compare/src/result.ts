@@ -43,7 +43,9 @@ export interface RunResult {
   before?: Record<string, Evaluation>
   after?: Record<string, Evaluation>
   forgetting?: Forgetting
-  answers?: { shown: Answer[]; exact_match: number }
+  answers?: { shown: Answer[] }
+  /** the loss rose, and what is kept is no better than what training began with */
+  diverged?: boolean
   /** digest of all batches in their order: the same for every method */
   order?: string
   /** training loss, thinned out: [step, mean over the steps since the point before] */
@@ -94,10 +96,8 @@ const schema = object(
     before: parts,
     after: parts,
     forgetting: object({ before: score, after: score }),
-    answers: object({
-      shown: list(object({ input: text, expected: text, answer: text })),
-      exact_match: score,
-    }),
+    answers: object({ shown: list(object({ input: text, expected: text, answer: text })) }),
+    diverged: { type: 'boolean' },
     order: text,
     curve: list({ type: 'array', prefixItems: [step, score], minItems: 2, maxItems: 2 }),
     validation: list({ ...byName(score), properties: { step }, required: ['step'] }),

@@ -10,7 +10,7 @@ import { forgetting } from './forgetting.js'
 import { type RunLogged, readLog } from './run-log.js'
 import { resultOf } from './result.js'
 import type { RunResult } from './results.js'
-import { answers, firstExamples } from './samples.js'
+import { answers, someExamples } from './samples.js'
 import { type Confinement, requireConfined } from './confine.js'
 import { untouched } from './untouched.js'
 
@@ -101,13 +101,14 @@ async function measured(
   const training = { ...config.training, max_steps: await stepsWithin(spec.budget, config, folder, registry) }
   const found = await trained({ ...config, training }, spec.samples, registry, hooks)
   if (!found) return undefined
-  const { adapter, start, asked, peak } = found
+  const { adapter, start, asked, peak, diverged } = found
   const log = readLog(join(config.output, 'log.jsonl'))
   return {
     ...named(spec),
     status: 'done',
     ...costs(start, log, adapter, peak),
     ...log.scores,
+    diverged,
     forgetting: await forgetting(spec.forgetting, config, adapter, registry),
     answers: await answers(asked, start.prepared, config, adapter, registry),
   }
@@ -125,6 +126,7 @@ interface Trained {
   /** what it is asked afterwards, taken while the data was at hand */
   asked: readonly Example[]
   peak: number
+  diverged: boolean
 }
 async function trained(
   config: TrainConfig,
@@ -137,18 +139,19 @@ async function trained(
   let asked: Promise<Example[]> | undefined
   const onStart = (info: Started) => {
     start = info
-    asked = firstExamples(info.prepared, samples)
+    asked = someExamples(info.prepared, samples)
   }
   const onStep = ({ step, total, loss }: { step: number; total: number; loss: number }) =>
     onProgress({ step, total, loss })
-  const { finished, adapter } = await train(
+  const { finished, adapter, diverged } = await train(
     config,
     registry,
     { onStart, onStep, signal },
     { resume, overwrite: !resume, takeOver: true },
   )
   const peak = process.resourceUsage().maxRSS * 1024
-  return finished ? { adapter, start: start as Started, asked: (await asked) ?? [], peak } : undefined
+  if (!finished) return undefined
+  return { adapter, start: start as Started, asked: (await asked) ?? [], peak, diverged }
 }
 
 /** What a run took. Work is that of the largest batch, in proportion to the tokens seen. */

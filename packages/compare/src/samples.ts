@@ -11,6 +11,7 @@ import {
   Evaluator,
   fillVariables,
   inMemory,
+  Permutation,
   type Prepared,
   take,
   Tokenizer,
@@ -20,16 +21,17 @@ import type { Answer, RunResult } from './results.js'
 /** tokens that a generated answer has at most */
 const longest = 96
 
-/** The first test examples; validation examples where there is no test file. */
-export function firstExamples({ test, validation }: Prepared, count: number): Promise<Example[]> {
+/** Test examples to look at, the same for every run: drawn, as files are often sorted; validation examples where there is no test file. */
+export function someExamples({ test, validation }: Prepared, count: number): Promise<Example[]> {
   const data = test.length > 0 ? test : validation
+  const order = new Permutation(data.length, 0, 'samples')
   return take(
     data,
-    Array.from({ length: Math.min(count, data.length) }, (_, i) => i),
+    Array.from({ length: Math.min(count, data.length) }, (_, i) => order.at(i)),
   )
 }
 
-/** What a trained model says to examples, and how often it is exactly right. Undefined where its objective gives no such answers. */
+/** What a trained model says to examples. Undefined where its objective gives no such answers. */
 export async function answers(
   examples: readonly Example[],
   prepared: Prepared,
@@ -47,10 +49,7 @@ export async function answers(
         ? await classified(opened, examples, prepared, config)
         : []
   if (shown.length === 0) return undefined
-  return {
-    shown,
-    exact_match: shown.filter((s) => s.answer.trim() === s.expected.trim()).length / shown.length,
-  }
+  return { shown }
 }
 
 async function classified(

@@ -8,6 +8,15 @@ export interface Interval {
   mean: number
   /** half the width of the 95 % interval of the mean over seeds; null for a single seed */
   half: number | null
+  /** its ends, where a share can't go as far as that */
+  low?: number
+  high?: number
+}
+/** The interval of a share ends at 0 and 1. */
+export function within(found: Interval | undefined, share: boolean): Interval | undefined {
+  if (!found || found.half === null || !share) return found
+  const [low, high] = [found.mean - found.half, found.mean + found.half]
+  return low >= 0 && high <= 1 ? found : { ...found, low: Math.max(0, low), high: Math.min(1, high) }
 }
 export function interval(values: readonly number[]): Interval {
   const n = values.length

@@ -3,7 +3,7 @@ import { type Registry, runtimeVersion } from '@graft-peft/core/app'
 import type { Comparison, Entry } from './comparison.js'
 import { picks } from './picks.js'
 import type { Results, RunResult } from './results.js'
-import { differ, type Interval, interval } from './statistics.js'
+import { differ, type Interval, interval, within } from './statistics.js'
 import { type Row, type Summary } from './table.js'
 
 export function summarise(
@@ -65,7 +65,7 @@ const worth = ({ metric }: Row, { better }: Summary['metric']): number =>
 function rowOf(
   { label, method, options }: Entry,
   all: readonly RunResult[],
-  { name, better, part }: Summary['metric'],
+  { name, better, part, share }: Summary['metric'],
 ): Row {
   const own = all.filter((r) => r.label === label)
   const score = (r: RunResult, of = part) => r.after?.[of]?.[name]
@@ -88,6 +88,7 @@ function rowOf(
   const done = chosen.filter((r) => r.status === 'done')
   const average = (of: (r: RunResult) => number | undefined) => mean(done.map(of))
   const over = (of: (r: RunResult) => number | undefined) => intervalOf(done.map(of))
+  const scored = (of: (r: RunResult) => number | undefined) => within(over(of), share)
   return {
     label,
     method,
@@ -96,13 +97,16 @@ function rowOf(
     rates,
     done: done.length,
     failures: [...new Set(chosen.filter((r) => r.status === 'failed').map((r) => r.reason as string))],
-    bySeed: Object.fromEntries(
-      done.filter((r) => score(r) !== undefined).map((r) => [r.seed, score(r) as number]),
+    bySeed: bySeed(done, (r) => score(r)),
+    gained: gained(
+      bySeed(done, (r) => score(r)),
+      bySeed(done, (r) => r.before?.[part]?.[name]),
+      better,
     ),
-    metric: over((r) => score(r)),
-    validation: over((r) => score(r, 'validation')),
+    diverged: done.filter((r) => r.diverged).length,
+    metric: scored((r) => score(r)),
+    validation: scored((r) => score(r, 'validation')),
     forgetting: over((r) => r.forgetting && r.forgetting.after - r.forgetting.before),
-    exact_match: over((r) => r.answers?.exact_match),
     parameters: average((r) => r.parameters),
     trainable: average((r) => r.trainable),
     adapter_bytes: average((r) => r.adapter_bytes),
@@ -115,6 +119,27 @@ function rowOf(
     flops: average((r) => r.flops),
     alike: [],
   }
+}
+function bySeed(
+  runs: readonly RunResult[],
+  of: (r: RunResult) => number | undefined,
+): Record<number, number> {
+  const scored = runs.filter((r) => of(r) !== undefined)
+  return Object.fromEntries(scored.map((r) => [r.seed, of(r) as number]))
+}
+/** Whether scores are better than those before training: by chance's measure where there are several seeds. */
+function gained(
+  after: Record<number, number>,
+  before: Record<number, number>,
+  better: 'higher' | 'lower',
+): boolean {
+  const seeds = Object.keys(after)
+    .map(Number)
+    .filter((seed) => seed in before)
+  const rise = mean(seeds.map((seed) => after[seed] - before[seed])) ?? 0
+  const asMap = (scores: Record<number, number>) => new Map(seeds.map((seed) => [seed, scores[seed]]))
+  const improved = better === 'higher' ? rise > 0 : rise < 0
+  return improved && (differ(asMap(after), asMap(before)) ?? true)
 }
 const known = (values: readonly (number | undefined)[]): number[] =>
   values.filter((v): v is number => v !== undefined)

@@ -24,7 +24,6 @@ export interface Row {
   metric?: Interval
   validation?: Interval
   forgetting?: Interval
-  exact_match?: Interval
   parameters?: number
   trainable?: number
   adapter_bytes?: number
@@ -35,6 +34,10 @@ export interface Row {
   peak_bytes?: number
   predicted_bytes?: number
   flops?: number
+  /** whether it beats what training began with: beyond chance, or at all where there is one seed */
+  gained: boolean
+  /** runs whose loss rose and left nothing better than what they began with */
+  diverged: number
   /** labels of rows whose metric can't be told from this one's at so many seeds */
   alike: string[]
 }

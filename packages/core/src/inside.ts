@@ -14,6 +14,7 @@ export {
   type RawConfig,
 } from './config/config.js'
 export { findPlugin } from './plugins/load.js'
+export { Permutation } from './data/order.js'
 export { knownOptions, methodOptions, startingOptions, startingRate, validate } from './method/options.js'
 export type { Variable } from './method/variables.js'
 export { ChatTemplate, type Conversation } from './data/chat-template.js'

@@ -12,7 +12,7 @@ import {
   type RunSpec,
   summarise,
   type Summary,
-  withinNoise,
+  findings,
   writeReport,
 } from '@graft-peft/compare'
 import { defaultRegistry } from '../builtins.js'
@@ -154,15 +154,7 @@ const nameOf = ({ label, learning_rate, seed }: RunSpec): string =>
   `${label} (rate ${learning_rate}, seed ${seed})`
 
 /** The table's columns that fit a terminal; all of them stand in the report. */
-const onScreen = new Set([
-  'exact_match',
-  'forgetting',
-  'trainable',
-  'adapter_mb',
-  'peak_mb',
-  'step_s',
-  'train_s',
-])
+const onScreen = new Set(['forgetting', 'trainable', 'adapter_mb', 'peak_mb', 'step_s', 'train_s'])
 
 function show(summary: Summary, page: string, { path }: Comparison): void {
   const columns = columnsOf(summary).filter((c, i) => i === 0 || onScreen.has(c.key))
@@ -178,7 +170,7 @@ function show(summary: Summary, page: string, { path }: Comparison): void {
   printProse(
     `* best of its column. ${summary.seeds.length > 1 ? `± is the 95 % interval over ${summary.seeds.length} seeds.` : 'One seed: no interval.'}`,
   )
-  for (const line of withinNoise(summary)) printProse(`  ${line}`)
+  for (const line of findings(summary)) printProse(`  ${line}`)
   for (const { label, failures } of summary.rows)
     for (const why of failures) printProse(`  ${label} failed: ${why}`)
   if (summary.picks.length > 0) printLine()

@@ -57,8 +57,8 @@ function tradeOff({ id, title, of, unit, log }: Against, rows: readonly Row[], {
         label: r.label,
         x,
         y: scale * r.metric.mean,
-        low: scale * (r.metric.mean - half),
-        high: scale * (r.metric.mean + half),
+        low: scale * (r.metric.low ?? r.metric.mean - half),
+        high: scale * (r.metric.high ?? r.metric.mean + half),
       },
     ]
   })
@@ -146,7 +146,11 @@ function curves({ runs, rows }: Summary): Chart[] {
   const colour = { field: 'label', type: 'nominal', title: null, scale: { scheme: 'dark2' } }
   const x = { field: 'step', type: 'quantitative', title: 'step' }
   const legend = { symbolType: 'stroke', symbolSize: 400 }
-  const y = { type: 'quantitative', title: 'training loss', scale: { type: 'symlog', constant: 0.1 } }
+  const y = {
+    type: 'quantitative',
+    title: 'training loss',
+    scale: { type: 'symlog', constant: 0.1, zero: false },
+  }
   const spec = {
     ...size,
     width: 620,

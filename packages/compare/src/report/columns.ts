@@ -1,4 +1,5 @@
 import type { Interval } from '../statistics.js'
+import { noPick } from '../picks.js'
 import type { Row, Summary } from '../table.js'
 
 export interface Column {
@@ -14,13 +15,18 @@ export interface Column {
 }
 
 const share = (v: number): string => (100 * v).toFixed(1)
-const withInterval = (i: Interval | undefined, text: (v: number) => string): string =>
-  i ? `${text(i.mean)}${i.half === null ? '' : ` ± ${text(i.half)}`}` : ''
+/** Mean ± half, or both ends where they aren't alike. */
+function withInterval(i: Interval | undefined, text: (v: number) => string): string {
+  if (!i || i.half === null) return i ? text(i.mean) : ''
+  const ends = i.low === undefined || i.high === undefined ? undefined : `${text(i.low)}–${text(i.high)}`
+  return ends ? `${text(i.mean)} (${ends})` : `${text(i.mean)} ± ${text(i.half)}`
+}
 const number = (digits: number) => (v: number) => v.toFixed(digits)
 const optional = (v: number | undefined, text: (v: number) => string): string =>
   v === undefined ? '' : text(v)
 const thousands = (v: number): string => Math.round(v).toLocaleString('en-US')
-const megabytes = (v: number): string => (v / 1e6).toFixed(v < 1e6 ? 2 : v < 1e8 ? 1 : 0)
+const mega = (bytes: number | undefined): number | undefined => bytes && bytes / 1e6
+const megabytes = (v: number): string => v.toFixed(v < 1 ? 2 : v < 100 ? 1 : 0)
 
 /** The table's columns after the label. */
 export function columnsOf({ metric, rows }: Pick<Summary, 'metric' | 'rows'>): Column[] {
@@ -44,14 +50,6 @@ export function columnsOf({ metric, rows }: Pick<Summary, 'metric' | 'rows'>): C
         value: (r) => r.validation?.mean,
         text: (r) => withInterval(r.validation, score),
       },
-    rows.some((r) => r.exact_match) && {
-      key: 'exact_match',
-      title: 'shown answers right %',
-      help: 'share of the answers shown below that are exactly right',
-      better: 'higher',
-      value: (r) => r.exact_match?.mean,
-      text: (r) => withInterval(r.exact_match, share),
-    },
     rows.some((r) => r.forgetting) && {
       key: 'forgetting',
       title: 'forgetting',
@@ -81,23 +79,23 @@ export function columnsOf({ metric, rows }: Pick<Summary, 'metric' | 'rows'>): C
       title: 'adapter MB',
       help: "size of the adapter's file",
       better: 'lower',
-      value: (r) => r.adapter_bytes,
-      text: (r) => optional(r.adapter_bytes, megabytes),
+      value: (r) => mega(r.adapter_bytes),
+      text: (r) => optional(mega(r.adapter_bytes), megabytes),
     },
     {
       key: 'peak_mb',
       title: 'peak memory MB',
       help: 'of the whole process, measured',
       better: 'lower',
-      value: (r) => r.peak_bytes,
-      text: (r) => optional(r.peak_bytes, megabytes),
+      value: (r) => mega(r.peak_bytes),
+      text: (r) => optional(mega(r.peak_bytes), megabytes),
     },
     {
       key: 'predicted_mb',
       title: 'predicted MB',
       help: 'of the training step, before anything ran; evaluation is not in it',
-      value: (r) => r.predicted_bytes,
-      text: (r) => optional(r.predicted_bytes, megabytes),
+      value: (r) => mega(r.predicted_bytes),
+      text: (r) => optional(mega(r.predicted_bytes), megabytes),
     },
     {
       key: 'step_s',
@@ -136,8 +134,8 @@ export function columnsOf({ metric, rows }: Pick<Summary, 'metric' | 'rows'>): C
       title: 'work TFLOP',
       help: 'of the whole training, counted from the graph: what energy goes by',
       better: 'lower',
-      value: (r) => r.flops,
-      text: (r) => optional(r.flops, (v) => (v / 1e12).toPrecision(3)),
+      value: (r) => r.flops && r.flops / 1e12,
+      text: (r) => optional(r.flops && r.flops / 1e12, (v) => v.toPrecision(3)),
     },
     {
       key: 'learning_rate',
@@ -163,8 +161,17 @@ export function isBest(column: Column, row: Row, rows: readonly Row[]): boolean 
   return own === (column.better === 'higher' ? Math.max(...others) : Math.min(...others))
 }
 
+/** What is to be known of a table, in sentences without a full stop: what diverged, what gained nothing, what can't be told apart. */
+export function findings(summary: Summary): string[] {
+  const { rows } = summary
+  const diverged = rows
+    .filter((r) => r.diverged > 0)
+    .map((r) => `${r.label}: the loss rose in ${r.diverged} of ${r.done} runs: a lower learning rate`)
+  return [noPick(summary), ...diverged, ...withinNoise(summary)].filter((s) => s !== undefined)
+}
+
 /** What can't be told apart: the longest runs of neighbours in the table, each said once. */
-export function withinNoise({ rows, seeds }: Pick<Summary, 'rows' | 'seeds'>): string[] {
+function withinNoise({ rows, seeds }: Pick<Summary, 'rows' | 'seeds'>): string[] {
   const said: string[] = []
   let reached = -1
   rows.forEach((row, i) => {

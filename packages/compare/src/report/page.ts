@@ -80,7 +80,7 @@ function table({ rows }: Summary, columns: readonly Column[]): string {
       row.failures.length > 0 ? `<div class="failure">failed: ${escaped(row.failures.join(' '))}</div>` : ''
     return `<tr><th scope="row" data-value="${escaped(row.label)}">${escaped(row.label)}${why}</th>${cells.join('')}</tr>`
   })
-  return `<p><label>Show methods that contain <input id="filter" type="search"></label> <span id="shown" role="status">${rows.length} of ${rows.length}</span></p>
+  return `<p class="filter"><label>Show methods that contain <input id="filter" type="search"></label> <span id="shown" role="status">${rows.length} of ${rows.length}</span></p>
 <div class="scroll" tabindex="0" role="region" aria-label="all methods"><table id="table"><thead><tr>${head.join('')}</tr></thead><tbody>${body.join('')}</tbody></table></div>`
 }
 
@@ -102,22 +102,26 @@ function answers({ runs, rows, seeds }: Summary): string {
 }
 
 const style = `
-body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; margin: 2rem auto; max-width: 76rem; padding: 0 1rem }
+:root { color-scheme: light dark; --ink: #111; --soft: #333; --paper: #fff; --line: #ccc; --code: #f4f4f4 }
+@media screen and (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --soft: #b8b8b8; --paper: #16181b; --line: #45484d; --code: #222529 } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto; max-width: 76rem; padding: 0 1rem }
 h1 { font-size: 1.7rem; margin: 0 } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem }
 .skip { position: absolute; left: -99rem } .skip:focus { left: 1rem }
-dl { margin: 0 } dt { font-weight: normal; color: #333 } dd { margin: 0 0 .5rem 1.5rem }
+dl { margin: 0 } dt { font-weight: normal; color: var(--soft) } dd { margin: 0 0 .5rem 1.5rem }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #ccc; text-align: right; vertical-align: top; white-space: nowrap }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff }
+th, td { padding: .3rem .45rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; white-space: nowrap }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--paper) }
 thead th { vertical-align: bottom; white-space: normal }
 thead button { font: inherit; font-weight: bold; background: none; border: 0; padding: 0; cursor: pointer; text-align: inherit; color: inherit }
 thead th[aria-sort=ascending] button::after { content: " ▲" } thead th[aria-sort=descending] button::after { content: " ▼" }
 .best { font-weight: bold } abbr { text-decoration: none } .failure { font-weight: normal; max-width: 40rem; white-space: normal }
-.warning { border-left: .3rem solid #111; padding-left: .8rem }
-.charts { display: flex; flex-wrap: wrap; gap: 1.5rem } figure { margin: 0; max-width: 100% } figcaption { font-size: .85rem; max-width: 32rem }
-pre { background: #f4f4f4; padding: 1rem; overflow-x: auto; font-size: .8rem }
+.warning { border-left: .3rem solid var(--ink); padding-left: .8rem }
+.charts { display: flex; flex-wrap: wrap; gap: 1.5rem } figure { margin: 0; max-width: 100% } figure > div { background: #fff; border-radius: .3rem } figure svg { max-width: 100%; height: auto } figcaption { font-size: .85rem; max-width: 32rem }
+pre { background: var(--code); padding: 1rem; overflow-x: auto; font-size: .8rem }
 #h-answers ~ .scroll td { white-space: normal; text-align: left; max-width: 24rem } #h-answers ~ .scroll th { text-align: left }
-@media print { body { margin: 0; max-width: none; font-size: 11px } .scroll { overflow: visible } input, .skip { display: none } figure { break-inside: avoid } table { font-size: 8px } th, td { padding: .15rem .25rem } }
+@page { size: landscape; margin: 12mm }
+@media print { :root { color-scheme: light } body { margin: 0; max-width: none; font-size: 11px } .scroll { overflow: visible } .filter, .skip { display: none } h2 { break-after: avoid }
+ .charts { display: block } figure { display: inline-block; width: 48%; vertical-align: top; break-inside: avoid } pre { font-size: 7px; columns: 3; white-space: pre-wrap } table { font-size: 8px } th, td { padding: .15rem .25rem } }
 `
 const script = `
 for (const { id, spec } of charts) vegaEmbed('#chart-' + id, spec, { renderer: 'svg', actions: false })

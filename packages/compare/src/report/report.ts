@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import { writeAtomically } from '@graft-peft/core'
 import type { Summary } from '../table.js'
 import { charts } from './charts.js'
-import { columnsOf, withinNoise } from './columns.js'
+import { columnsOf, findings } from './columns.js'
 import { csv, markdown } from './markdown.js'
 import { page } from './page.js'
 import { svg } from './svg.js'
 
 /** Writes report.html, report.json, report.md with its pictures in charts/, and table.csv. Returns the page's path. */
 export async function writeReport(summary: Summary, folder: string): Promise<string> {
-  const [drawn, columns, noise] = [charts(summary), columnsOf(summary), withinNoise(summary)]
+  const [drawn, columns, noise] = [charts(summary), columnsOf(summary), findings(summary)]
   mkdirSync(join(folder, 'charts'), { recursive: true })
   for (const chart of drawn) writeAtomically(join(folder, 'charts', `${chart.id}.svg`), await svg(chart))
   writeAtomically(join(folder, 'report.json'), `${JSON.stringify(summary, null, 2)}\n`)
