@@ -25,6 +25,7 @@ const floors = {
     'data',
     'objective',
     'compile',
+    'contract',
     'container',
     'plugins',
     'adapter',

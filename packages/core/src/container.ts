@@ -12,6 +12,7 @@ import type { Metric } from './metric/metric.js'
 import type { Objective } from './objective/objective.js'
 import { regression } from './objective/regression.js'
 import { sentenceEmbedding } from './objective/sentence-embedding.js'
+import { checkContract } from './contract.js'
 import { sequenceToSequence } from './objective/sequence-to-sequence.js'
 import { tokenClassification } from './objective/token-classification.js'
 import type { Tracker } from './tracking/tracker.js'
@@ -113,11 +114,13 @@ export class Registry {
     for (const metric of metrics) this.register('metric', metric, core)
   }
 
-  /** Throws DUPLICATE_PLUGIN naming both packages, API_VERSION for a method written for another interface, SECOND_CORE for one
-   *  made with another copy of the core. */
+  /** Registers a plugin, once. Throws DUPLICATE_PLUGIN naming both packages, BAD_PLUGIN for one that its kind's contract refuses,
+   *  API_VERSION for one written for another interface, SECOND_CORE for one made with another copy of the core. */
   register<K extends Kind>(kind: K, plugin: Kinds[K], origin: Origin): this {
     const key = `${kind}/${plugin.name}`
     const taken = this.origins.get(key)
+    // The same plugin again, by another config or flag that names it.
+    if (this.all(kind).includes(plugin)) return this
     if (taken)
       throw new GraftError(
         'DUPLICATE_PLUGIN',
@@ -134,9 +137,21 @@ export class Registry {
         'SECOND_CORE',
         `The ${kind} ${plugin.name} from ${origin.package} was made with the copy of @graft-peft/core at ${other}; the one that runs is at ${here}. They can't share a model. Install graft-peft and the plugin in one folder, with @graft-peft/core as the plugin's peer dependency alone; npm ls @graft-peft/core shows who brings it.`,
       )
+    checkContract(plugin as unknown as Record<string, unknown>, origin.package)
+    this.refuseForeignType(kind, plugin, origin)
     this.origins.set(key, origin)
     this.container.register(tokens[kind], { useValue: plugin })
     return this
+  }
+
+  /** Two methods of one peft_type would open each other's files. */
+  private refuseForeignType(kind: Kind, plugin: Plugin, origin: Origin): void {
+    const owner = kind === 'method' ? this.methodOfType((plugin as PeftMethod).peftType) : undefined
+    if (owner)
+      throw new GraftError(
+        'DUPLICATE_PLUGIN',
+        `${origin.package}: the method ${plugin.name} has peftType ${owner.peftType}, which is that of the method ${owner.name}: its adapters would be opened by that. Give it one of its own.`,
+      )
   }
 
   /** Registers what a package exports as its default: one plugin or several. Throws BAD_PLUGIN for anything else. */

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { type CaseReport, type ChosenDevice, chosenDevice, type Device, verify } from '@graft-peft/core/app'
 import { tolerancesOn } from '@graft-peft/core/inside'
-import { defaultRegistry } from '../builtins.js'
+import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, deviceOption, examples } from '../command.js'
 import { printJson, printLine, printTable, scientific } from '../output.js'
 
@@ -14,6 +14,7 @@ export const verifyCommand: CommandMaker = (exit) =>
     .option('--case <name>', 'one method only')
     .addOption(deviceOption())
     .option('--json', 'print one JSON object per case')
+    .addOption(pluginOption())
     .addHelpText(
       'after',
       examples(
@@ -22,19 +23,21 @@ export const verifyCommand: CommandMaker = (exit) =>
         'graft verify golden/llama --device webgpu',
       ),
     )
-    .action(async (folder: string, flags: { case?: string; device: Device; json?: boolean }) => {
-      const device = await chosenDevice(flags.device)
-      const reports: CaseReport[] = []
-      for await (const report of verify(folder, defaultRegistry(), {
-        only: flags.case,
-        device,
-      })) {
-        reports.push(report)
-        if (flags.json) printJson(report)
-      }
-      if (!flags.json) show(reports, device)
-      if (reports.some((r) => r.status === 'failed')) exit(1)
-    })
+    .action(
+      async (folder: string, flags: { plugins?: string; case?: string; device: Device; json?: boolean }) => {
+        const device = await chosenDevice(flags.device)
+        const reports: CaseReport[] = []
+        for await (const report of verify(folder, await registryWith(flags.plugins), {
+          only: flags.case,
+          device,
+        })) {
+          reports.push(report)
+          if (flags.json) printJson(report)
+        }
+        if (!flags.json) show(reports, device)
+        if (reports.some((r) => r.status === 'failed')) exit(1)
+      },
+    )
 
 function show(reports: readonly CaseReport[], device: ChosenDevice): void {
   const difference = (r: CaseReport, name: string) => {

@@ -9,9 +9,15 @@ import {
   type PeftMethod,
   type VirtualTokens,
 } from '../method/method.js'
-import { Random } from '../numbers/random.js'
 import { trainModules, trainNamedModules } from '../method/train-fully.js'
-import { type BufferOptions, type FrozenTensor, Variables } from '../method/variables.js'
+import {
+  type BufferOptions,
+  type FrozenTensor,
+  initialised,
+  type Variable,
+  Variables,
+} from '../method/variables.js'
+import { checkAttached } from '../method/attached.js'
 import type { Model } from '../model/model.js'
 import type { BuiltObjective, Objective } from '../objective/objective.js'
 import { tasksInput } from '../data/batches.js'
@@ -69,7 +75,7 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
   const context: AttachContext = {
     model,
     g,
-    param: variables.param,
+    param: namedParam(variables, model, options.method),
     buffer: (name, wanted) => buffer(model, buffers, name, wanted, options),
     state: (name, wanted) => {
       state ??= new Variables(g, 'method_state')
@@ -98,6 +104,7 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
   const adapter = guarded(options.method, () =>
     options.method.attach(context, { ...options.config, modules_to_save }),
   )
+  checkAttached(options.method.name, adapter)
   const own = variables.list.length
   const virtualTokens = options.method.virtualTokens?.(options.config) ?? noVirtualTokens
   refuseForDecoders(model, options.method, virtualTokens)
@@ -119,6 +126,13 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
       precision,
       new Set([...variables.list, ...(state?.list ?? [])].map((v) => v.value)),
     )
+  refuseTwins(options.method, variables, buffers)
+  noticeIdle(model, variables.list.slice(0, own), [
+    objective.lossSum,
+    objective.predictions,
+    objective.embeddings,
+    adapter.penalty,
+  ])
   variables.close()
   state?.close()
   return {
@@ -133,6 +147,45 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
     dropoutSeed: dropout?.seed,
     virtualTokens,
   }
+}
+
+const badMethod = ({ name }: PeftMethod, what: string) =>
+  new GraftError('BAD_METHOD', `Method ${name}: ${what}. This is a fault of the method's package.`)
+
+/** The same name again means the same variable where a module is called twice; one that names no module is two tensors under one name. */
+function namedParam(variables: Variables, model: Model, method: PeftMethod): AttachContext['param'] {
+  return (name, wanted) => {
+    const twice = variables.list.some((v) => v.name === name)
+    if (twice && !model.sites.some(({ path }) => name.startsWith(`${path}.`)))
+      throw badMethod(
+        method,
+        `parameter ${name} is declared twice: name it after its module, as in \${site.path}.${name}`,
+      )
+    return variables.param(name, wanted)
+  }
+}
+
+/** Two tensors under one key of the file would be one after saving. */
+function refuseTwins(method: PeftMethod, { list }: Variables, buffers: readonly FrozenTensor[]): void {
+  const keys = [...list, ...buffers.filter((b) => b.stored)].map(fileKey)
+  const twin = keys.find((key, i) => keys.indexOf(key) !== i)
+  if (twin) throw badMethod(method, `two tensors would be saved as ${twin}: one of them needs another name`)
+}
+
+/** Says which of a method's parameters nothing of what is computed depends on. */
+function noticeIdle(model: Model, own: readonly Variable[], ends: readonly (Value | undefined)[]): void {
+  const reached = new Set<Value>()
+  const open = ends.filter((v) => v !== undefined)
+  for (let value = open.pop(); value; value = open.pop()) {
+    if (reached.has(value)) continue
+    reached.add(value)
+    for (const input of value.producer?.inputs ?? []) if (input) open.push(input)
+  }
+  const idle = own.filter((v) => v.size > 0 && !reached.has(v.value))
+  if (idle.length > 0)
+    model.notices.push(
+      `${idle.length} of the adapter's ${own.length} tensors reach nothing that the loss depends on, and won't be trained, such as ${idle[0].name}.`,
+    )
 }
 
 /** HF PEFT gives encoder and decoder prompts of their own, which isn't built here. */
@@ -182,7 +235,7 @@ function buffer(
       'ADAPTER_MISMATCH',
       `The adapter's tensor ${key} is [${found.shape.join(', ')}], expected [${wanted.shape.join(', ')}]. Is it an adapter of another base model, or of other options?`,
     )
-  const data = found ? floatsOf(found, key) : wanted.init(wanted.shape, new Random(seed, name))
+  const data = found ? floatsOf(found, key) : initialised({ name, ...wanted }, seed)
   const integer = wanted.stored === 'I32' || wanted.stored === 'I64'
   const bytes = integer
     ? new Uint8Array(BigInt64Array.from(data, BigInt).buffer)

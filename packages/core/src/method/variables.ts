@@ -41,6 +41,21 @@ export interface BufferOptions extends VariableOptions {
   /** how the file holds it; false: not at all, it follows from the config or the base model */
   stored: 'F32' | 'I32' | 'I64' | false
 }
+/** What a tensor starts from. Throws BAD_METHOD for an `init` that gives another number of values than the shape has. */
+export function initialised(
+  { name, shape, init }: Pick<VariableOptions, 'shape' | 'init'> & { name: string },
+  seed: number,
+): Float32Array {
+  const data = init(shape, new Random(seed, name))
+  if (data instanceof Float32Array && data.length === elements(shape)) return data
+  const got =
+    data instanceof Float32Array ? `${data.length} numbers` : `a ${(data as object)?.constructor?.name}`
+  throw new GraftError(
+    'BAD_METHOD',
+    `The init of ${name} gave ${got}; shape [${shape.join(', ')}] needs a Float32Array of ${elements(shape)}. This is a fault of the method's package.`,
+  )
+}
+
 /** A trainable tensor: a range of the flat parameter vector. `name` is its key in the adapter file, without HF's prefix. */
 export interface Variable extends VariableOptions {
   name: string
@@ -114,8 +129,7 @@ export class Variables {
 
   initial(seed: number): Float32Array {
     const flat = new Float32Array(this.total)
-    for (const { name, shape, init, offset } of this.list)
-      flat.set(init(shape, new Random(seed, name)), offset)
+    for (const variable of this.list) flat.set(initialised(variable, seed), variable.offset)
     return flat
   }
   /** The variable that `param` returned this value for. */

@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url'
 import type { Registry } from '../container.js'
 import { GraftError } from '../errors.js'
 import { isObject, readObject, shown } from '../files/json.js'
+import { lacksHost, offerHost } from './host.js'
 
 /**
  * Imports the plugins a config names, packages or paths, resolved from the config's own folder, and registers what they export.
@@ -28,8 +29,7 @@ export const findPlugin = (name: string, folder: string): Entry =>
 async function importPlugin(name: string, folder: string): Promise<{ exported: unknown; version: string }> {
   const { file, version } = findPlugin(name, folder)
   try {
-    const module: { default?: unknown } = await inTime(import(pathToFileURL(file).href))
-    return { exported: module.default, version }
+    return { exported: await inTime(imported(pathToFileURL(file).href)), version }
   } catch (cause) {
     throw new GraftError(
       'PLUGIN_FAILED',
@@ -52,6 +52,17 @@ function inTime<T>(loading: Promise<T>): Promise<T> {
   return Promise.race([loading, late]).finally(() => clearTimeout(timer))
 }
 
+/** A module's default export; one that finds no core of its own gets the host's. */
+async function imported(url: string): Promise<unknown> {
+  try {
+    return ((await import(url)) as { default?: unknown }).default
+  } catch (cause) {
+    if (!lacksHost(cause)) throw cause
+    offerHost()
+    // Node remembers that an address failed; with a query it is another one.
+    return ((await import(`${url}?host`)) as { default?: unknown }).default
+  }
+}
 const isPath = (name: string): boolean => name.startsWith('.') || isAbsolute(name)
 const notFound = (name: string, where: string) =>
   new GraftError(
