@@ -14,7 +14,7 @@ const key = (domain: string, name: string, overload: string) =>
   `${domain === 'ai.onnx' ? '' : domain}::${name}::${overload}`
 
 /** Functions that call others several times over grow with every level. */
-const most = 2 ** 18
+const most = 2 ** 17
 
 /** Replaces every call of a model-local function by its body, until no call is left. Throws RECURSIVE_FUNCTION, TOO_LARGE. */
 export function inlineFunctions(model: ModelProto): NodeProto[] {
