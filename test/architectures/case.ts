@@ -15,7 +15,7 @@ export interface Case {
   output: [number[], string]
   prompts?: number[][]
   written?: number[][]
-  targets: string[]
+  targets: string[] | string
   /** per parameter: product with numbers that follow from its name, norm, greatest */
   gradients: Record<string, [number, number, number]>
   loss: number

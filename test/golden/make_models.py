@@ -73,7 +73,7 @@ def draw(kind, seed):
 def build(kind, seed, folder):
     config, task, saved, left, own_head = draw(kind, seed)
     json.dump({"model_type": kind, **config}, open(os.path.join(folder, "config.json"), "w"))
-    head = HEADS[task]
+    head = tf.AutoModelForImageTextToText if kind in ("gemma3", "mistral3", "llava") else HEADS[task]
     model = head.from_config(tf.AutoConfig.from_pretrained(folder), attn_implementation="eager")
     arch = type(model).__name__
     model.save_pretrained(folder)
@@ -81,7 +81,7 @@ def build(kind, seed, folder):
     with safe_open(path, "pt") as f:
         shapes = {k: list(f.get_slice(k).get_shape()) for k in f.keys()}
     output = "lm_head.weight"
-    if own_head and getattr(model, "_tied_weights_keys", None) and output in model._tied_weights_keys and output not in shapes:
+    if own_head and "text_config" not in config and getattr(model, "_tied_weights_keys", None) and output in model._tied_weights_keys and output not in shapes:
         # Tied by the config, and yet stored: transformers 5 takes the stored one.
         shapes[output] = list(model.get_output_embeddings().weight.shape)
     save_file({k: values(k, s) for k, s in shapes.items()}, path, metadata={"format": "pt"})
@@ -105,7 +105,7 @@ def batch(model, task, left):
         mask[1, :4] = 0
     else:
         mask[1, 7:] = 0
-    pad = getattr(model.config, "pad_token_id", None)
+    pad = getattr(model.config.get_text_config(), "pad_token_id", None)
     ids[mask == 0] = pad if isinstance(pad, int) and 0 <= pad < V else 0
     inputs = dict(input_ids=ids, attention_mask=mask)
     accepted = inspect.signature(model.forward).parameters

@@ -169,6 +169,24 @@ TYPES = {
     "t5": dict(base=T5, odd=T5_ODD, targets=["q", "v", "wo"], tasks=["sequence-to-sequence"]),
     "mt5": dict(base=T5, odd=T5_ODD, targets=["q", "v", "wo"], tasks=["sequence-to-sequence"]),
     "umt5": dict(base=T5, odd=T5_ODD, targets=["q", "v", "wo"], tasks=["sequence-to-sequence"]),
+    "gemma3": dict(
+        base=dict(text_config=dict(model_type="gemma3_text", **{**GATED, "head_dim": 8, "sliding_window": 6, "num_key_value_heads": 2}), vision_config=dict(model_type="siglip_vision_model", **IMAGE), mm_tokens_per_image=4),
+        odd=[[dict(text_config=dict(query_pre_attn_scalar=7)), dict(text_config=dict(num_key_value_heads=1))], [dict(text_config=dict(rope_theta=900.0))], [dict(text_config=dict(final_logit_softcapping=3.0))]],
+        targets=r".*language_model.*\.(q_proj|v_proj|up_proj)",
+        tasks=["causal-lm"],
+    ),
+    "mistral3": dict(
+        base=dict(text_config=dict(model_type="mistral", **{**GATED, "num_key_value_heads": 2, "sliding_window": 4}), vision_config=dict(model_type="pixtral", **IMAGE)),
+        odd=[[dict(text_config=dict(head_dim=6))], [dict(text_config=dict(rope_theta=900.0))]],
+        targets=r".*language_model.*\.(q_proj|v_proj|up_proj)",
+        tasks=["causal-lm"],
+    ),
+    "llava": dict(
+        base=dict(text_config=dict(model_type="llama", **{**GATED, "num_key_value_heads": 2}), vision_config=dict(model_type="clip_vision_model", **IMAGE), image_token_index=23),
+        odd=[[dict(text_config=dict(attention_bias=True))], [dict(text_config=dict(rope_theta=900.0))]],
+        targets=r".*language_model.*\.(q_proj|v_proj|up_proj)",
+        tasks=["causal-lm"],
+    ),
     "vit": dict(base={**IMAGE, **NO_DROP}, odd=[[dict(qkv_bias=False)], [dict(num_channels=1)], [dict(patch_size=3), dict(image_size=16)], act, norm_eps], targets=QV, tasks=["image-classification"]),
     "clip": dict(
         base=dict(vision_config=IMAGE, text_config=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=V, **IDS)),

@@ -190,6 +190,17 @@ export const configClasses: Readonly<Record<string, Readonly<Record<string, unkn
   umt5: {vocab_size: 250112, d_model: 512, d_kv: 64, d_ff: 1024, num_layers: 8, num_heads: 6,
     relative_attention_num_buckets: 32, relative_attention_max_distance: 128, layer_norm_epsilon: 1e-06,
     feed_forward_proj: 'gated-gelu', is_decoder: false},
+  gemma3: {mm_tokens_per_image: 256, boi_token_index: 255999, eoi_token_index: 256000, image_token_index:
+    262144, tie_word_embeddings: true, text_config: {vocab_size: 262208, hidden_size: 2304,
+    intermediate_size: 9216, num_hidden_layers: 26, num_attention_heads: 8, num_key_value_heads: 4,
+    head_dim: 256, hidden_activation: 'gelu_pytorch_tanh', max_position_embeddings: 131072, rms_norm_eps:
+    1e-06, tie_word_embeddings: true, attention_bias: false, query_pre_attn_scalar: 256, sliding_window:
+    4096, use_bidirectional_attention: false}},
+  mistral3: {image_token_index: 10, projector_hidden_act: 'gelu', vision_feature_layer: -1,
+    multimodal_projector_bias: false, spatial_merge_size: 2, tie_word_embeddings: true},
+  llava: {image_token_index: 32000, image_seq_length: 576, projector_hidden_act: 'gelu',
+    vision_feature_select_strategy: 'default', vision_feature_layer: -2, multimodal_projector_bias: true,
+    tie_word_embeddings: false},
   vit: {hidden_size: 768, num_hidden_layers: 12, num_attention_heads: 12, intermediate_size: 3072,
     hidden_act: 'gelu', layer_norm_eps: 1e-12, image_size: 224, patch_size: 16, num_channels: 3, qkv_bias:
     true, encoder_stride: 16, pooler_act: 'tanh'},

@@ -51,6 +51,9 @@ export const examples: Readonly<Record<string, string>> = {
   t5: 'google/flan-t5-small',
   mt5: 'google/mt5-small',
   umt5: 'google/umt5-small',
+  gemma3: 'google/gemma-3-4b-it',
+  mistral3: 'mistralai/Mistral-Small-3.1-24B-Instruct-2503',
+  llava: 'llava-hf/llava-1.5-7b-hf',
   vit: 'google/vit-base-patch16-224',
   clip: 'openai/clip-vit-base-patch32',
 }

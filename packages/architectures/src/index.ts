@@ -22,6 +22,7 @@ import { llama } from './llama.js'
 import { ministral3, mistral } from './mistral.js'
 import { modernbert } from './modernbert.js'
 import { mpnet } from './mpnet.js'
+import { multimodal } from './multimodal.js'
 import { olmo, olmo2, olmo3 } from './olmo.js'
 import { opt } from './opt.js'
 import { phi } from './phi.js'
@@ -98,5 +99,6 @@ const architectures: readonly Architecture[] = [
   t5,
   vit,
   clip,
+  multimodal,
 ].map((architecture) => ({ ...architecture, defaults: configClasses, examples }))
 export default architectures

@@ -98,7 +98,7 @@ export function gatedDecoder(c: ArchitectureContext, variant: GatedDecoder): Rec
   const { g, config } = c
   const sizes = sizesOf(config)
   const root = new Scope(c)
-  const model = root.in(c.task === 'features' ? '' : 'model')
+  const model = root.in(c.task === 'features' ? '' : 'model').in(c.within ?? '')
   const inputs = textInputs(variant.outputs ? { ...c, cache: false } : c)
   const rows = config.count('vocab_size')
   const embedded = model.embedding('embed_tokens', inputs.ids, rows, sizes.width)

@@ -25,6 +25,8 @@ export interface ArchitectureContext {
   labels: number
   /** Build for generation: past keys and values are inputs, present ones outputs, as Optimum and transformers.js name them. */
   cache: boolean
+  /** the language part's path in the bare model, where it is a part */
+  within?: string
 }
 
 /** What an output layer of its own means for a model whose config.json says more by tie_word_embeddings than tying. */

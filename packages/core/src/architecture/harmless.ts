@@ -21,7 +21,7 @@ const names: readonly RegExp[] = [
   /^(remove_invalid_values|suppress_tokens|begin_suppress_tokens|output_(past|attentions|hidden_states))$/,
   /^(return_dict|use_return_dict|chunk_size_feed_forward|cross_attention_hidden_size|pretraining_tp)$/,
   // the rope of a kind of layer that the model doesn't have
-  /^rope_(parameters|scaling)\.\w+_attention$/,
+  /(^|\.)rope_(parameters|scaling)\.\w+_attention$/,
 ]
 
 /** Keys that are harmless as long as they say no. */

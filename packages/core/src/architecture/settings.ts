@@ -86,15 +86,15 @@ export class Settings {
     if (!Array.isArray(value)) throw this.wrong(name, 'a list', value)
     return value
   }
-  /** A nested object, or undefined. */
-  nested(name: string): Settings | undefined {
+  /** A nested object, or undefined; `fields` are the defaults of its class, where that isn't always the same. */
+  nested(name: string, fields?: Fields): Settings | undefined {
     const known = this.heeded.get(name)
-    if (known instanceof Settings) return known
+    if (known instanceof Settings && !fields) return known
     this.heeded.set(name, true)
     const value = this.value(name)
     if (value === undefined || value === null) return undefined
     if (typeof value !== 'object' || Array.isArray(value)) throw this.wrong(name, 'an object', value)
-    const defaults = this.defaults[name]
+    const defaults = fields ?? this.defaults[name]
     const own = new Settings(
       value as Record<string, unknown>,
       this.file,
@@ -107,6 +107,10 @@ export class Settings {
   /** Says that a key is understood where a model's shape leaves nothing to read it for. */
   heed(name: string): void {
     if (!this.heeded.has(name)) this.heeded.set(name, true)
+  }
+  /** The same, but for what another part of the file decides. */
+  with(values: Fields): Settings {
+    return new Settings({ ...this.values, ...values }, this.file, this.defaults, this.prefix, this.heeded)
   }
   /** Whether the key is there and not null, in the file or by transformers' default. */
   has(name: string): boolean {
