@@ -1,7 +1,7 @@
 import { elements, shapeOf } from '@graft-peft/onnx'
 import { GraftError, suggestion } from '../errors.js'
 import { labelNumber } from './labels.js'
-import type { Encoded } from './native-tokenizer.js'
+import type { Encoded, Placed } from './native-tokenizer.js'
 import type { Model } from '../model/model.js'
 import type { Example } from './example.js'
 import { readPixels } from './images.js'
@@ -142,7 +142,7 @@ export class Coder {
     for (const [reason, count] of Object.entries(left)) this.leave(reason, count)
     if (notice) this.notice?.(notice)
     const special = !form.templated
-    const encoded = this.tokenizer.encoded({ text, special })
+    const encoded = this.tokenizer.encoded({ text, special, places: true })
     const all = this.withEnd(encoded.ids, marksOf(text, spans, encoded))
     const supervised = all.marks.map((m) => m || this.options.train_on_prompt)
     return {
@@ -240,7 +240,7 @@ export class Coder {
 function marksOf(
   text: string,
   spans: readonly (readonly [number, number])[],
-  { offsets, special }: Encoded,
+  { offsets, special }: Placed,
 ): boolean[] {
   // Tokens count characters as Python does, JavaScript counts halves of those beyond U+FFFF.
   const wide = /[\ud800-\udfff]/.test(text)

@@ -6,9 +6,12 @@ export interface Encoded {
   ids: number[]
   /** 0 for the first text, 1 for the second */
   types: number[]
+}
+/** The same with where each token stands. */
+export interface Placed extends Encoded {
   /** 1 for tokens that the tokenizer put around the text */
   special: number[]
-  /** where each token stands in its text, in characters (code points) */
+  /** from and to of each token in its text, in characters (code points) */
   offsets: number[][]
 }
 export interface ToEncode {
@@ -18,6 +21,8 @@ export interface ToEncode {
   special: boolean
   /** tokens at most: of two texts the longer is cut first, and what goes around them stays */
   most?: number
+  /** with where the tokens stand */
+  places?: boolean
 }
 export type Question =
   | { kind: 'open'; json: string }
@@ -73,6 +78,8 @@ export class NativeTokenizer {
   }
 
   /** A text, or a pair of texts. Throws BAD_TOKENIZER. */
+  encode(what: ToEncode & { places: true }): Placed
+  encode(what: ToEncode): Encoded
   encode(what: ToEncode): Encoded {
     return this.ask({ kind: 'encode', tokenizer: this.handle, ...what })
   }

@@ -1,6 +1,6 @@
 import { type MessagePort, workerData } from 'node:worker_threads'
 import { Tokenizer } from 'tokenizers'
-import type { Answer, Encoded, Question } from './native-tokenizer.js'
+import type { Answer, Encoded, Placed, Question } from './native-tokenizer.js'
 
 // Hugging Face's own tokenizers answer later; this thread waits for them, so that its caller gets an answer at once.
 const { port, flag } = workerData as { port: MessagePort; flag: Int32Array }
@@ -21,12 +21,14 @@ async function answer(question: Question): Promise<unknown> {
   if (most !== undefined) tokenizer.setTruncation(most)
   const encoding = await tokenizer.encode(text, pair ?? null, { addSpecialTokens: special })
   if (most !== undefined) tokenizer.disableTruncation()
-  return {
-    ids: encoding.getIds(),
-    types: encoding.getTypeIds(),
+  const tokens: Encoded = { ids: encoding.getIds(), types: encoding.getTypeIds() }
+  if (!question.places) return tokens
+  const placed: Placed = {
+    ...tokens,
     special: encoding.getSpecialTokensMask(),
     offsets: encoding.getOffsets(),
-  } satisfies Encoded
+  }
+  return placed
 }
 
 port.on('message', (question: Question) => {

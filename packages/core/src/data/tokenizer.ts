@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { GraftError } from '../errors.js'
 import { readObject } from '../files/json.js'
 import { ChatTemplate, contentOf } from './chat-template.js'
-import { type Encoded, NativeTokenizer, type ToEncode } from './native-tokenizer.js'
+import { type Encoded, NativeTokenizer, type Placed, type ToEncode } from './native-tokenizer.js'
 
 interface PreTokenizer {
   type?: string
@@ -42,6 +42,7 @@ export class Tokenizer {
     try {
       const file = json(path)
       const units = ((file.added_tokens ?? []) as unknown[]).map(contentOf).filter((t) => !!t) as string[]
+      checkGrowth(file.normalizer as Normalizer | null | undefined)
       const hf = NativeTokenizer.open(JSON.stringify(file))
       const id = (token: unknown) =>
         contentOf(token) === undefined ? undefined : hf.idOf(contentOf(token) as string)
@@ -63,6 +64,8 @@ export class Tokenizer {
     return this.encoded({ text, special }).ids
   }
   /** Tokens with where they stand. Throws BAD_TOKENIZER, as for a word that a closed vocabulary doesn't have. */
+  encoded(what: ToEncode & { places: true }): Placed
+  encoded(what: ToEncode): Encoded
   encoded(what: ToEncode): Encoded {
     try {
       return this.hf.encode(what)
@@ -107,6 +110,23 @@ export class Tokenizer {
     }
     return this.opened ?? undefined
   }
+}
+
+interface Normalizer {
+  type?: string
+  pattern?: { String?: string; Regex?: string }
+  content?: string
+  normalizers?: readonly Normalizer[]
+}
+/** How many times as long a normaliser may make a text at most. */
+const growth = ({ type, pattern, content = '', normalizers = [] }: Normalizer): number =>
+  type === 'Replace'
+    ? Math.max(1, content.length / (pattern?.String?.length || 1))
+    : normalizers.reduce((product, n) => product * growth(n), 1)
+/** Replacements that double a text again and again would take all memory. Throws BAD_TOKENIZER. */
+function checkGrowth(normalizer: Normalizer | null | undefined): void {
+  if (normalizer && growth(normalizer) > 1000)
+    throw new GraftError('BAD_TOKENIZER', 'its normalizer can make a text more than 1000 times as long.')
 }
 
 /** Special tokens stand in tokenizer_config.json; as older repositories have it, in special_tokens_map.json, which then goes first. */
