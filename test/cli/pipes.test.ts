@@ -16,6 +16,25 @@ function headOf(args: readonly string[]): Promise<{ status: string; stderr: stri
   })
 }
 
+test('predict - answers each line before the next one comes', async () => {
+  const folder = temporaryFolder()
+  expect((await graft(['train', writeRun(folder, { training: { epochs: 1 } })])).code).toBe(0)
+  const words = [join(root, 'packages/cli/bin/graft.js'), 'predict', join(folder, 'out/adapter'), '-']
+  const child = spawn(process.execPath, words)
+  const answers: string[] = []
+  await new Promise<void>((resolve) => {
+    child.on('close', () => resolve())
+    child.stdout.on('data', (data) => {
+      answers.push(String(data))
+      if (answers.length === 1) child.stdin.write('{"text": "when do you open"}\n')
+      else child.stdin.end()
+    })
+    child.stdin.write('{"text": "where is my parcel"}\n')
+  })
+  expect(answers).toHaveLength(2)
+  expect(JSON.parse(answers[1])).toMatchObject({ text: 'when do you open', score: expect.any(Number) })
+})
+
 describe('a reader that leaves early', () => {
   const folder = temporaryFolder()
   const many = join(folder, 'many.jsonl')

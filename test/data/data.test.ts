@@ -1,5 +1,5 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import {
   causalLm,
   Coder,
@@ -367,6 +367,11 @@ describe('objectives', () => {
     const { stdout, code, stderr } = await graft(['train', config])
     expect(code, stderr).toBe(0)
     expect(Number(stdout.match(/After .*accuracy ([\d.]+) %/)?.[1])).toBeGreaterThan(90)
+    cpSync(join(at, 'images/light'), join(at, 'photos'), { recursive: true })
+    const relativePath = relative(process.cwd(), join(at, 'photos'))
+    const answers = await graft(['predict', join(at, 'out/adapter'), relativePath])
+    expect(answers.code, answers.stderr).toBe(0)
+    expect(answers.stdout.match(/"prediction":"light"/g)).toHaveLength(12)
     writeFileSync(join(at, 'images/dark/x.png'), 'no image')
     expect((await graft(['train', config, '--overwrite'])).stderr).toMatch(/x\.png can't be read as an image/)
   })

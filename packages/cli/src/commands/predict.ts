@@ -35,9 +35,16 @@ export const predictCommand: CommandMaker = () =>
       const device = await chosenDevice(flags.device)
       const opened = await openAdapter(folder, await registryWith(plugins), model)
       const progress = new Counter(output === undefined, 'records')
+      // Who writes line by line waits for each answer before the next question.
+      const atOnce = data === '-'
       const file = output === undefined ? undefined : new AtomicFile(output)
       try {
-        for await (const { record, prediction } of predict(opened, readRecords(data), { device })) {
+        for await (const { record, prediction } of predict(
+          opened,
+          readRecords(data),
+          { device },
+          { atOnce },
+        )) {
           const result = { ...record.fields, ...prediction }
           if (file) file.write(`${jsonText(result)}\n`)
           else printJson(result)

@@ -24,11 +24,12 @@ const batchSize = 32
 /** How many records are looked at together, so that batches are of like length. */
 const window = batchSize * 8
 
-/** Predicts for records with an adapter, in order, a window at a time. Throws NOT_A_CLASSIFIER for an adapter that continues texts. */
+/** Predicts for records with an adapter, in order, a window at a time, or with `atOnce` each as it comes. Throws NOT_A_CLASSIFIER for an adapter that continues texts. */
 export async function* predict(
   opened: OpenedAdapter,
   records: AsyncIterable<DataRecord>,
   session: SessionOptions = {},
+  { atOnce = false }: { atOnce?: boolean } = {},
 ): AsyncGenerator<{ record: DataRecord; prediction: Prediction }> {
   const { model, options, folder } = opened
   if (!options.objective.input)
@@ -45,7 +46,7 @@ export async function* predict(
   const parameters = parametersOf(opened, adapt(model, { ...options, training: false }))
   const evaluator = await Evaluator.open(model, options, { ...session, pad: coder.pad, batchSize })
   try {
-    for await (const group of windows(records))
+    for await (const group of windows(records, atOnce ? 1 : window))
       yield* predictGroup(opened, coder, evaluator, parameters, group)
   } finally {
     await evaluator.close()
@@ -109,11 +110,11 @@ function mostLikely(logits: Float32Array, labels: readonly string[]): Classified
   return { label: labels[logits.indexOf(greatest)], score: 1 / total }
 }
 
-async function* windows(records: AsyncIterable<DataRecord>): AsyncGenerator<DataRecord[]> {
+async function* windows(records: AsyncIterable<DataRecord>, size: number): AsyncGenerator<DataRecord[]> {
   let group: DataRecord[] = []
   for await (const record of records) {
     group.push(record)
-    if (group.length < window) continue
+    if (group.length < size) continue
     yield group
     group = []
   }
