@@ -151,6 +151,17 @@ describe('ONNX from other tools', () => {
     expect(openModel(path).linears.map((s) => s.path)).toEqual(['linear_0', 'linear_1', 'layer.out'])
   })
 
+  it('a folder of a type that nothing here builds is opened by the export beside it', () => {
+    const folder = temporaryFolder()
+    mkdirSync(join(folder, 'onnx'))
+    model({ folder: join(folder, 'onnx') })
+    writeFileSync(join(folder, 'config.json'), '{"model_type": "strange"}')
+    writeFileSync(join(folder, 'model.safetensors'), '')
+    const opened = openModel(folder)
+    expect(opened.file).toBe(join(folder, 'onnx/model.onnx'))
+    expect(opened.notices.join()).toMatch(/strange/)
+  })
+
   it('FusedGemm is a product and its activation', () => {
     const fused = node(
       'FusedGemm',

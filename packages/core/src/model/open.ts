@@ -2,8 +2,9 @@ import { existsSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { Architecture } from '../architecture/architecture.js'
 import { hasCheckpoint } from '../architecture/checkpoint.js'
-import { type BuildOptions, buildModel, positionsOf } from '../architecture/open.js'
+import { type BuildOptions, buildModel, readModelConfig, positionsOf } from '../architecture/open.js'
 import { GraftError } from '../errors.js'
+import { shown } from '../files/json.js'
 import { readOnnx, simplify } from '@graft-peft/onnx'
 import { shareTiedOutput } from './tied.js'
 import { Model } from './model.js'
@@ -29,25 +30,39 @@ export function openModel(path: string, { quantize, ...options }: OpenOptions = 
 }
 function read(path: string, { architectures = [], ...options }: OpenOptions): Model {
   const full = existing(path)
-  if (options.weightless || isCheckpoint(full)) {
+  const exported = exportOfUnknown(full, architectures)
+  if (options.weightless || (isCheckpoint(full) && !exported)) {
     const { graph, file, task, positions, notices } = buildModel(full, architectures, options)
     const model = new Model(graph, file, full, task, positions)
     model.notices.push(...notices)
     return model
   }
-  const file = findOnnx(full)
+  const file = exported ?? findOnnx(full)
   const graph = readOnnx(file, { withoutCache: !options.cache })
   simplify(graph)
   const model = new Model(graph, file, folderOf(file))
   shareTiedOutput(model.g, model.outputEmbedding, model.embeddings)
   graph.prune()
-  return new Model(
+  const opened = new Model(
     graph,
     file,
     model.folder,
     undefined,
     positionsOf(model.folder, model.config, architectures),
   )
+  if (exported)
+    opened.notices.push(
+      `No architecture builds model_type ${shown(model.config.model_type)}; opened ${exported} instead.`,
+    )
+  return opened
+}
+
+/** An ONNX file in a folder whose model_type no architecture builds: the same model, made by who could. */
+function exportOfUnknown(full: string, architectures: readonly Architecture[]): string | undefined {
+  if (!isCheckpoint(full) || !existsSync(join(full, 'config.json'))) return undefined
+  const type = String(readModelConfig(full).model_type)
+  if (architectures.some((a) => a.modelTypes.includes(type))) return undefined
+  return ['onnx/model.onnx', 'model.onnx'].map((f) => join(full, f)).find(existsSync)
 }
 
 function existing(path: string): string {
