@@ -7,6 +7,8 @@ import {
   type MemoryMode,
   memoryModes,
   measureSpeed,
+  type Precision,
+  precisions,
   type MethodEstimate,
   type Quantisation,
   quantisations,
@@ -30,6 +32,7 @@ interface Flags {
   seq: number
   supervised: number
   quantize?: Quantisation
+  precision?: Precision
   configOnly?: boolean
   json?: boolean
 }
@@ -56,6 +59,7 @@ export const estimateCommand: CommandMaker = () =>
     .option('--seq <n>', 'tokens per example', read(count), 512)
     .option('--supervised <share>', 'share of each sequence that is supervised', read(share), 1)
     .addOption(new Option('--quantize <bits>', 'keep the base in fewer bits').choices(quantisations))
+    .addOption(new Option('--precision <type>', 'what products are computed in').choices(precisions))
     .option('--config-only', "plan from the model's config.json alone: the weights need not be here")
     .option('--json', 'print everything as one JSON object')
     .addOption(pluginOption())
@@ -97,6 +101,7 @@ async function ofModel(given: string, flags: Flags): Promise<Estimate> {
     sequence: flags.seq,
     supervised: flags.supervised,
     quantize: flags.quantize,
+    precision: flags.precision,
     weightless: flags.configOnly,
   })
 }

@@ -55,9 +55,8 @@ function gradientsOf<T extends Value | readonly Value[]>(
     gradients = differentiate(g, loss, wrt, objective.partials)
   })
   const ended = end(gradients)
-  // What neither loss nor gradients need is no part of a step.
+  // The model's own outputs are no part of a step.
   g.graph.outputs.splice(0, g.graph.outputs.length, loss, ...[ended].flat())
-  g.graph.prune()
   share(g.graph, backward)
   if (integers) computeInIntegers(g.graph, integers, backward)
   if (keeping) recompute(g.graph, backward, keeping.mode, keeping.sizes)

@@ -1,5 +1,6 @@
 import { type Bindings, type MemoryMode, memoryModes } from '@graft-peft/onnx'
 import type { Forecast } from '../compile/forecast.js'
+import type { Precision } from '../compile/precision.js'
 import type { Registry } from '../container.js'
 import type { PeftMethod } from '../method/method.js'
 import { methodOptions, startingOptions } from '../method/options.js'
@@ -61,6 +62,7 @@ export interface EstimateOptions {
   /** share of tokens that are supervised */
   supervised: number
   quantize?: Quantisation
+  precision?: Precision
   /** build from config.json alone */
   weightless?: boolean
 }
@@ -69,7 +71,7 @@ export interface EstimateOptions {
 export function estimateModel(
   path: string,
   registry: Registry,
-  { methods, batch, sequence, supervised, quantize, weightless }: EstimateOptions,
+  { methods, batch, sequence, supervised, quantize, precision, weightless }: EstimateOptions,
 ): Estimate {
   const model = openModel(path, {
     architectures: registry.all('architecture'),
@@ -93,6 +95,7 @@ export function estimateModel(
       labels: 0,
       rows,
       totalSteps: 100,
+      precision,
     }
   })
   return estimate(model, plans, {
@@ -131,6 +134,7 @@ function estimateMethod(model: Model, plan: Attaching, settings: StepSettings): 
     trainable,
     adapter: 4 * trainable,
     memory: Object.fromEntries(predicted) as MethodEstimate['memory'],
-    atHalfPrecision: 2 * predicted[0][1].frozen + 8 * trainable,
+    // In 8 bits a matrix is there in both orientations.
+    atHalfPrecision: 2 * Math.min(predicted[0][1].frozen, model.parameterCount) + 8 * trainable,
   }
 }

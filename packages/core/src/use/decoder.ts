@@ -31,10 +31,12 @@ export class Decoder {
   static async open(
     model: Model,
     adapter: OpenedAdapter | undefined,
-    { pad, precision, integers, ...options }: SessionOptions & PrecisionOptions & { pad: number },
+    { pad, precision, integers, ...session }: SessionOptions & PrecisionOptions & { pad: number },
   ): Promise<Decoder> {
     const shape = cacheShape(model)
     const chosen: PrecisionOptions = precision ? { precision, integers } : (adapter?.options ?? {})
+    // A token is one row: packing the matrices of integers for each would take twice its time.
+    const options = { prepack: chosen.precision === 'int8', ...session }
     const base = withLastRow(model)
     const bare = (over = base) => Session.open(withLogits(over.fork(), integersFor(chosen)), options)
     if (!adapter) {

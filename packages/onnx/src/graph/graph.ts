@@ -181,8 +181,8 @@ export class Graph {
     this.nodes.clear()
   }
 
-  /** Drops nodes that no output depends on. */
-  prune(): void {
+  /** The nodes that some output depends on. */
+  needed(): Set<Node> {
     const live = new Set<Node>()
     const pending = this.outputs.map((v) => v.producer)
     while (pending.length > 0) {
@@ -191,7 +191,13 @@ export class Graph {
       live.add(node)
       for (const v of [...node.inputs, ...(node.captures ?? [])]) pending.push(v?.producer)
     }
-    for (const node of [...this.nodes]) if (!live.has(node)) this.removeNode(node)
+    return live
+  }
+
+  /** Drops nodes that no output depends on. */
+  prune(): void {
+    const needed = this.needed()
+    for (const node of [...this.nodes]) if (!needed.has(node)) this.removeNode(node)
   }
 
   /** Drops inputs that no node reads: what the outputs don't depend on is no input either. */

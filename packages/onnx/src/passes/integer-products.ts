@@ -47,7 +47,9 @@ export function computeInIntegers(
   backward: Set<Node> = new Set(),
 ): void {
   const pass = new IntegerProducts(options)
+  const needed = graph.needed()
   replaceNodes(new Builder(graph), (node, g) => {
+    if (!needed.has(node)) return undefined
     let made: Value[] | undefined
     const added = graph.record(() => {
       made = pass.lower(node, g)
