@@ -49,7 +49,13 @@ export default definePeftMethod<CartridgeOptions>({
     const shape = [count, total]
     const declared = () => {
       // The file holds the whole; what is trained of it are the rows after the frozen ones.
-      const start = buffer('prompt_encoder.weight', { shape, init: begun, stored: 'F32', key: promptKey })
+      const start = buffer('prompt_encoder.weight', {
+        shape,
+        init: begun,
+        stored: 'F32',
+        replaced: true,
+        key: promptKey,
+      })
       const rest = param('prompt_encoder.trainable_embedding', {
         shape: [count - frozen, total],
         init: (own, random) =>

@@ -67,7 +67,13 @@ export default definePeftMethod<CptOptions>({
       overwriteEmbeddings(model, param('prompt_encoder.embedding.weight', { shape, init, key: promptKey }))
       return { save: () => ({ finish: () => record }) }
     }
-    const rows = buffer('prompt_encoder.embedding.weight', { shape, init, stored: 'F32', key: promptKey })
+    const rows = buffer('prompt_encoder.embedding.weight', {
+      shape,
+      init,
+      stored: 'F32',
+      replaced: true,
+      key: promptKey,
+    })
     const delta = param('prompt_encoder.delta_embedding.weight', { shape, init: zeros })
     const moving = g.constant(
       'float32',

@@ -25,16 +25,15 @@ export async function savedForm(adapted: Adapted, parameters: Float32Array): Pro
   const computed = form?.tensors ? await compute(adapted, form.tensors, parameters) : []
   const made = new Map([...stored(variables.list.slice(0, own)), ...computed])
   const options = form?.finish?.(made) ?? {}
-  const over = buffers.find((b) => b.stored && made.has(fileKey(b)))
+  const kept = buffers.filter((b) => b.stored && !b.replaced)
+  const over = kept.find((b) => made.has(fileKey(b)))
   if (over)
     throw new GraftError(
       'BAD_SAVED_FORM',
       `The method saves ${fileKey(over)}, which is a stored buffer of its own: one of the two would be lost. This is a fault of the method's package.`,
     )
-  const frozen = buffers.flatMap((b) =>
-    b.stored && !form?.tensors?.[fileKey(b)]
-      ? [[fileKey(b), storedNumbers(b.data, b.shape, b.stored)] as const]
-      : [],
+  const frozen = kept.flatMap((b) =>
+    b.stored ? [[fileKey(b), storedNumbers(b.data, b.shape, b.stored)] as const] : [],
   )
   return { tensors: new Map([...made, ...stored(variables.list.slice(own)), ...frozen]), options }
 }

@@ -152,11 +152,11 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
 const badMethod = ({ name }: PeftMethod, what: string) =>
   new GraftError('BAD_METHOD', `Method ${name}: ${what}. This is a fault of the method's package.`)
 
-/** The same name again means the same variable where a module is called twice; one that names no module is two tensors under one name. */
+/** The same name again means the same variable where a module is called twice; one that names no module, and no key of the file that its users share, is two tensors under one name. */
 function namedParam(variables: Variables, model: Model, method: PeftMethod): AttachContext['param'] {
   return (name, wanted) => {
     const twice = variables.list.some((v) => v.name === name)
-    if (twice && !model.sites.some(({ path }) => name.startsWith(`${path}.`)))
+    if (twice && !wanted.key && !model.sites.some(({ path }) => name.startsWith(`${path}.`)))
       throw badMethod(
         method,
         `parameter ${name} is declared twice: name it after its module, as in \${site.path}.${name}`,

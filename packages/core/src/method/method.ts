@@ -70,7 +70,7 @@ export interface AfterStep {
 
 /** What the adapter's file holds where that isn't the parameters and buffers by name. */
 export interface SavedForm {
-  /** tensors by full key, computed from the parameters: in place of variables and buffers of that key, or besides */
+  /** tensors by full key, computed from the parameters: in place of variables of that key and of buffers that are `replaced`, or besides */
   tensors?: Record<string, Value>
   /** Last touches on the host: may cut or drop tensors. Returns options to write into adapter_config.json. */
   finish?(tensors: Map<string, StoredTensor>): Record<string, unknown>

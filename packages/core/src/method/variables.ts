@@ -40,6 +40,8 @@ export interface VariableOptions {
 export interface BufferOptions extends VariableOptions {
   /** how the file holds it; false: not at all, it follows from the config or the base model */
   stored: 'F32' | 'I32' | 'I64' | false
+  /** whether what `save` computes under its key is written in its place: a start that training moved away from */
+  replaced?: boolean
 }
 /** What a tensor starts from. Throws BAD_METHOD for an `init` that gives another number of values than the shape has. */
 export function initialised(
