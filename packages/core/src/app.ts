@@ -30,6 +30,7 @@ export { type OpenOptions, openModel } from './model/open.js'
 // Using an adapter.
 export { type Manifest, readManifest } from './adapter/manifest.js'
 export { type OpenedAdapter, openAdapter } from './adapter/open.js'
+export { type AdapterDescription, describeAdapter } from './adapter/describe.js'
 export { type Prediction, predict } from './use/predict.js'
 export { Writer, type WritingOptions, type Written } from './use/writer.js'
 export type { SamplingOptions } from './use/sampler.js'

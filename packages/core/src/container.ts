@@ -183,6 +183,8 @@ export class Registry {
   /** Throws UNKNOWN_PLUGIN with the near misses and the list. */
   get<K extends Kind>(kind: K, name: string): Kinds[K] {
     const found = this.all(kind).find((p) => p.name === name)
+    const written = found || kind !== 'method' ? undefined : this.writtenAs(name)
+    if (written) throw new GraftError('UNKNOWN_PLUGIN', `method: ${name} is written here as ${written}.`)
     if (!found)
       throw new GraftError(
         'UNKNOWN_PLUGIN',
@@ -192,6 +194,14 @@ export class Registry {
         )} For one of a package of its own, add to the config: plugins: [name-of-the-package]`,
       )
     return found
+  }
+
+  /** How a method's variant is written, by a name that others give it. */
+  private writtenAs(name: string): string | undefined {
+    const key = name.toLowerCase().replace(/[^a-z0-9]/g, '')
+    return this.all('method')
+      .map((m) => m.aliases?.[key])
+      .find(Boolean)
   }
 
   methodOfType(peftType: string): PeftMethod | undefined {

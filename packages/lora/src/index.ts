@@ -36,6 +36,15 @@ export default definePeftMethod<LoraOptions>({
   }),
   mergeable: true,
   ownOptions: ['loraplus_lr_ratio'],
+  aliases: {
+    qlora: 'method: { name: lora } and, beside it, quantize: int4',
+    dora: 'method: { name: lora, use_dora: true }',
+    rslora: 'method: { name: lora, use_rslora: true }',
+    pissa: 'method: { name: lora, init_lora_weights: pissa }',
+    olora: 'method: { name: lora, init_lora_weights: olora }',
+    eva: 'method: { name: lora, init_lora_weights: eva }',
+    loraplus: 'method: { name: lora, loraplus_lr_ratio: 16 }',
+  },
   configSchema: schema,
   trainingOptions: [
     'lora_dropout',

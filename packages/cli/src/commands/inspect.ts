@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { Command } from 'commander'
 import {
   biasOf,
@@ -7,7 +9,13 @@ import {
   type Site,
   type Model,
 } from '@graft-peft/core'
-import { type Registry, resolveModel, openModel } from '@graft-peft/core/app'
+import {
+  type AdapterDescription,
+  describeAdapter,
+  type Registry,
+  resolveModel,
+  openModel,
+} from '@graft-peft/core/app'
 import { adapt, methodOptions } from '@graft-peft/core/inside'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
@@ -19,7 +27,10 @@ export const inspectCommand: CommandMaker = () =>
     .description(
       "show what a model is made of: inputs, outputs, the modules that methods can target, and what each method's defaults would train",
     )
-    .argument('<model>', 'Hugging Face folder, repository, ONNX file, or a folder that holds one')
+    .argument(
+      '<model>',
+      'Hugging Face folder, repository, ONNX file, or a folder that holds one; or an adapter',
+    )
     .option('--json', 'print everything as one JSON object')
     .addOption(pluginOption())
     .addHelpText(
@@ -28,17 +39,42 @@ export const inspectCommand: CommandMaker = () =>
         'graft inspect model',
         'graft inspect HuggingFaceTB/SmolLM2-135M',
         'graft inspect model --json | jq .sites',
+        'graft inspect out/adapter',
       ),
     )
     .action(async (given: string, flags: { plugins?: string; json?: boolean }) => {
       const registry = await registryWith(flags.plugins)
-      const model = openModel(await resolveModel(given, pulling()), {
+      const path = await resolveModel(given, pulling())
+      if (existsSync(join(path, 'adapter_config.json'))) return showAdapter(describeAdapter(path), flags.json)
+      const model = openModel(path, {
         architectures: registry.all('architecture'),
       })
       const report = describeModel(model, registry)
       if (flags.json) return printJson(report)
       show(report, model)
     })
+
+function showAdapter(adapter: AdapterDescription, json = false): void {
+  if (json) return printJson(adapter)
+  const { folder, peft_type, task_type, base, objective, labels, options, parameters, tensors } = adapter
+  printLine(
+    `${folder}: ${peft_type}${task_type ? `, ${task_type}` : ''}; ${thousands(parameters)} parameters in ${tensors.length} tensors`,
+  )
+  printLine(`base       ${base ?? 'not recorded'}`)
+  if (objective) printLine(`objective  ${objective}`)
+  if (labels.length > 0) printLine(`labels     ${labels.join(', ')}`)
+  printLine()
+  printTable(
+    ['option', 'value'],
+    Object.entries(options).map(([key, v]) => [key, JSON.stringify(v)]),
+  )
+  printLine()
+  printTable(
+    ['tensor', 'type', 'shape', 'norm'],
+    tensors.map((t) => [t.name, t.dtype, `[${t.shape}]`, t.norm === null ? '' : t.norm.toPrecision(3)]),
+    ['left', 'left', 'left', 'right'],
+  )
+}
 
 function describeModel(model: Model, registry: Registry) {
   const value = ({ name, dtype, shape }: Model['logits']) => ({ name, dtype, shape })

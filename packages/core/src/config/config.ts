@@ -2,6 +2,7 @@ import { existsSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { GraftError } from '../errors.js'
 import type { Registry } from '../container.js'
+import { type Continued, continueFrom } from '../adapter/continue.js'
 import { loadPlugins } from '../plugins/load.js'
 import { type PullOptions, resolveModel } from '../hub/pull.js'
 import type { PeftMethod } from '../method/method.js'
@@ -50,6 +51,8 @@ export interface DataOptions {
 }
 export interface TrainConfig {
   model: string
+  /** the adapter that training goes on from */
+  adapter: Continued | null
   /** packages or paths that bring methods and objectives */
   plugins: readonly string[]
   data: DataOptions
@@ -99,6 +102,7 @@ export const pluginEntry = {
 export const configSchema = object(
   {
     model: text,
+    adapter: nullable(text),
     plugins: { type: 'array', items: text, default: [] },
     method: pluginEntry,
     objective: nullable(text),
@@ -145,7 +149,7 @@ export const configSchema = object(
     cache: { enum: ['frozen-prefix', null], default: null },
     trackers: { type: 'array', items: pluginEntry, default: [] },
   },
-  ['model', 'method', 'data'],
+  ['model', 'data'],
 )
 
 /** Reads a YAML training config and imports the plugins it names; `overrides` are key=value pairs with dotted keys.
@@ -160,21 +164,23 @@ export async function loadConfig(
   for (const override of overrides) source.override(override)
   const raw = source.check<RawConfig>(configSchema, source.contents(), [])
   await loadPlugins(raw.plugins, dirname(path), registry)
-  const { method, methodOptions, chosen } = methodAt(source, registry, raw.method, ['method'])
+  const { method, methodOptions, adapter, ...own } = await methodOf(source, raw, registry, path, hub)
   const learning_rate = raw.training.learning_rate ?? startingRate(method)
-  if (raw.training.learning_rate === null) chosen.learning_rate = learning_rate
   const trackers = raw.trackers.map((entry, i) => {
     const { plugin, options } = pluginAt(source, registry, 'tracker', entry, ['trackers', `${i}`])
     return { tracker: plugin, options }
   })
   const device = await chosenDevice(raw.device)
+  const chosen = raw.training.learning_rate === null ? { ...own.chosen, learning_rate } : own.chosen
   const training = { ...raw.training, learning_rate }
-  return { ...(await located(raw, path, hub)), training, device, method, methodOptions, chosen, trackers }
+  const fixed = { training, device, method, methodOptions, chosen, adapter, trackers }
+  return { ...(await located(raw, path, hub)), ...fixed }
 }
-type Resolved = 'method' | 'methodOptions' | 'chosen' | 'trackers' | 'device' | 'training'
+type Resolved = 'adapter' | 'method' | 'methodOptions' | 'chosen' | 'trackers' | 'device' | 'training'
 /** A training config as it is written. */
 export type RawConfig = Omit<TrainConfig, Resolved> & {
   device: Device
+  adapter: string | null
   /** learning_rate null: the method's own */
   training: Omit<TrainingOptions, 'learning_rate'> & { learning_rate: number | null }
   method: PluginEntry
@@ -194,6 +200,28 @@ export function methodAt(
     source.check<Record<string, unknown>>(method.configSchema, options, keys)
   const { options, chosen } = startingOptions(method, given, check)
   return { method, methodOptions: options, chosen }
+}
+
+/** The method and its options: the config's, or those of the adapter that training goes on from. */
+async function methodOf(
+  source: ConfigSource,
+  raw: RawConfig,
+  registry: Registry,
+  path: string,
+  hub: PullOptions,
+): Promise<Pick<TrainConfig, 'adapter' | 'method' | 'methodOptions' | 'chosen'>> {
+  if ((raw.adapter === null) === (raw.method === undefined))
+    throw new GraftError(
+      'BAD_CONFIG',
+      `${source.position([raw.adapter === null ? 'method' : 'adapter'])} ${raw.adapter === null ? 'key method is missing: name one, as in method: { name: lora, r: 8 }, or an adapter to go on from (adapter: FOLDER)' : 'an adapter brings its own method and options: leave method out, or adapter'}.`,
+    )
+  if (raw.adapter === null) return { adapter: null, ...methodAt(source, registry, raw.method, ['method']) }
+  const near = resolve(dirname(path), expandHome(raw.adapter))
+  const folder = existsSync(near) ? near : await resolveModel(expandHome(raw.adapter), hub)
+  const { from, method, options, labels, objective } = continueFrom(folder, registry)
+  raw.data.labels ??= labels
+  raw.objective ??= objective
+  return { adapter: from, method, methodOptions: options, chosen: {} }
 }
 
 /** Kinds of plugin whose options a config gives beside the name. */

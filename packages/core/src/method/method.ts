@@ -132,6 +132,8 @@ export interface PeftMethod<Config = Record<string, unknown>> {
   peftType: string
   /** JSON Schema of the options; defaults are filled in, unknown keys refused */
   configSchema: object
+  /** names that others give a variant of it, and how it is written here */
+  aliases?: Readonly<Record<string, string>>
   /** options that HF PEFT's config class doesn't have: they stay out of adapter_config.json */
   ownOptions?: readonly string[]
   /** options of HF PEFT's config that only training reads: an adapter's file may say anything there */

@@ -27,12 +27,45 @@ export function validate<T>(schema: object, value: unknown): { value: T } | { co
   return { complaints: (check.errors ?? []).map(complaint) }
 }
 
+/** What other tools call an option, and its names here; a training option may have been written beside `training`. */
+const otherNames: Readonly<Record<string, readonly string[]>> = {
+  rank: ['r', 'init_r'],
+  lora_r: ['r'],
+  alpha: ['lora_alpha', 'alpha', 'randlora_alpha'],
+  dropout: ['lora_dropout', 'vera_dropout', 'miss_dropout', 'randlora_dropout'],
+  targets: ['target_modules'],
+  lora_target_modules: ['target_modules'],
+  lr: ['learning_rate'],
+  lr_scheduler_type: ['schedule'],
+  num_train_epochs: ['epochs'],
+  per_device_train_batch_size: ['batch_size'],
+  micro_batch_size: ['batch_size'],
+  gradient_accumulation_steps: ['gradient_accumulation'],
+  batch: ['batch_size'],
+}
+const training = [
+  'learning_rate',
+  'schedule',
+  'epochs',
+  'batch_size',
+  'gradient_accumulation',
+  'max_steps',
+  'warmup_steps',
+]
+function calledHere(key: string, known: readonly string[]): string | undefined {
+  const names = otherNames[key.toLowerCase()] ?? []
+  const found = names.find((name) => known.includes(name))
+  if (found || !known.includes('training')) return found
+  const option = [...names, key].find((name) => training.includes(name))
+  return option && `training.${option}`
+}
+
 function complaint(error: ErrorObject): Complaint {
   const path = error.instancePath.split('/').slice(1)
   if (error.keyword === 'additionalProperties') {
     const key = String(error.params.additionalProperty)
     const known = Object.keys((error.parentSchema as { properties?: object } | undefined)?.properties ?? {})
-    const close = nearest(key, known)
+    const close = calledHere(key, known) ?? nearest(key, known)
     return {
       path: [...path, key],
       key: true,

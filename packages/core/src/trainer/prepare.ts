@@ -274,6 +274,8 @@ const whyLeft = ({ left }: EncodeReport): string =>
 
 /** Where a run writes, what it tells and how it computes change nothing; model and files count by what they hold. */
 const indifferent = new Set([
+  // its weights count, not where they lie
+  'adapter',
   'output',
   'plugins',
   'threads',
@@ -294,6 +296,7 @@ function decisive(config: TrainConfig): unknown {
   const { validation } = config.data
   return [
     config.method.name,
+    config.adapter?.digest,
     kept(config, indifferent).map(([key, v]) => [key, within[key] ? kept(v as object, within[key]) : v]),
     typeof validation === 'number' ? validation : 'a file',
   ]

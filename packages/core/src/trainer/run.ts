@@ -2,6 +2,7 @@ import type { Graph } from '@graft-peft/onnx'
 import type { TrainConfig } from '../config/config.js'
 import { largest } from '../data/dataset.js'
 import type { Example } from '../data/example.js'
+import { startOf } from '../adapter/continue.js'
 import { GraftError } from '../errors.js'
 import { outputs } from '../objective/objective.js'
 import { makeOptimizer } from '../optimizer/table.js'
@@ -53,7 +54,9 @@ async function attachingOf(config: TrainConfig, prepared: Prepared): Promise<Att
     totalSteps,
     seed: config.seed,
     precision: config.precision,
-    prepared: await prepareMethod(config, prepared),
+    ...(config.adapter
+      ? { stored: config.adapter.tensors, inference: true }
+      : { prepared: await prepareMethod(config, prepared) }),
   }
 }
 
@@ -88,7 +91,7 @@ export interface CompiledRun {
 /** A run's compiled step without a session, for others to run: optimiser and all, however large. */
 export async function compileRun(config: TrainConfig, prepared: Prepared): Promise<CompiledRun> {
   const { step } = await roundedPlan(await planRun(config, prepared, { separate: false }), config)
-  const state = step.initialState(step.adapted.variables.initial(config.seed))
+  const state = step.initialState(startOf(config.adapter, step.adapted, config.seed))
   const feedsOf = (t: number, rate: number, examples: readonly Example[]) => {
     const part = step.part(examples)
     return step.feeds(part, { t, rate, k: 0, parts: 1, count: part.supervision.count })

@@ -1,6 +1,7 @@
 import type { FrozenCut } from '@graft-peft/onnx'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { startOf } from '../adapter/continue.js'
 import type { Forecast } from '../compile/forecast.js'
 import type { Registry } from '../container.js'
 import { digestOf, EpochBatches } from '../data/batches.js'
@@ -172,7 +173,7 @@ class Trainer {
         hooks.onEvaluating?.({ part: 'frozen layers of train', done, total: train.length }),
       )
     }
-    const start = adapted.variables.initial(config.seed)
+    const start = startOf(config.adapter, adapted, config.seed)
     const stepper = await Stepper.open(step, start, session, config.cache ? freeze : undefined)
     const evaluator = await Evaluator.open(
       model,
