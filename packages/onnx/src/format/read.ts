@@ -5,7 +5,7 @@ import { GraftError } from '../graph/errors.js'
 import { Graph } from '../graph/graph.js'
 import { ops } from '../graph/ops/index.js'
 import type { Typed } from '../graph/ops/spec.js'
-import { type Attribute, type Constant, type TensorData, type Value, outputOf } from '../graph/types.js'
+import { type Constant, type TensorData, type Value, outputOf } from '../graph/types.js'
 import { attributeOf } from './attributes.js'
 import { inlineFunctions } from './functions.js'
 import {
@@ -20,18 +20,12 @@ import { type Expansion, expansionOf } from './expand.js'
 import { conversions, newestIr, newestOpset, oldestOpset, type RawNode } from './opset.js'
 import { locator } from './locate.js'
 import { skim } from './skim.js'
-import {
-  byteLength,
-  constantOf,
-  floatValues,
-  knownContents,
-  type Locate,
-  numbersOf,
-  readBytes,
-} from './tensors.js'
+import { byteLength, constantOf, floatValues, knownContents, type Locate, readBytes } from './tensors.js'
 import { scopeOf } from './scopes.js'
 import { typeOf } from './value-info.js'
 import { isHalf, smallConstant, widen, widened } from './widen.js'
+import { outerNames } from './outer-names.js'
+import { fillOf } from './tensors.js'
 
 export interface ReadOptions {
   /** take a decoder's inputs for past keys and values away: what it does with none */
@@ -293,25 +287,4 @@ const shapesKnown = (raw: RawNode): boolean => raw.inputs.every((v) => v === nul
 const trimmed = <T>(list: (T | null)[]): (T | null)[] => {
   const end = list.findLastIndex((v) => v !== null)
   return list.slice(0, end + 1)
-}
-function fillOf(attributes: Record<string, Attribute>): number {
-  const value = attributes.value as { tensor: Constant } | undefined
-  return value ? (numbersOf(value.tensor)?.[0] ?? Number.NaN) : 0
-}
-
-/** Names that a node's subgraphs read from outside themselves. */
-function outerNames(node: NodeProto): string[] {
-  return node.attribute.flatMap((a) => (a.g ? free(a.g) : []))
-}
-function free(graph: GraphProto): string[] {
-  const own = new Set([
-    ...graph.input.map((v) => v.name),
-    ...graph.initializer.map((t) => t.name),
-    ...graph.node.flatMap((n) => n.output),
-  ])
-  const read = [
-    ...graph.node.flatMap((n) => [...n.input, ...outerNames(n)]),
-    ...graph.output.map((o) => o.name),
-  ]
-  return [...new Set(read.filter((name) => name !== '' && !own.has(name)))]
 }

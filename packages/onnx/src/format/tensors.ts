@@ -7,6 +7,7 @@ import {
   dtypes,
   type Known,
   type TensorData,
+  type Attribute,
 } from '../graph/types.js'
 import { knownLimit } from '../graph/ops/spec.js'
 import { bfloat16ToFloat, halfToFloat } from './halves.js'
@@ -137,4 +138,9 @@ function typedBytes(tensor: TensorProto, dtype: DType): Uint8Array {
   if (dtype === 'int32') return of(Int32Array.from(tensor.int32Data))
   if (dtypes[dtype].bytes === 2) return of(Uint16Array.from(tensor.int32Data))
   return of(Uint8Array.from(tensor.int32Data))
+}
+
+export function fillOf(attributes: Record<string, Attribute>): number {
+  const value = attributes.value as { tensor: Constant } | undefined
+  return value ? (numbersOf(value.tensor)?.[0] ?? Number.NaN) : 0
 }
