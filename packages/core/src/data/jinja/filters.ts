@@ -1,4 +1,3 @@
-import { Float } from '../json.js'
 import { attribute, item } from './attributes.js'
 import { dumps } from './dumps.js'
 import { TemplateFault } from './lexer.js'
@@ -19,9 +18,7 @@ import {
   characters,
   equal,
   float,
-  int,
   isInteger,
-  isNumber,
   iterate,
   Lazy,
   limits,
@@ -34,6 +31,7 @@ import {
   typeOf,
   Undefined,
 } from './values.js'
+import { toInt, toFloat, round } from './rounding.js'
 
 type Filter = (value: unknown, args: readonly unknown[], named: Named) => unknown
 
@@ -89,39 +87,6 @@ function mapped(value: unknown, args: readonly unknown[], named: Named): Lazy {
 
 const end = (items: readonly unknown[], at: number): unknown =>
   items.length > 0 ? items.at(at) : new Undefined('the sequence was empty; its item')
-
-function toInt(value: unknown, otherwise: unknown = 0, base = 10): unknown {
-  if (typeof value === 'string') {
-    const body = strip(value, undefined, 'both').replace(/(?<=\d)_(?=\d)/g, '')
-    const digits = base === 16 ? /^([-+]?)(?:0x)?([\da-f]+)$/i : /^([-+]?)(\d+)$/
-    const [, sign, whole] = digits.exec(body) ?? []
-    if (whole) return int(BigInt(`${base === 16 ? '0x' : ''}${whole}`) * (sign === '-' ? -1n : 1n))
-    const real = toFloat(value, null)
-    return real === null || !Number.isFinite(Number(real)) ? otherwise : Math.trunc(Number(real))
-  }
-  if (isInteger(value)) return typeof value === 'boolean' ? Number(value) : value
-  return isNumber(value) && Number.isFinite(Number(value)) ? Math.trunc(Number(value)) : otherwise
-}
-function toFloat(value: unknown, otherwise: unknown = new Float(0)): unknown {
-  if (isNumber(value)) return float(Number(value))
-  const body = typeof value === 'string' ? strip(value, undefined, 'both').replace(/(?<=\d)_(?=\d)/g, '') : ''
-  return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(body) ? float(Number(body)) : otherwise
-}
-function round(value: unknown, digits: number, method: unknown): unknown {
-  if (!isNumber(value)) throw new TemplateFault(`round of ${typeOf(value)}`)
-  const scale = 10 ** digits
-  const n = Number(value)
-  if (method === 'ceil') return float(Math.ceil(n * scale) / scale)
-  if (method === 'floor') return float(Math.floor(n * scale) / scale)
-  return isInteger(value) && digits >= 0 ? value : float(halfEven(n, digits))
-}
-/** Python's round: halves go to the even neighbour. */
-function halfEven(n: number, digits: number): number {
-  const scale = 10 ** digits
-  const [below, rest] = [Math.floor(n * scale), n * scale - Math.floor(n * scale)]
-  if (rest === 0.5 && Number.isInteger(n * scale * 2)) return (below % 2 === 0 ? below : below + 1) / scale
-  return Number(n.toFixed(Math.max(0, digits)))
-}
 
 function indent(value: unknown, [width = 4, first, blank]: readonly unknown[]): string {
   const by = typeof width === 'string' ? width : ' '.repeat(Math.min(limits.items, countArgument(width, 4)))
