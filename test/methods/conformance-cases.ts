@@ -1,0 +1,325 @@
+import { type TestCases, type ValidCase } from '@graft-peft/method-tester'
+
+const qv = { target_modules: ['q_proj', 'v_proj'] }
+const both = (config: Record<string, unknown>): ValidCase[] => [{ config }, { config, model: 'encoder' }]
+
+/** Balls so large that no embedding leaves them. */
+const near = { opt_projection_epsilon: 9, opt_projection_format_epsilon: 9 }
+
+/** What each built-in method is checked with, on a causal decoder and on a classifier with biases. */
+/** Each method's options: those that must work, and those that must be refused. */
+export const cases: Record<string, TestCases> = {
+  lora: {
+    valid: [
+      ...both({ r: 4, target_modules: 'all-linear' }),
+      {
+        config: {
+          ...qv,
+          r: 2,
+          lora_alpha: 4,
+          use_rslora: true,
+          init_lora_weights: 'gaussian',
+          loraplus_lr_ratio: 4,
+        },
+      },
+      { config: { ...qv, r: 2, init_lora_weights: false } },
+      { config: { ...qv, r: 2, use_dora: true }, detached: ['lora_A', 'lora_B'] },
+      { config: { ...qv, r: 2, init_lora_weights: 'pissa' } },
+      { config: { ...qv, r: 2, init_lora_weights: 'pissa_niter_4', use_rslora: true } },
+      { config: { ...qv, r: 2, init_lora_weights: 'olora' } },
+      { config: { ...qv, r: 2, init_lora_weights: 'mica' } },
+      { config: { ...qv, r: 4, init_lora_weights: 'orthogonal' } },
+      { config: { target_modules: 'all-linear', r: 2, init_lora_weights: 'eva' } },
+      { config: { ...qv, r: 2, init_lora_weights: 'eva', eva_config: { rho: 1 }, use_rslora: true } },
+      { config: { ...qv, r: 2, init_lora_weights: 'pissa', bias: 'all' }, model: 'encoder' },
+      { config: { target_modules: ['embed_tokens', 'q_proj'], r: 2, init_lora_weights: 'olora' } },
+      { config: { target_modules: ['embed_tokens', 'q_proj'], r: 2 } },
+      { config: { ...qv, r: 2, lora_bias: true, bias: 'lora_only' }, model: 'encoder' },
+      {
+        config: {
+          target_modules: 'all-linear',
+          r: 3,
+          rank_pattern: { q_proj: 1 },
+          alpha_pattern: { 'layers.1.*.v_proj': 2 },
+          exclude_modules: ['o_proj'],
+        },
+      },
+    ],
+    invalid: [
+      { config: { r: 0 }, error: /r: must be >= 1/ },
+      { config: { rank: 8 }, error: /unknown key rank/ },
+      { config: { ...qv, init_lora_weights: 'loftq' }, error: /init_lora_weights/ },
+      { config: { ...qv, use_dora: true, init_lora_weights: 'pissa' }, error: /use_dora/ },
+      { config: { ...qv, r: 3, init_lora_weights: 'orthogonal' }, error: /even r/ },
+    ],
+  },
+  adalora: {
+    valid: [
+      ...both({ ...qv, init_r: 4, target_r: 2, tinit: 2, tfinal: 3, orth_reg_weight: 0.1 }),
+      { config: { ...qv, init_r: 3, target_r: 3, tinit: 1, tfinal: 1 } },
+    ],
+    invalid: [{ config: { ...qv, tinit: 10, tfinal: 10 }, error: /tinit 10 \+ tfinal 10 must be less than/ }],
+  },
+  'prefix-tuning': {
+    valid: [
+      ...both({ num_virtual_tokens: 3 }),
+      { config: { num_virtual_tokens: 3, prefix_projection: true, encoder_hidden_size: 6 } },
+      { config: { num_virtual_tokens: 4, prefix_init_text: 'sort the question' } },
+    ],
+    invalid: [
+      {
+        config: { num_virtual_tokens: 3, prefix_projection: true, prefix_init_text: 'a' },
+        error: /prefix_projection: false/,
+      },
+    ],
+  },
+  'prompt-tuning': {
+    valid: [
+      ...both({ num_virtual_tokens: 3 }),
+      { config: { num_virtual_tokens: 3, prompt_tuning_init: 'RANDOM' } },
+      { config: { num_virtual_tokens: 5, prompt_tuning_init: 'TEXT', prompt_tuning_init_text: 'sort' } },
+    ],
+    invalid: [
+      { config: { prompt_tuning_init: 'TEXT' }, error: /give prompt_tuning_init_text/ },
+      { config: { num_virtual_tokens: 0 }, error: /num_virtual_tokens/ },
+    ],
+  },
+  'p-tuning': {
+    valid: [
+      ...both({ num_virtual_tokens: 3, encoder_hidden_size: 8 }),
+      {
+        config: {
+          num_virtual_tokens: 3,
+          encoder_reparameterization_type: 'LSTM',
+          encoder_hidden_size: 4,
+          encoder_num_layers: 2,
+        },
+      },
+    ],
+  },
+  'multitask-prompt-tuning': {
+    valid: both({ num_virtual_tokens: 3, num_tasks: 2, num_ranks: 2 }),
+    invalid: [{ config: { prompt_tuning_init: 'EXACT_SOURCE_TASK' }, error: /prompt_tuning_init/ }],
+  },
+  cpt: {
+    valid: [
+      { config: { cpt_token_ids: [5, 9, 3], ...near } },
+      {
+        config: { cpt_token_ids: [5, 9, 3], cpt_tokens_type_mask: [1, 2, 4], ...near },
+        // the answer's row doesn't move
+        detached: ['delta_embedding'],
+      },
+    ],
+    invalid: [
+      { config: { cpt_token_ids: [5, 9], cpt_tokens_type_mask: [1] }, error: /1 entries for 2 tokens/ },
+      { config: { cpt_token_ids: [999] }, error: /no token 999/ },
+    ],
+  },
+  cartridge: {
+    valid: [
+      ...both({ num_virtual_tokens: 3 }),
+      { config: { num_virtual_tokens: 4, num_frozen_tokens: 0, prefix_init_text: 'sort the question' } },
+    ],
+    invalid: [{ config: { num_virtual_tokens: 2, num_frozen_tokens: 2 }, error: /leaves none/ }],
+  },
+  'adaption-prompt': {
+    valid: [{ config: { adapter_len: 3, adapter_layers: 2 } }],
+    invalid: [{ config: { adapter_layers: 9 }, error: /more than the 2 attentions named self_attn/ }],
+  },
+  frod: {
+    valid: [
+      ...both({ ...qv, sparse_rate: 0.05 }),
+      { config: { target_modules: 'all-linear', exclude_modules: ['lm_head'], sparse_rate: 0.02 } },
+    ],
+  },
+  poly: {
+    valid: both({ ...qv, r: 2, n_tasks: 2, n_splits: 2 }),
+    invalid: [{ config: { ...qv, n_splits: 3 }, error: /n_splits 3 must divide/ }],
+  },
+  ia3: {
+    valid: both({ target_modules: ['k_proj', 'v_proj', 'down_proj'], feedforward_modules: ['down_proj'] }),
+  },
+  vera: {
+    valid: [
+      ...both({ ...qv, r: 6 }),
+      { config: { target_modules: 'all-linear', r: 4, save_projection: false } },
+    ],
+  },
+  randlora: {
+    valid: [
+      ...both({ ...qv, r: 6, randlora_alpha: 12 }),
+      {
+        config: {
+          target_modules: 'all-linear',
+          r: 8,
+          randlora_alpha: 16,
+          sparse: true,
+          save_projection: false,
+        },
+      },
+    ],
+  },
+  loha: { valid: both({ ...qv, r: 2 }) },
+  lokr: {
+    valid: [
+      ...both({ ...qv, r: 2 }),
+      { config: { ...qv, r: 1, decompose_both: true, decompose_factor: 2, init_weights: 'lycoris' } },
+    ],
+  },
+  oft: {
+    valid: [
+      ...both({ ...qv, oft_block_size: 4 }),
+      { config: { ...qv, r: 2, oft_block_size: 0, block_share: true } },
+      { config: { ...qv, oft_block_size: 4, use_cayley_neumann: false, coft: true, eps: 0.5 } },
+    ],
+    invalid: [{ config: { ...qv, r: 2 }, error: /either r.*or oft_block_size/ }],
+  },
+  boft: {
+    valid: [...both(qv), { config: { ...qv, boft_block_size: 4, boft_n_butterfly_factor: 2 } }],
+    invalid: [{ config: { ...qv, boft_block_size: 5 }, error: /don't divide/ }],
+  },
+  hra: { valid: [...both({ ...qv, r: 4 }), { config: { ...qv, r: 3, apply_GS: true } }] },
+  miss: {
+    valid: [
+      ...both({ ...qv, r: 6 }),
+      { config: { ...qv, r: 4, init_weights: 'bat' } },
+      { config: { ...qv, r: 4, mini_r: 4, init_weights: 'mini' } },
+    ],
+    invalid: [{ config: { ...qv, r: 5, init_weights: 'bat' }, error: /divisible by r: 5/ }],
+  },
+  shira: { valid: both({ ...qv, r: 2 }), invalid: [{ config: { ...qv, r: 32 }, error: /Lower r/ }] },
+  fourierft: { valid: both({ ...qv, n_frequency: 12, scaling: 40 }) },
+  hira: {
+    valid: [
+      { config: { ...qv, r: 2 } },
+      { config: { target_modules: ['embed_tokens', 'q_proj'], r: 2, init_weights: 'gaussian' } },
+      { config: { ...qv, r: 2, hira_dropout: 0.1 } },
+    ],
+  },
+  gralora: {
+    valid: [{ config: { ...qv, r: 4 } }, { config: { ...qv, r: 4, gralora_k: 4, hybrid_r: 2 } }],
+    invalid: [{ config: { ...qv, r: 4, gralora_k: 3 }, error: /gralora_k 3 must divide r/ }],
+  },
+  delora: {
+    valid: [
+      { config: { ...qv, r: 2, init_weights: false } },
+      { config: { ...qv, rank_pattern: { v_proj: 3 }, lambda_pattern: { q_proj: 2 }, init_weights: false } },
+    ],
+  },
+  c3a: {
+    valid: [{ config: { ...qv, block_size: 4 } }, { config: { ...qv, block_size: 8, init_weights: true } }],
+    invalid: [{ config: { ...qv, block_size: 5 }, error: /block_size 5 must divide/ }],
+  },
+  glora: {
+    valid: [
+      ...both({ ...qv, r: 2 }),
+      { config: { ...qv, config_A_B: 'vector', config_D_E: 'vector', config_C: 'vector' }, model: 'encoder' },
+      { config: { ...qv, config_A_B: 'constant' } },
+    ],
+  },
+  peanut: {
+    valid: [
+      { config: { ...qv, r: 4, act_fn: 'tanh' } },
+      { config: { ...qv, r: 4, depth: 2, act_fn: 'gelu' } },
+    ],
+  },
+  deft: {
+    valid: [
+      ...both({ ...qv, r: 3, decomposition_method: 'qr', alpha: 6 }),
+      { config: { ...qv, r: 2, para: true, decomposition_method: 'qr' } },
+    ],
+  },
+  road: {
+    valid: [
+      ...both({ ...qv, group_size: 8 }),
+      { config: { ...qv, group_size: 4, variant: 'road_2' } },
+      { config: { ...qv, group_size: 2, variant: 'road_4' } },
+    ],
+    invalid: [{ config: { ...qv, group_size: 6 }, error: /group_size 6 doesn't divide/ }],
+  },
+  osf: {
+    valid: [
+      { config: { ...qv, effective_rank: 12 }, detached: ['U_low', 'V_low'] },
+      { config: { ...qv, effective_rank: 0.5 }, model: 'encoder', detached: ['U_low', 'V_low'] },
+      {
+        config: { target_modules: ['up_proj'], rank_pattern: { up_proj: 14 } },
+        detached: ['U_low', 'V_low'],
+      },
+    ],
+    invalid: [{ config: { ...qv, effective_rank: 16 }, error: /keeps 16 of the 16 singular directions/ }],
+  },
+  vblora: {
+    valid: [
+      {
+        config: {
+          ...qv,
+          r: 2,
+          num_vectors: 6,
+          vector_length: 4,
+          init_logits_std: 3,
+          init_vector_bank_bound: 1,
+        },
+      },
+    ],
+    invalid: [{ config: { ...qv, vector_length: 5 }, error: /vector_length 5 must divide/ }],
+  },
+  tinylora: {
+    valid: [
+      { config: { ...qv, r: 3, u: 5 } },
+      {
+        config: {
+          target_modules: ['embed_tokens', 'q_proj'],
+          u: 4,
+          weight_tying: 0.5,
+          init_weights: 'uniform',
+        },
+      },
+      { config: { ...qv, u: 4, save_projection: false } },
+    ],
+  },
+  unilora: {
+    valid: [{ config: { ...qv, r: 2, theta_d_length: 9 } }, { config: { ...qv, r: 1, save_indices: true } }],
+  },
+  lily: {
+    valid: [
+      { config: { ...qv, r: 3 } },
+      { config: { target_modules: 'all-linear', r: 2, num_B: 3, stride_A: 2, init_weights: false } },
+    ],
+    invalid: [{ config: { ...qv, num_B: 1 }, error: /num_B/ }],
+  },
+  pvera: {
+    valid: [
+      { config: { ...qv, r: 6 } },
+      { config: { target_modules: 'all-linear', r: 4, save_projection: false, generator_seed: 3 } },
+    ],
+  },
+  waveft: {
+    valid: [
+      { config: { ...qv, n_frequency: 12 } },
+      { config: { ...qv, n_frequency: 12, wavelet_family: 'sym4', proportional_parameters: true } },
+      { config: { ...qv, n_frequency: 12, use_idwt: false } },
+    ],
+    invalid: [{ config: { ...qv, n_frequency: 999 }, error: /n_frequency 999 is more than/ }],
+  },
+  supertuning: {
+    valid: [
+      { config: { ...qv, sparsity: 0.9 } },
+      { config: { ...qv, sparsity: 0.95, select_top: false, r: 2, save_precomputed_indices: false } },
+    ],
+    invalid: [
+      { config: { ...qv, sparsity: 0.9999 }, error: /leaves nothing to train/ },
+      { config: { ...qv, lora_alpha: 4 }, error: /lora_alpha needs r/ },
+    ],
+  },
+  beft: { valid: [{ config: { target_modules: ['v_proj'] }, model: 'encoder' }] },
+  full: { valid: both({}) },
+  bitfit: {
+    valid: [{ config: {}, model: 'encoder' }],
+    invalid: [{ config: {}, error: /none of its modules has a bias/ }],
+  },
+  ln_tuning: { valid: [...both({}), { config: { target_modules: ['input_layernorm'] } }] },
+  trainable_tokens: {
+    valid: both({ token_indices: Array.from({ length: 21 }, (_, i) => i + 3) }),
+    invalid: [{ config: {}, error: /token_indices is missing/ }],
+  },
+}
