@@ -14,7 +14,7 @@ export type Door = (typeof doors)[number]['door']
 export interface Exported {
   name: string
   kind: string
-  declaration: ts.Declaration
+  symbol: ts.Symbol
 }
 
 const source = (door: Door) =>
@@ -51,7 +51,7 @@ export function apiOf(door: Door): Exported[] {
     .map((symbol) => {
       const [declaration] = checker.getAliasedSymbol(symbol).declarations as ts.Declaration[]
       const kind = typeOnly(symbol) ? 'type' : (kinds[declaration.kind] as string)
-      return { name: symbol.name, kind, declaration }
+      return { name: symbol.name, kind, symbol }
     })
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 }

@@ -44,7 +44,9 @@ interface Kinds {
   tracker: Tracker
   launcher: Launcher
 }
+/** The kinds of plugin. */
 export type Kind = keyof Kinds
+/** A plugin of any kind; its `kind` says which. */
 export type Plugin = Kinds[Kind]
 /** Where a plugin came from. */
 export interface Origin {

@@ -17,8 +17,10 @@ import { floatsOf, type StoredTensor, storedFloats } from '../files/safetensors.
  * ties: Yadav et al., 2023, arXiv 2306.01708; dare: Yu et al., 2023, arXiv 2311.03099; dare-ties: both.
  */
 export const combineModes = ['sum', 'ties', 'dare', 'dare-ties'] as const
+/** How adapters are added up. */
 export type CombineMode = (typeof combineModes)[number]
 
+/** How adapters are added up, and to what rank. */
 export interface CombineOptions {
   mode: CombineMode
   /** of the result; `sum` keeps all ranks when left out, the others take the sum of the parts' */
@@ -30,6 +32,7 @@ export interface CombineOptions {
   /** base model, where adapters don't know it */
   model?: string
 }
+/** What combining or converting wrote, and how far it is off. */
 export interface LowRankReport {
   folder: string
   layers: number

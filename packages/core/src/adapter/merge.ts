@@ -24,7 +24,9 @@ import { type OpenedAdapter, parametersOf } from './open.js'
 import { staged } from './staged.js'
 import { copyBesides, writeCheckpoint, writeConfig } from './write-checkpoint.js'
 
+/** A Hugging Face folder, or an ONNX model. */
 export type MergeFormat = 'safetensors' | 'onnx'
+/** What merging wrote. */
 export interface MergeReport {
   /** the merged model's weights */
   file: string

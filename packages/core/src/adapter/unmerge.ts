@@ -13,6 +13,7 @@ import { randomFeeds } from './merge.js'
 import { type OpenedAdapter, parametersOf } from './open.js'
 import { copyBesides, writeCheckpoint, writeConfig } from './write-checkpoint.js'
 
+/** What taking an adapter out of weights wrote. */
 export interface UnmergeReport {
   file: string
   weights: number

@@ -14,6 +14,7 @@ export type Task =
   | 'image-classification'
   | 'features'
 
+/** What an architecture gets to build its graph with. */
 export interface ArchitectureContext {
   g: Builder
   /** config.json */

@@ -9,6 +9,7 @@ import { narrowed } from '../model/eight-bits.js'
 
 /** What a step can compute products in. */
 export const precisions = [...halves, 'int8'] as const
+/** What products are computed in. */
 export type Precision = HalfPrecision | 'int8'
 
 /** How products run in 8-bit integers on this machine, for this model. */

@@ -9,6 +9,7 @@ import { GraftError } from '../errors.js'
 import { outputs } from '../objective/objective.js'
 import { encodeAdapterFile } from './adapter-file.js'
 
+/** The files that were written, and how many numbers the adapter has. */
 export interface ExportReport {
   model: string
   adapter: string

@@ -14,6 +14,7 @@ import type { TrainConfig } from '../config/config.js'
 import { prepare } from '../trainer/prepare.js'
 import { compileRun } from '../trainer/run.js'
 
+/** The folder of a training step for other runtimes, and what it holds. */
 export interface TrainingExport {
   folder: string
   parameters: number

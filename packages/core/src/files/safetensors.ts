@@ -169,6 +169,7 @@ export function safetensorsHeader(
   return Buffer.concat([length, text])
 }
 
+/** Float32 numbers as a tensor for a file. */
 export const storedFloats = (data: Float32Array, shape: readonly number[]): StoredTensor => ({
   dtype: 'F32',
   shape,

@@ -9,6 +9,7 @@ import { type Listed, type Listing, list } from './list.js'
 import { withoutSecrets } from './request.js'
 import { type HubSettings, hubSettings, parseRepository, type Repository } from './settings.js'
 
+/** Which files of a repository, and how they are fetched. */
 export interface PullOptions {
   /** glob patterns of the files wanted; what Graft can use when left out */
   include?: readonly string[]
@@ -17,6 +18,7 @@ export interface PullOptions {
   onProgress?(state: { file: string; done: number; total: number }): void
   onNotice?(text: string): void
 }
+/** A repository, as it lies in the cache. */
 export interface Pulled {
   /** the snapshot's folder in the cache */
   folder: string

@@ -7,6 +7,7 @@ import { hubName, modelCard } from './card.js'
 import { hubError } from './errors.js'
 import { type HubSettings, hubSettings, parseRepository } from './settings.js'
 
+/** How a folder is uploaded. */
 export interface PushOptions {
   private?: boolean
   /** of the commit */
@@ -14,6 +15,7 @@ export interface PushOptions {
   settings?: HubSettings
   signal?: AbortSignal
 }
+/** What was uploaded, and where it is. */
 export interface Pushed {
   url: string
   files: string[]

@@ -11,6 +11,7 @@ export interface Job {
   /** bytes that the run takes at its largest, as predicted */
   memory: number
 }
+/** How far a job is: optimiser steps done, of how many, and the loss of the last. */
 export interface JobProgress {
   step: number
   total: number
@@ -23,6 +24,7 @@ export interface JobEnd {
   /** what happened, where it didn't */
   reason?: string
 }
+/** What a launcher gets: how to do a job here, and whom to tell. */
 export interface LaunchContext {
   /** Does a job in a process of its own on this machine. A job whose folder has a checkpoint goes on from it. */
   execute(job: Job, signal: AbortSignal, onProgress: (progress: JobProgress) => void): Promise<JobEnd>

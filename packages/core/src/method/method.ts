@@ -76,6 +76,7 @@ export interface SavedForm {
   finish?(tensors: Map<string, StoredTensor>): Record<string, unknown>
 }
 
+/** What attaching leaves behind: how the adapter merges, is saved, and is updated beyond gradients. All optional. */
 export interface Adapter {
   /** The form in the weights of what maps inputs and outputs, for merging; weights that are mapped themselves go without saying.
    *  Absent where there is no such form (prompts). */
@@ -90,6 +91,7 @@ export interface Adapter {
   ranks?(read: (p: Value) => Float32Array): Record<string, number>
 }
 
+/** Dummy tokens that stand in front of every text. */
 export interface VirtualTokens {
   count: number
   /** whether they run through the model as tokens do, so that the last of them predicts the text's first token */
@@ -98,6 +100,7 @@ export interface VirtualTokens {
   labels?: readonly number[]
 }
 
+/** No virtual tokens: of every method that has no prompts. */
 export const noVirtualTokens: VirtualTokens = { count: 0, predictive: false }
 
 /** What an adapter adds to one linear layer's weight, as a product: ΔW = up·down, in torch's orientation, scales included. */

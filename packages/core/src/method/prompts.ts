@@ -7,6 +7,7 @@ export interface PromptOptions {
   num_virtual_tokens: number
 }
 const recorded = { type: ['integer', 'null'], default: null } as const
+/** A prompt method's options: the number of virtual tokens, 20 where left out, and the method's own. */
 export const promptSchema = (properties: object) =>
   optionSchema({
     num_virtual_tokens: positive(20),

@@ -2,12 +2,17 @@ import { targetSchema } from './targets.js'
 
 /** Pieces of a method's JSON Schema, named for what they hold. */
 export const positive = (value: number) => ({ type: 'integer', minimum: 1, default: value }) as const
+/** A whole number from 0, with its default; null as default allows null. */
 export const whole = (value: number | null) =>
   ({ type: value === null ? ['integer', 'null'] : 'integer', minimum: 0, default: value }) as const
+/** Any number, with its default. */
 export const real = (value: number) => ({ type: 'number', default: value }) as const
+/** A number from 0 to below 1, with its default. */
 export const share = (value: number) =>
   ({ type: 'number', minimum: 0, exclusiveMaximum: 1, default: value }) as const
+/** true or false, with its default. */
 export const flag = (value: boolean) => ({ type: 'boolean', default: value }) as const
+/** One of these values, with its default. */
 export const oneOf = <T>(values: readonly T[], value: T) => ({ enum: values, default: value }) as const
 const nameList = {
   anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'null' }],

@@ -43,6 +43,7 @@ export function trainBiases(
     if (slot) trainParameter(param, slot, `${site.path}${adapted.has(site.path) ? '.base_layer' : ''}.bias`)
   }
 }
+/** A module's bias; undefined for embeddings and modules without one. */
 export const biasOf = (site: Site): WeightSlot | undefined =>
   site.kind === 'embedding' ? undefined : site.bias
 

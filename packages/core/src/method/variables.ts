@@ -29,6 +29,7 @@ export function numbersIn({ name, data, dtype, shape }: Value): Float32Array {
   throw new GraftError('NOT_CONSTANT', `${name} has no numbers before the graph runs.`)
 }
 
+/** Shape and first values of a variable; its type is float32. */
 export interface VariableOptions {
   shape: readonly number[]
   init: Initialiser
@@ -37,6 +38,7 @@ export interface VariableOptions {
   /** key in the adapter's file, where that isn't base_model.model. + name */
   key?: string
 }
+/** How a frozen tensor of an adapter is made and kept. */
 export interface BufferOptions extends VariableOptions {
   /** how the file holds it; false: not at all, it follows from the config or the base model */
   stored: 'F32' | 'I32' | 'I64' | false

@@ -11,6 +11,7 @@ import { Model } from './model.js'
 import { quantise } from './quantise.js'
 import { type Quantisation } from './quantise.js'
 
+/** How a model is opened: the architectures it may be of, and the bits its frozen weights are kept in. */
 export interface OpenOptions extends BuildOptions {
   /** those that a Hugging Face folder may be of */
   architectures?: readonly Architecture[]

@@ -11,6 +11,7 @@ import type { LinearSite } from './site.js'
 
 /** How a frozen base can be kept: in blocks of 4 bits (QLoRA; Dettmers et al., 2023, arXiv 2305.14314). */
 export const quantisations = ['int4'] as const
+/** How the frozen base is kept in fewer bits. */
 export type Quantisation = (typeof quantisations)[number]
 
 /** Weights in a block that share a scale. */

@@ -215,6 +215,7 @@ export interface LinearSite {
   /** y; its map also receives the layer's input x */
   output: ValueSlot
 }
+/** A table of embeddings: [rows, width], looked up by token or position. */
 export interface EmbeddingSite {
   kind: 'embedding'
   path: string
@@ -227,6 +228,7 @@ export interface EmbeddingSite {
   /** what the module gives: the same, scaled where the module scales (Gemma) */
   result: ValueSlot
 }
+/** A normalisation, with its learned scale and shift. */
 export interface NormSite {
   kind: 'norm'
   path: string
@@ -234,6 +236,7 @@ export interface NormSite {
   weight: WeightSlot
   bias?: WeightSlot
 }
+/** A convolution. */
 export interface ConvSite {
   kind: 'conv'
   path: string
@@ -255,4 +258,5 @@ export interface AttentionSite {
   key: ValueSlot
   value: ValueSlot
 }
+/** A module that methods may adapt; `kind` says which. */
 export type Site = LinearSite | EmbeddingSite | NormSite | ConvSite

@@ -7,20 +7,25 @@ export type Initialiser = (shape: readonly number[], random: Random) => Float32A
 const filled = (shape: readonly number[], next: () => number): Float32Array =>
   Float32Array.from({ length: elements(shape) }, next)
 
+/** Every number 0. */
 export const zeros: Initialiser = (shape) => new Float32Array(elements(shape))
 
+/** Every number 1. */
 export const ones: Initialiser = (shape) => new Float32Array(elements(shape)).fill(1)
 
+/** Every number the same. */
 export const constant =
   (value: number): Initialiser =>
   (shape) =>
     new Float32Array(elements(shape)).fill(value)
 
+/** Normal numbers of mean 0 and this standard deviation (not variance). */
 export const normal =
   (deviation: number): Initialiser =>
   (shape, random) =>
     filled(shape, () => deviation * random.normal())
 
+/** Uniform numbers from −bound to bound. */
 export const uniform =
   (bound: number): Initialiser =>
   (shape, random) =>
@@ -30,6 +35,7 @@ export const uniform =
 export const kaimingUniform: Initialiser = (shape, random) =>
   uniform(1 / Math.sqrt(elements(shape.slice(1))))(shape, random)
 
+/** A matrix stored row by row, [rows, columns], as [columns, rows]. */
 export function transpose(stored: Float32Array, rows: number, columns: number): Float32Array {
   const result = new Float32Array(stored.length)
   for (let r = 0; r < rows; r++)

@@ -3,12 +3,14 @@ import { Random } from './random.js'
 
 /** Up to this size a full decomposition is quick; beyond, subspace iteration finds what is needed of it. */
 const small = 256
+/** Rounds of subspace iteration that principal takes where none are given. */
 export const exactRounds = 24
 
 /** The first r singular values and vectors, at least. */
 export const principal = (w: Matrix, r: number, rounds = exactRounds): Svd =>
   Math.min(w.rows, w.columns) <= small ? exact(w) : dominant(w, r, rounds)
 
+/** W = U·diag(s)·Vᵀ: U [rows, r], s largest first, V [columns, r]. */
 export interface Svd {
   U: Matrix
   s: number[]

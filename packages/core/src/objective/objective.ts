@@ -8,6 +8,7 @@ import type { Tensors } from '../runtime/tensor.js'
 import { type Example, type Batch } from '../data/example.js'
 import { madeHere } from '../copy.js'
 
+/** What an objective gets to build its loss with. */
 export interface ObjectiveContext {
   /** the adapted model */
   model: Model
@@ -18,6 +19,7 @@ export interface ObjectiveContext {
   /** about how many rows a batch supervises: decides how finely logits are computed in chunks */
   rows: number
 }
+/** What an objective adds to the graph: the loss and what is predicted. */
 export interface BuiltObjective {
   /** sum of the per-row losses, a scalar */
   lossSum: Value
@@ -31,6 +33,7 @@ export interface BuiltObjective {
   embeddings?: Value
 }
 
+/** What is fed to the loss for one batch, and what the answers are. */
 export interface Supervision {
   feeds: Tensors
   /** supervised rows: what the mean loss divides by */

@@ -8,6 +8,7 @@ import { type ChosenDevice, type Device, devices } from './device.js'
 import { runOnce } from './session.js'
 
 const find = createRequire(import.meta.url)
+/** The version of ONNX Runtime, such as 1.30.0. */
 export const runtimeVersion: string = find('onnxruntime-node/package.json').version
 
 /** Tries a small graph on each device: "works", or why not. */

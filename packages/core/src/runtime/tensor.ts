@@ -1,5 +1,6 @@
 import type { DType } from '@graft-peft/onnx'
 
+/** Numbers of a tensor, row by row, in the array of its type. */
 export type NumericArray = Float32Array | BigInt64Array | Int32Array | Uint8Array | Float64Array
 /** A tensor on its way to or from a session. */
 export interface Tensor {
@@ -7,8 +8,10 @@ export interface Tensor {
   shape: readonly number[]
   data: NumericArray
 }
+/** Tensors by name, as sessions take and give them. */
 export type Tensors = Record<string, Tensor>
 
+/** A float32 tensor; of one dimension where no shape is given. */
 export const float32 = (
   data: Float32Array | readonly number[],
   shape: readonly number[] = [data.length],
@@ -20,6 +23,7 @@ export const float32 = (
 /** Vectors by name, as tensors on the same memory. */
 export const vectorTensors = (vectors: Readonly<Record<string, Float32Array>>): Tensors =>
   Object.fromEntries(Object.entries(vectors).map(([name, v]) => [name, float32(v)]))
+/** An int64 tensor of whole numbers; of one dimension where no shape is given. */
 export const int64 = (values: ArrayLike<number>, shape: readonly number[] = [values.length]): Tensor => {
   const data = new BigInt64Array(values.length)
   for (let i = 0; i < values.length; i++) data[i] = BigInt(values[i])

@@ -10,6 +10,7 @@ import type { Supervision } from '../objective/objective.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { numbers, type Tensors } from '../runtime/tensor.js'
 
+/** Mean loss and metrics of one part of the data, by name; shares are from 0 to 1. */
 export interface Evaluation extends Record<string, number> {
   /** mean per supervised row */
   loss: number

@@ -13,6 +13,7 @@ import type { SessionOptions } from '../runtime/session.js'
 import { Stepper } from '../step/stepper.js'
 import { Step } from '../step/step.js'
 
+/** What to time. */
 export interface BenchmarkOptions extends SessionOptions {
   memory: MemoryMode
   quantize?: Quantisation
@@ -28,6 +29,7 @@ export interface BenchmarkOptions extends SessionOptions {
   /** share of each sequence, at its end, that is supervised */
   supervised: number
 }
+/** Seconds of a step and bytes of the process, as measured. */
 export interface BenchmarkResult {
   step_s_min: number
   step_s_median: number

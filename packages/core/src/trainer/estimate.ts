@@ -24,6 +24,7 @@ export interface MethodEstimate {
   /** weights, gradients and two moments if all were kept at 16 bits, as the LoRA paper counts */
   atHalfPrecision: number
 }
+/** What training a model would take, method by method. */
 export interface Estimate {
   model: string
   parameters: number
@@ -54,6 +55,7 @@ export async function estimateRun(
   }
 }
 
+/** What to estimate for. */
 export interface EstimateOptions {
   methods: readonly { name: string; options: Record<string, unknown> }[]
   batch: number

@@ -21,6 +21,7 @@ export function claimOutput(config: TrainConfig, { resume, overwrite }: TrainFla
   if (!resume) rmSync(join(output, 'log.jsonl'), { force: true })
 }
 
+/** What to do where the output folder holds a run already. */
 export interface TrainFlags {
   resume?: boolean
   overwrite?: boolean

@@ -11,6 +11,7 @@ export interface Stretch {
   supervised: boolean
   tokens: number
 }
+/** One example, with the stretches that are learnt. */
 export interface PreviewedExample {
   stretches: Stretch[]
   tokens: number
@@ -18,6 +19,7 @@ export interface PreviewedExample {
   /** the class, number or related texts to learn, for objectives that have such */
   answer?: string
 }
+/** What a run would see of its data: examples, counts, lengths in tokens. */
 export interface Preview {
   objective: string
   /** why it is that objective */

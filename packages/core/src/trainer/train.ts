@@ -59,6 +59,7 @@ export interface TrainHooks {
   /** aborting ends the run after the step in hand, with a checkpoint */
   signal?: AbortSignal
 }
+/** What came of a run. Evaluations are by part of the data: validation, test. */
 export interface TrainResult {
   finished: boolean
   step: number

@@ -1,6 +1,7 @@
 import { GraftError } from '../errors.js'
 import { Random } from '../numbers/random.js'
 
+/** How the next token is drawn. */
 export interface SamplingOptions {
   /** 0: always the most likely token */
   temperature: number

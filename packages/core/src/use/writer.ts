@@ -9,6 +9,7 @@ import type { SessionOptions } from '../runtime/session.js'
 import { Decoder, type Sequence } from './decoder.js'
 import { Sampler, type SamplingOptions } from './sampler.js'
 
+/** How a text is continued, and when that ends. */
 export interface WritingOptions extends SamplingOptions {
   maxTokens: number
   /** texts that end the writing, not part of it */
@@ -17,6 +18,7 @@ export interface WritingOptions extends SamplingOptions {
   adapter?: string
   signal?: AbortSignal
 }
+/** A text that was written. */
 export interface Written {
   text: string
   tokens: number

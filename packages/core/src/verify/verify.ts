@@ -33,11 +33,13 @@ const onGpu: Record<keyof typeof onCpu, number> = { ...onCpu, forward: 1e-4, gra
 export const tolerancesOn = (device: ChosenDevice = 'cpu'): Record<keyof typeof onCpu, number> =>
   device === 'cuda' || device === 'webgpu' ? onGpu : onCpu
 
+/** One comparison: the greatest difference, relative to the largest number. */
 export interface Check {
   name: keyof typeof onCpu
   difference: number
   passed: boolean
 }
+/** How one case of reference results was met. */
 export interface CaseReport {
   export: string
   case: string
@@ -55,6 +57,7 @@ const check = ({ device }: Replayed, name: Check['name'], difference: number): C
   passed: difference <= tolerancesOn(device)[name],
 })
 
+/** What to replay, and on which device. */
 export interface VerifyOptions {
   /** one case of the folder; all of them and the forward pass when left out */
   only?: string

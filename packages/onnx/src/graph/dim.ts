@@ -4,6 +4,7 @@
  * What a polynomial can't say (a quotient with a remainder, a maximum) becomes a new symbol spelt by its own formula.
  */
 export type Dim = number | string
+/** A tensor's sizes, outermost first; [] is a scalar. */
 export type Shape = readonly Dim[]
 
 /** monomial ("batch*sequence", "" for the constant) → coefficient */
@@ -49,6 +50,7 @@ function factors(monomial: string): string[] {
   return [...found, current]
 }
 
+/** The sum of two sizes, symbolic where one is. */
 export function addDims(a: Dim, b: Dim): Dim {
   if (typeof a === 'number' && typeof b === 'number') return a + b
   const sum = new Map(polynomial(a))

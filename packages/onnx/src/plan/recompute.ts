@@ -8,6 +8,7 @@ import { type Bindings, bytesOf } from './sizes.js'
 
 /** What the backward pass may compute again instead of keeping it from the forward pass: nothing, what is cheap (and a few blocks), all blocks. */
 export const memoryModes = ['fast', 'balanced', 'low'] as const
+/** What the backward pass keeps. */
 export type MemoryMode = (typeof memoryModes)[number]
 
 /** Share of a step's work that `balanced` may add by repeating whole blocks. */
