@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { GraftError } from '@graft-peft/core'
+import { GraftError, readJsonLines, readObject } from '@graft-peft/core'
 import { openModel } from '@graft-peft/core/app'
 import {
   AtomicFile,
@@ -9,9 +9,7 @@ import {
   ConfigSource,
   fileDigest,
   FolderLock,
-  readJsonLines,
   readLog,
-  readObject,
 } from '@graft-peft/core/inside'
 import { describe, expect, it, vi } from 'vitest'
 import { loadCheckpoint, saveCheckpoint } from '../../packages/core/dist/trainer/checkpoint.js'

@@ -1,7 +1,7 @@
 import { existsSync, realpathSync } from 'node:fs'
 import { dirname, join, sep } from 'node:path'
-import { GraftError } from '@graft-peft/core'
-import { findPlugin, readObject, shown } from '@graft-peft/core/inside'
+import { GraftError, readObject } from '@graft-peft/core'
+import { findPlugin, shown } from '@graft-peft/core/inside'
 
 /** What a run may reach whose description comes from others: whoever can write to a queue can name any folder. */
 export interface Confinement {

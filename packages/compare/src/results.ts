@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
-import { writeAtomically } from '@graft-peft/core'
-import { appendLine, checked, checkedLine, readJsonLines, readText } from '@graft-peft/core/inside'
+import { writeAtomically, appendLine, readJsonLines } from '@graft-peft/core'
+import { checked, checkedLine, readText } from '@graft-peft/core/inside'
 import { type Answer, type Forgetting, resultOf, type RunResult } from './result.js'
 
 export type { Answer, Forgetting, RunResult }

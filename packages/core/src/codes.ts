@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'BAD_IMAGE_CONFIG'
   | 'BAD_LOG'
   | 'BAD_MANIFEST'
+  | 'BAD_METHOD'
   | 'BAD_METHOD_OPTION'
   | 'BAD_MODEL_CONFIG'
   | 'BAD_NAME'
