@@ -44,10 +44,10 @@ export function attachingOf(name: string, options: Record<string, unknown>): Att
   const method = registry.get('method', name) as PeftMethod
   return {
     method,
-    config: methodOptions(method, options),
+    methodOptions: methodOptions(method, options),
     objective: causalLm,
     labels: 0,
-    rows: 16,
+    expectedRows: 16,
     totalSteps: 5,
   }
 }

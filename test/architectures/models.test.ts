@@ -54,7 +54,7 @@ async function gradientDifference(model: Model, given: Case): Promise<number> {
     target_modules: given.targets,
     modules_to_save: [],
   })
-  const adapted = adapt(model, { method: lora, config, objective: weighted, labels: 3, rows: 1, totalSteps: 1, training: false }) // biome-ignore format: one call
+  const adapted = adapt(model, { method: lora, methodOptions: config, objective: weighted, labels: 3, expectedRows: 1, totalSteps: 1, training: false }) // biome-ignore format: one call
   const graph = compileGradient(adapted)
   const named = (name: string) => name.replace('base_model.model.', '')
   const parameters = new Float32Array(adapted.variables.total)

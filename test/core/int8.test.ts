@@ -6,7 +6,6 @@ import {
   adamw,
   compileEvaluation,
   compileGradient,
-  methodOptions,
   numbers,
   runOnce,
   Step,
@@ -15,7 +14,7 @@ import {
 import { type Node, type Value } from '@graft-peft/onnx'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { graft, type Settings, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
-import { attach, causalLm, feedsOf, openTiny as open, registry, texts } from '../tiny.js'
+import { attach, attachingOf, feedsOf, openTiny as open, texts } from '../tiny.js'
 
 beforeAll(() => {
   process.env.GRAFT_CACHE = temporaryFolder()
@@ -103,9 +102,7 @@ describe('products with the frozen base in 8-bit integers', () => {
 
 describe('what rounding does is looked at first', () => {
   const stepOf = (model: Model) => {
-    const method = registry.get('method', 'lora')
-    const config = methodOptions(method, { target_modules: 'all-linear', r: 2 })
-    const attaching = { method, config, objective: causalLm, labels: 0, rows: 16, totalSteps: 5 }
+    const attaching = attachingOf('lora', { target_modules: 'all-linear', r: 2 })
     return Step.of(
       model,
       { ...attaching, precision: 'int8' },

@@ -20,10 +20,10 @@ function trainable() {
   const objective = registry.get('objective', 'causal-lm')
   const adapted = adapt(model, {
     method,
-    config: methodOptions(method, {}),
+    methodOptions: methodOptions(method, {}),
     objective,
     labels: 0,
-    rows: ids.length,
+    expectedRows: ids.length,
     totalSteps: 1,
     training: true,
   })

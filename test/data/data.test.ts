@@ -178,10 +178,10 @@ describe('packing', () => {
     const config = methodOptions(method, { r: 2, init_lora_weights: false, target_modules: 'all-linear' })
     const adapted = adapt(model, {
       method,
-      config,
+      methodOptions: config,
       objective: causalLm,
       labels: 0,
-      rows: 8,
+      expectedRows: 8,
       totalSteps: 1,
       training: false,
     })

@@ -12,10 +12,10 @@ const paths = (options: Parameters<typeof targets>[1]) => targets(model.fork(), 
 const adapted = (options: Record<string, unknown>, training = true) =>
   adapt(model, {
     method: lora,
-    config: methodOptions(lora, options),
+    methodOptions: methodOptions(lora, options),
     objective: registry.get('objective', 'causal-lm'),
     labels: 0,
-    rows: 8,
+    expectedRows: 8,
     totalSteps: 1,
     training,
   })

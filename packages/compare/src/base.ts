@@ -1,5 +1,5 @@
 import { type Evaluation, type Registry, type TrainConfig } from '@graft-peft/core/app'
-import { adapt, Evaluator, outputs, prepare } from '@graft-peft/core/inside'
+import { adapt, Evaluator, classCount, readInputs } from '@graft-peft/core/inside'
 import { untouched } from './untouched.js'
 
 /** Scores of the base as it is; where the objective adds a head, of that head as it starts. */
@@ -7,15 +7,15 @@ export async function evaluateBase(
   config: TrainConfig,
   registry: Registry,
 ): Promise<{ parameters: number; before: Record<string, Evaluation> }> {
-  const prepared = await prepare(config, registry)
+  const inputs = await readInputs(config, registry)
   try {
-    const { model, objective, labels, pad, metrics, validation, test } = prepared
+    const { model, objective, labels, pad, metrics, validation, test } = inputs
     const options = {
       method: untouched,
-      config: {},
+      methodOptions: {},
       objective,
-      labels: outputs(objective, labels),
-      rows: 1,
+      labels: classCount(objective, labels),
+      expectedRows: 1,
       totalSteps: 1,
       seed: config.seed,
     }
@@ -36,6 +36,6 @@ export async function evaluateBase(
       await evaluator.close()
     }
   } finally {
-    prepared.close()
+    inputs.close()
   }
 }

@@ -5,8 +5,8 @@ import { type Registry, type TrainConfig } from '@graft-peft/core/app'
 import {
   EpochBatches,
   planRun,
-  type Prepared,
-  prepare,
+  type RunInputs,
+  readInputs,
   readJson,
   shown,
   Stepper,
@@ -31,16 +31,16 @@ export async function stepsWithin(
   if (budget.tokens === undefined && budget.minutes === undefined) return config.training.max_steps
   const file = join(folder, 'steps.json')
   if (existsSync(file)) return stepsIn(file)
-  const prepared = await prepare(config, registry)
+  const inputs = await readInputs(config, registry)
   try {
     const steps =
       budget.tokens !== undefined
-        ? stepsForTokens(budget.tokens, config, prepared)
-        : Math.floor(((budget.minutes as number) * 60) / (await secondsPerStep(config, prepared)))
+        ? stepsForTokens(budget.tokens, config, inputs)
+        : Math.floor(((budget.minutes as number) * 60) / (await secondsPerStep(config, inputs)))
     writeAtomically(file, String(Math.max(1, steps)))
     return Math.max(1, steps)
   } finally {
-    prepared.close()
+    inputs.close()
   }
 }
 
@@ -56,7 +56,7 @@ function stepsIn(file: string): number {
 function stepsForTokens(
   tokens: number,
   { training: { batch_size, gradient_accumulation }, seed }: TrainConfig,
-  { train, stepsPerEpoch }: Prepared,
+  { train, stepsPerEpoch }: RunInputs,
 ): number {
   let seen = 0
   for (let step = 0; ; step++) {
@@ -68,15 +68,15 @@ function stepsForTokens(
   }
 }
 
-async function secondsPerStep(config: TrainConfig, prepared: Prepared): Promise<number> {
-  const { step, session } = await planRun(config, prepared)
+async function secondsPerStep(config: TrainConfig, inputs: RunInputs): Promise<number> {
+  const { step, session } = await planRun(config, inputs)
   const start = step.adapted.variables.initial(config.seed)
   const stepper = await Stepper.open(step, start, session)
   try {
-    const batches = new EpochBatches(prepared.train, config.training.batch_size, config.seed, 0)
+    const batches = new EpochBatches(inputs.train, config.training.batch_size, config.seed, 0)
     const seconds: number[] = []
     for (let t = 0; t < timed + 2; t++) {
-      const examples = await take(prepared.train, batches.batch(t % batches.count))
+      const examples = await take(inputs.train, batches.batch(t % batches.count))
       const started = performance.now()
       await stepper.step(t + 1, 0, new Array(config.training.gradient_accumulation).fill(examples))
       seconds.push((performance.now() - started) / 1000)

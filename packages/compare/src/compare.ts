@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { GraftError, type Job, type JobProgress } from '@graft-peft/core'
 import { loadConfig, type Registry } from '@graft-peft/core/app'
-import { FolderLock, planRun, prepare } from '@graft-peft/core/inside'
+import { FolderLock, planRun, readInputs } from '@graft-peft/core/inside'
 import type { Comparison, RunSpec } from './comparison.js'
 import { execute } from './execute.js'
 import { languageModel } from './forgetting.js'
@@ -127,7 +127,7 @@ async function check(
       output: scratch,
       training: { ...loaded.training, max_steps: first.budget.steps ?? loaded.training.max_steps },
     }
-    const prepared = await prepare(config, registry)
+    const inputs = await readInputs(config, registry)
     checkForgetting(first, config, registry)
     for (const label of new Set(waiting.map((w) => w.label))) {
       const own = waiting.filter((w) => w.label === label)
@@ -135,7 +135,7 @@ async function check(
         layOut(scratch, own[0])
         const { method, methodOptions } = await loadConfig(join(scratch, 'config.json'), registry)
         const bytes =
-          method.name === untouched.name ? 0 : await predicted({ ...config, method, methodOptions }, prepared)
+          method.name === untouched.name ? 0 : await predicted({ ...config, method, methodOptions }, inputs)
         memory.set(label, bytes)
         hooks.onChecked(label, bytes)
       } catch (error) {
@@ -143,7 +143,7 @@ async function check(
         for (const spec of own) keep(spec, failed(spec, `${error.message} [${error.code}]`))
       }
     }
-    prepared.close()
+    inputs.close()
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
@@ -151,9 +151,9 @@ async function check(
 }
 async function predicted(
   config: Parameters<typeof planRun>[0],
-  prepared: Parameters<typeof planRun>[1],
+  inputs: Parameters<typeof planRun>[1],
 ): Promise<number> {
-  const { step } = await planRun(config, prepared)
+  const { step } = await planRun(config, inputs)
   return step.forecast(step.compile()).peak
 }
 

@@ -27,10 +27,10 @@ export async function forgetting(
   const examples = await generalText(wanted, base)
   const bare = {
     method: untouched,
-    config: {},
+    methodOptions: {},
     objective: registry.get('objective', 'causal-lm'),
     labels: 0,
-    rows: 1024,
+    expectedRows: 1024,
     totalSteps: 1,
   }
   const before = await loss(base, bare, new Float32Array(0), examples, config)
@@ -43,7 +43,10 @@ export async function forgetting(
     const stored = options.stored?.get(fileKey(variable))
     if (stored) parameters.set(floatsOf(stored, variable.name), variable.offset)
   }
-  return { before, after: await loss(model, { ...options, rows: 1024 }, parameters, examples, config) }
+  return {
+    before,
+    after: await loss(model, { ...options, expectedRows: 1024 }, parameters, examples, config),
+  }
 }
 
 /** The model as it writes texts. Throws what opening throws for one that doesn't. */

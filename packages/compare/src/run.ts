@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Example, GraftError, writeAtomically, readObject } from '@graft-peft/core'
 import { loadConfig, type Registry, train, type TrainConfig } from '@graft-peft/core/app'
-import { FolderLock, type Prepared, type Forecast } from '@graft-peft/core/inside'
+import { FolderLock, type RunInputs, type Forecast } from '@graft-peft/core/inside'
 import { stepsWithin } from './budget.js'
 import type { RunSpec } from './comparison.js'
 import { evaluateBase } from './base.js'
@@ -110,12 +110,12 @@ async function measured(
     ...log.scores,
     diverged,
     forgetting: await forgetting(spec.forgetting, config, adapter, registry),
-    answers: await answers(asked, start.prepared, config, adapter, registry),
+    answers: await answers(asked, start.inputs, config, adapter, registry),
   }
 }
 
 interface Started {
-  prepared: Prepared
+  inputs: RunInputs
   trainable: number
   compileSeconds: number
   forecast: Forecast
@@ -139,7 +139,7 @@ async function trained(
   let asked: Promise<Example[]> | undefined
   const onStart = (info: Started) => {
     start = info
-    asked = someExamples(info.prepared, samples)
+    asked = someExamples(info.inputs, samples)
   }
   const onStep = ({ step, total, loss }: { step: number; total: number; loss: number }) =>
     onProgress({ step, total, loss })
@@ -156,7 +156,7 @@ async function trained(
 
 /** What a run took. Work is that of the largest batch, in proportion to the tokens seen. */
 function costs(
-  { prepared: { model, train: data }, trainable, compileSeconds, forecast }: Started,
+  { inputs: { model, train: data }, trainable, compileSeconds, forecast }: Started,
   log: RunLogged,
   adapter: string,
   peak: number,

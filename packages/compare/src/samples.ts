@@ -12,7 +12,7 @@ import {
   fillVariables,
   inMemory,
   Permutation,
-  type Prepared,
+  type RunInputs,
   take,
   Tokenizer,
 } from '@graft-peft/core/inside'
@@ -22,7 +22,7 @@ import type { Answer, RunResult } from './results.js'
 const longest = 96
 
 /** Test examples to look at, the same for every run: drawn, as files are often sorted; validation examples where there is no test file. */
-export function someExamples({ test, validation }: Prepared, count: number): Promise<Example[]> {
+export function someExamples({ test, validation }: RunInputs, count: number): Promise<Example[]> {
   const data = test.length > 0 ? test : validation
   const order = new Permutation(data.length, 0, 'samples')
   return take(
@@ -34,19 +34,19 @@ export function someExamples({ test, validation }: Prepared, count: number): Pro
 /** What a trained model says to examples. Undefined where its objective gives no such answers. */
 export async function answers(
   examples: readonly Example[],
-  prepared: Prepared,
+  inputs: RunInputs,
   config: TrainConfig,
   adapter: string,
   registry: Registry,
 ): Promise<RunResult['answers']> {
   if (examples.length === 0) return undefined
   const opened = await openAdapter(adapter, registry, config.model)
-  const { objective } = prepared
+  const { objective } = inputs
   const shown =
     objective.answers === 'text' && !examples[0].decoderIds
       ? await written(opened, examples, config)
       : objective.classifies && objective.answers === 'example'
-        ? await classified(opened, examples, prepared, config)
+        ? await classified(opened, examples, inputs, config)
         : []
   if (shown.length === 0) return undefined
   return { shown }
@@ -55,7 +55,7 @@ export async function answers(
 async function classified(
   opened: OpenedAdapter,
   examples: readonly Example[],
-  { labels, pad, model }: Prepared,
+  { labels, pad, model }: RunInputs,
   { device }: TrainConfig,
 ): Promise<Answer[]> {
   const evaluator = await Evaluator.open(opened.model, opened.options, { device, pad, batchSize: 32 })

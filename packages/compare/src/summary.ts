@@ -57,7 +57,7 @@ function metricOf({ shared }: Comparison, runs: readonly RunResult[], registry: 
   )
   const name = shared.metric ?? names[0] ?? 'loss'
   const metric = registry.all('metric').find((m) => m.name === name)
-  return { name, better: metric?.better ?? 'lower', share: metric?.share ?? false, part }
+  return { name, better: metric?.better ?? 'lower', share: metric?.isShare ?? false, part }
 }
 const worth = ({ metric }: Row, { better }: Summary['metric']): number =>
   metric ? (better === 'higher' ? metric.mean : -metric.mean) : Number.NEGATIVE_INFINITY

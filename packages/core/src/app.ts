@@ -48,7 +48,7 @@ export {
   type CombineOptions,
   convert,
   type LowRankReport,
-  type Part,
+  type WeightedAdapter,
 } from './adapter/combine.js'
 export { type ExportReport, exportAdapter } from './export/export-adapter.js'
 export { exportTraining, type TrainingExport } from './export/export-training.js'

@@ -231,7 +231,7 @@ const saves: Check = {
       bench.adapt({
         inference: true,
         stored: tensors,
-        config: bench.configWith(options),
+        methodOptions: bench.configWith(options),
         prepared: undefined,
         seed: 99,
       })

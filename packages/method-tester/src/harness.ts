@@ -65,10 +65,10 @@ export class Bench {
     const { method, config, objective, labels, steps, prepared } = this
     return adapt(this.base, {
       method,
-      config,
+      methodOptions: config,
       objective,
       labels,
-      rows: 8,
+      expectedRows: 8,
       totalSteps: steps,
       training: false,
       prepared,

@@ -31,7 +31,7 @@ export {
   type NarrowWeight,
 } from './passes/integer-products.js'
 export { pickRows } from './passes/pick-rows.js'
-export { share } from './passes/share.js'
+export { mergeTwins } from './passes/share.js'
 export { castPerUse } from './passes/cast-per-use.js'
 export { executionOrder, fileOrder } from './plan/execution-order.js'
 export { type MemoryPlan, planMemory } from './plan/liveness.js'

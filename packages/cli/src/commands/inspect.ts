@@ -107,10 +107,10 @@ function trainedBy(method: PeftMethod, model: Model): { trainable?: number; why?
     return {
       trainable: adapt(model, {
         method,
-        config,
+        methodOptions: config,
         objective,
         labels,
-        rows: 1,
+        expectedRows: 1,
         totalSteps: 100,
         training: false,
         prepared: undefined,

@@ -58,7 +58,7 @@ class JsonReport {
   constructor(private readonly config: TrainConfig) {}
 
   readonly hooks: TrainHooks = {
-    onStart: ({ prepared: { objective, reason, notices, reports, labels, totalSteps }, ...info }) => {
+    onStart: ({ inputs: { objective, reason, notices, reports, labels, totalSteps }, ...info }) => {
       const learnt = { objective: objective.name, reason, labels, notices, reports }
       printJson({ event: 'start', ...info, ...learnt, chosen: this.config.chosen, steps: totalSteps })
     },
@@ -92,12 +92,12 @@ class Report {
   }
 
   private start({
-    prepared,
+    inputs,
     trainable,
     resumedAt,
     compileSeconds,
   }: Parameters<NonNullable<TrainHooks['onStart']>>[0]): void {
-    const { model, objective, reason, notices, reports, labels, totalSteps } = prepared
+    const { model, objective, reason, notices, reports, labels, totalSteps } = inputs
     const sizes = Object.entries(reports).map(([part, r]) => `${part} ${thousands(r.examples)}`)
     printLine(`Model    ${model.file}`)
     printLine(`         ${thousands(model.parameterCount)} parameters, frozen`)
@@ -111,7 +111,7 @@ class Report {
     for (const [part, r] of Object.entries(reports)) {
       if (r.truncated > 0)
         printLine(
-          `         ${part}: ${thousands(r.truncated)} examples longer than ${prepared.max_length} tokens were cut (data.max_length)`,
+          `         ${part}: ${thousands(r.truncated)} examples longer than ${inputs.max_length} tokens were cut (data.max_length)`,
         )
       for (const [what, n] of Object.entries(r.left))
         printLine(`         ${part}, left out: ${thousands(n)} ${what}`)

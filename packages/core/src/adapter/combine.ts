@@ -44,14 +44,14 @@ export interface LowRankReport {
 }
 
 /** A weighted part of a combination. */
-export interface Part {
+export interface WeightedAdapter {
   folder: string
   weight: number
 }
 
 /** Adds adapters of one base up into a new one of the method that says low-rank updates. Throws OUTPUT_EXISTS, OTHER_BASE, and what opening throws. */
 export async function combine(
-  parts: readonly Part[],
+  parts: readonly WeightedAdapter[],
   output: string,
   registry: Registry,
   options: CombineOptions,
@@ -130,7 +130,7 @@ function lowRankMethod(registry: Registry): PeftMethod {
 
 /** An adapter's updates as its own file says them; undefined where it says more. */
 const exactOf = ({ options }: OpenedAdapter): LowRankUpdate[] | undefined =>
-  options.method.lowRank?.read(options.stored ?? new Map(), options.config)
+  options.method.lowRank?.read(options.stored ?? new Map(), options.methodOptions)
 
 /** Each adapter's updates: as its file says them, or of full rank where its method has another form. */
 async function exactUpdates(opened: readonly OpenedAdapter[]): Promise<LowRankUpdate[][]> {
@@ -178,7 +178,7 @@ function merged(
   opened: readonly OpenedAdapter[],
 ): Truncated[] {
   const rank =
-    options.rank ?? opened.reduce((sum, { options: o }) => sum + Number(o.config.r ?? defaultRank), 0)
+    options.rank ?? opened.reduce((sum, { options: o }) => sum + Number(o.methodOptions.r ?? defaultRank), 0)
   const paths = [...new Set(parts.flatMap((p) => [...p.keys()]))]
   return paths.map((path) => {
     const dense = parts.flatMap((p, i) => {
@@ -284,7 +284,7 @@ function averaged(opened: readonly OpenedAdapter[], weights: readonly number[]):
   const heads = opened.map(({ options }) =>
     headTensors(
       options.stored ?? new Map(),
-      options.config.modules_to_save as readonly string[] | null,
+      options.methodOptions.modules_to_save as readonly string[] | null,
       options.objective.savedModules,
     ),
   )

@@ -49,7 +49,8 @@ const notLinear = (folder: string, what: string) =>
   )
 
 export function isTrainedInFull({ options }: OpenedAdapter, path: string): boolean {
-  const saved = (options.config.modules_to_save as readonly string[] | null) ?? options.objective.savedModules
+  const saved =
+    (options.methodOptions.modules_to_save as readonly string[] | null) ?? options.objective.savedModules
   return saved.some((name) => path === name || path.endsWith(`.${name}`) || path.startsWith(`${name}.`))
 }
 

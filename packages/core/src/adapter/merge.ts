@@ -16,7 +16,7 @@ import { type OpenOptions } from '../model/open.js'
 import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
 import { QuantisedSlot } from '../model/site.js'
-import { outputs } from '../objective/objective.js'
+import { classCount } from '../objective/objective.js'
 import type { Tensors } from '../runtime/tensor.js'
 import { runOnce } from '../runtime/session.js'
 import { fold, withWeights } from './fold.js'
@@ -77,7 +77,7 @@ export async function merge(
   const open: OpenOptions = {
     architectures: registry.all('architecture'),
     task: base.task,
-    labels: outputs(options.objective, opened.labels),
+    labels: classCount(options.objective, opened.labels),
   }
   const { difference } = await staged(output, async (folder) => {
     const written = join(folder, relative(output, file))
@@ -173,8 +173,8 @@ const deployedLogits = (
     model,
     g: model.g,
     param,
-    labels: outputs(options.objective, labels),
-    rows: 1,
+    labels: classCount(options.objective, labels),
+    expectedRows: 1,
   }) ?? model.logits
 
 /** Declared variables as constants with the values they were trained to. */

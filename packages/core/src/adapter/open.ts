@@ -13,7 +13,7 @@ import { parseRepository } from '../hub/settings.js'
 import { isCheckpoint } from '../model/open.js'
 import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
-import { type Objective, outputs } from '../objective/objective.js'
+import { type Objective, classCount } from '../objective/objective.js'
 import { type AdapterConfig, fillVariables, readAdapterConfig, readTensors, weightsFile } from './files.js'
 import { moduleKey } from '../method/keys.js'
 import { keptParameters } from './kept.js'
@@ -56,7 +56,7 @@ export async function openAdapter(
   // What the file doesn't name as trained is the base's own.
   const saved = savedModules(config, readTensors(folder))
   const all = as ? withoutModules(readTensors(folder), trained.savedModules) : readTensors(folder)
-  const classes = as ? undefined : manifest ? outputs(objective, manifest.labels) : headOutputs(all)
+  const classes = as ? undefined : manifest ? classCount(objective, manifest.labels) : headOutputs(all)
   const open = (vocabulary?: number) =>
     openModel(path, {
       architectures: registry.all('architecture'),
@@ -81,10 +81,10 @@ export async function openAdapter(
     model: base,
     options: {
       method,
-      config: { ...options, modules_to_save },
+      methodOptions: { ...options, modules_to_save },
       objective,
-      labels: outputs(objective, labels),
-      rows: 1,
+      labels: classCount(objective, labels),
+      expectedRows: 1,
       totalSteps: 1,
       stored,
       inference: true,

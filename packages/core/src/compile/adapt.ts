@@ -27,11 +27,11 @@ import { integersFor, type PrecisionOptions } from './precision.js'
 export interface AdaptOptions extends PrecisionOptions {
   method: PeftMethod
   /** validated options of the method */
-  config: Record<string, unknown>
+  methodOptions: Record<string, unknown>
   objective: Objective
   labels: number
   /** about how many rows a batch supervises */
-  rows: number
+  expectedRows: number
   totalSteps: number
   training: boolean
   /** whether each variable is an input of its own: for variables too many to slice */
@@ -100,20 +100,27 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
   }
   // What is trained in full is not adapted as well, whatever the method's own targets say.
   const modules_to_save =
-    (options.config.modules_to_save as readonly string[] | null | undefined) ?? options.objective.savedModules
+    (options.methodOptions.modules_to_save as readonly string[] | null | undefined) ??
+    options.objective.savedModules
   const adapter = guarded(options.method, () =>
-    options.method.attach(context, { ...options.config, modules_to_save }),
+    options.method.attach(context, { ...options.methodOptions, modules_to_save }),
   )
   checkAttached(options.method.name, adapter)
   const own = variables.list.length
-  const virtualTokens = options.method.virtualTokens?.(options.config) ?? noVirtualTokens
+  const virtualTokens = options.method.virtualTokens?.(options.methodOptions) ?? noVirtualTokens
   refuseForDecoders(model, options.method, virtualTokens)
   const param: AttachContext['param'] =
     virtualTokens.count > 0
       ? (name, wanted) => variables.param(name, { key: `${promptPrefix}${name}`, ...wanted })
       : variables.param
   trainBeside(options, { model, param })
-  const objective = options.objective.build({ model, g, param, labels: options.labels, rows: options.rows })
+  const objective = options.objective.build({
+    model,
+    g,
+    param,
+    labels: options.labels,
+    expectedRows: options.expectedRows,
+  })
   if (options.training && variables.total === 0)
     throw new GraftError(
       'NOTHING_TO_TRAIN',
@@ -251,7 +258,7 @@ function buffer(
 
 /** Modules trained in full beside the method: those the config names, and the objective's head. */
 function trainBeside(
-  { config, objective }: AdaptOptions,
+  { methodOptions: config, objective }: AdaptOptions,
   { model, param }: Pick<AttachContext, 'model' | 'param'>,
 ): void {
   const saved = config.modules_to_save as readonly string[] | null | undefined

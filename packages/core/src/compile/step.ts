@@ -8,7 +8,7 @@ import {
   type IntegerOptions,
   type MemoryMode,
   recompute,
-  share,
+  mergeTwins,
   type Value,
 } from '@graft-peft/onnx'
 import type { Variable, Variables } from '../method/variables.js'
@@ -57,7 +57,7 @@ function gradientsOf<T extends Value | readonly Value[]>(
   const ended = end(gradients)
   // The model's own outputs are no part of a step.
   g.graph.outputs.splice(0, g.graph.outputs.length, loss, ...[ended].flat())
-  share(g.graph, backward)
+  mergeTwins(g.graph, backward)
   if (integers) computeInIntegers(g.graph, integers, backward)
   if (keeping) recompute(g.graph, backward, keeping.mode, keeping.sizes)
   return ended

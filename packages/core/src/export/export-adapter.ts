@@ -6,7 +6,7 @@ import { type OpenedAdapter, parametersOf } from '../adapter/open.js'
 import { adapt } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'
 import { GraftError } from '../errors.js'
-import { outputs } from '../objective/objective.js'
+import { classCount } from '../objective/objective.js'
 import { encodeAdapterFile } from './adapter-file.js'
 
 /** The files that were written, and how many numbers the adapter has. */
@@ -29,14 +29,14 @@ export function exportAdapter(opened: OpenedAdapter, output: string): ExportRepo
   const { variables } = adapted
   const { graph, g } = adapted.model
   const values = parametersOf(opened, adapted)
-  const { method, config, objective } = opened.options
-  const neutral = method.startsAsIdentity(config) ? variables.initial(0) : values
+  const { method, methodOptions, objective } = opened.options
+  const neutral = method.startsAsIdentity(methodOptions) ? variables.initial(0) : values
   const context = {
     model: adapted.model,
     g,
     param: variables.param,
-    labels: outputs(objective, opened.labels),
-    rows: 1,
+    labels: classCount(objective, opened.labels),
+    expectedRows: 1,
   }
   const logits = objective.deploy?.(context) ?? adapted.model.logits
   const parameters = variables.list.map((variable) => {

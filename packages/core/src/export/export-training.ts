@@ -11,7 +11,7 @@ import { learningRate } from '../optimizer/schedule.js'
 import { feedsFor, lowered } from '../runtime/lowered.js'
 import type { Tensors } from '../runtime/tensor.js'
 import type { TrainConfig } from '../config/config.js'
-import { prepare } from '../trainer/prepare.js'
+import { readInputs } from '../trainer/inputs.js'
 import { compileRun } from '../trainer/run.js'
 
 /** The folder of a training step for other runtimes, and what it holds. */
@@ -43,21 +43,21 @@ export async function exportTraining(
       'An exported step takes one batch: set training.gradient_accumulation=1.',
     )
   mkdirSync(folder, { recursive: true })
-  const prepared = await prepare({ ...config, output: folder }, registry)
+  const inputs = await readInputs({ ...config, output: folder }, registry)
   try {
-    const { graph: compiled, state, feedsOf } = await compileRun(config, prepared)
+    const { graph: compiled, state, feedsOf } = await compileRun(config, inputs)
     const graph = lowered(compiled, config.device)
-    const inputs = new Map(graph.inputs.map((v) => [v.name, v.dtype]))
-    const epoch = new EpochBatches(prepared.train, config.training.batch_size, config.seed, 0)
-    const count = Math.min(batches, epoch.count, prepared.totalSteps)
+    const types = new Map(graph.inputs.map((v) => [v.name, v.dtype]))
+    const epoch = new EpochBatches(inputs.train, config.training.batch_size, config.seed, 0)
+    const count = Math.min(batches, epoch.count, inputs.totalSteps)
     const tensors = new Map<string, StoredTensor>()
     for (let t = 1; t <= count; t++) {
       const feeds = feedsOf(
         t,
-        learningRate(config.training, t, prepared.totalSteps),
-        await take(prepared.train, epoch.batch(t - 1)),
+        learningRate(config.training, t, inputs.totalSteps),
+        await take(inputs.train, epoch.batch(t - 1)),
       )
-      for (const [name, tensor] of stored(feedsFor(inputs, feeds))) tensors.set(`${t}/${name}`, tensor)
+      for (const [name, tensor] of stored(feedsFor(types, feeds))) tensors.set(`${t}/${name}`, tensor)
     }
     writeOnnx(graph, join(folder, 'step.onnx'))
     writeSafetensors(join(folder, 'state.safetensors'), {
@@ -77,7 +77,7 @@ export async function exportTraining(
       writeAtomically(join(folder, name), readFileSync(new URL(`../../templates/${name}`, import.meta.url)))
     return { folder, parameters: state.parameters.length, steps: count }
   } finally {
-    prepared.close()
+    inputs.close()
   }
 }
 

@@ -17,13 +17,13 @@ const rowMean = (f: (prediction: number, target: number) => number) => () => {
 const accuracy = defineMetric({
   name: 'accuracy',
   better: 'higher',
-  share: true,
+  isShare: true,
   start: rowMean((p, t) => Number(p === t)),
 })
 const meanSquaredError = defineMetric({
   name: 'mean-squared-error',
   better: 'lower',
-  share: false,
+  isShare: false,
   start: rowMean((p, t) => (p - t) ** 2),
 })
 
@@ -31,7 +31,7 @@ const meanSquaredError = defineMetric({
 const perplexity = defineMetric({
   name: 'perplexity',
   better: 'lower',
-  share: false,
+  isShare: false,
   start() {
     let [loss, rows] = [0, 0]
     return {
@@ -48,7 +48,7 @@ const perplexity = defineMetric({
 const f1 = defineMetric({
   name: 'f1',
   better: 'higher',
-  share: true,
+  isShare: true,
   start() {
     const counts = new Map<number, { hit: number; predicted: number; actual: number }>()
     const of = (c: number) => counts.get(c) ?? counts.set(c, { hit: 0, predicted: 0, actual: 0 }).get(c)!
@@ -93,7 +93,7 @@ const correlated = (name: string, of: (values: readonly number[]) => readonly nu
   defineMetric({
     name,
     better: 'higher',
-    share: false,
+    isShare: false,
     start() {
       const [predictions, targets]: [number[], number[]] = [[], []]
       return {
@@ -128,7 +128,7 @@ function entities(labels: readonly string[]): Set<string> {
 const entityF1 = defineMetric({
   name: 'entity-f1',
   better: 'higher',
-  share: true,
+  isShare: true,
   start() {
     let [hit, predicted, actual] = [0, 0, 0]
     return {

@@ -25,7 +25,7 @@ export interface Metric {
   name: string
   better: 'higher' | 'lower'
   /** whether it is a share, shown in per cent */
-  share: boolean
+  isShare: boolean
   start(): Tally
 }
 

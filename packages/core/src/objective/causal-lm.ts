@@ -28,7 +28,7 @@ export const causalLm = defineObjective({
   chunks: chunksFor,
   fields: textFields,
 
-  build({ model, g, rows: expected }) {
+  build({ model, g, expectedRows: expected }) {
     const shape = model.logitsShape
     if (shape.length !== 3)
       throw new GraftError(

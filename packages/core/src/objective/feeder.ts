@@ -11,7 +11,7 @@ export interface FeederOptions {
   /** dummy tokens that every text starts with; none when left out */
   virtualTokens?: VirtualTokens
   /** about how many rows a batch supervises, as the graph was built for */
-  rows?: number
+  expectedRows?: number
 }
 
 /** Turns examples into what graphs of a model are fed: the same for training, for evaluation and for methods that look at data. */
@@ -23,7 +23,7 @@ export class Feeder {
     private readonly objective: Objective,
     private readonly options: FeederOptions,
   ) {
-    this.chunks = objective.chunks?.(options.rows ?? 1, Number(model.logitsShape.at(-1))) ?? 1
+    this.chunks = objective.chunks?.(options.expectedRows ?? 1, Number(model.logitsShape.at(-1))) ?? 1
   }
 
   /** The rows that the objective makes of examples, padded to a common length. */

@@ -17,7 +17,7 @@ export interface ObjectiveContext {
   /** number of classes, for classification */
   labels: number
   /** about how many rows a batch supervises: decides how finely logits are computed in chunks */
-  rows: number
+  expectedRows: number
 }
 /** What an objective adds to the graph: the loss and what is predicted. */
 export interface BuiltObjective {
@@ -83,7 +83,7 @@ export interface Objective {
 }
 
 /** Classes that a classifier is built for: one output for an objective without classes. */
-export const outputs = (objective: Objective, labels: readonly string[]): number =>
+export const classCount = (objective: Objective, labels: readonly string[]): number =>
   objective.classifies ? labels.length : 1
 
 type Given = Pick<Objective, 'name' | 'taskType' | 'savedModules' | 'classifies' | 'build' | 'supervise'> &

@@ -14,7 +14,7 @@ export const sequenceToSequence = defineObjective({
   fields: textFields,
   encode: (record, coder) => coder.pair(record),
 
-  build({ model, g, rows: expected }) {
+  build({ model, g, expectedRows: expected }) {
     if (!model.graph.inputs.some((v) => v.name === 'decoder_input_ids'))
       throw new GraftError(
         'WRONG_OBJECTIVE',

@@ -35,7 +35,11 @@ export class Evaluator {
     const opened = await Session.open(graph, session)
     graph.clear()
     const { virtualTokens, variables } = adapted
-    const feeder = new Feeder(base, options.objective, { pad, virtualTokens, rows: options.rows })
+    const feeder = new Feeder(base, options.objective, {
+      pad,
+      virtualTokens,
+      expectedRows: options.expectedRows,
+    })
     return new Evaluator(opened, feeder, batchSize, variables)
   }
 

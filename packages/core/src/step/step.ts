@@ -35,7 +35,7 @@ export interface StepSettings {
 }
 
 /** One batch of a step, padded, with its targets. */
-export interface Part {
+export interface StepBatch {
   examples: readonly Example[]
   batch: Batch
   supervision: Supervision
@@ -62,7 +62,7 @@ export class Step {
     this.feeder = new Feeder(base, attaching.objective, {
       pad: settings.pad,
       virtualTokens: adapted.virtualTokens,
-      rows: attaching.rows,
+      expectedRows: attaching.expectedRows,
     })
   }
 
@@ -74,13 +74,13 @@ export class Step {
     return new Step(base, adapted, attaching, settings)
   }
 
-  part(examples: readonly Example[]): Part {
+  part(examples: readonly Example[]): StepBatch {
     const batch = this.feeder.batch(examples)
     return { examples, batch, supervision: this.feeder.supervise(batch) }
   }
 
   /** All that a run of the step is fed, but for the state vectors. */
-  feeds({ batch, supervision }: Part, { t, rate, k, parts, count }: StepPlace): Tensors {
+  feeds({ batch, supervision }: StepBatch, { t, rate, k, parts, count }: StepPlace): Tensors {
     const { afterStep } = this.adapted.adapter
     const { totalSteps, seed = 0 } = this.attaching
     return {

@@ -57,10 +57,10 @@ export async function benchmark(
   const method = registry.get('method', options.method)
   const attaching = {
     method,
-    config: startingOptions(method, knownOptions(method, options.methodOptions)).options,
+    methodOptions: startingOptions(method, knownOptions(method, options.methodOptions)).options,
     objective: registry.get('objective', 'causal-lm'),
     labels: 0,
-    rows: Math.round(microBatch * options.sequence * options.supervised),
+    expectedRows: Math.round(microBatch * options.sequence * options.supervised),
     totalSteps: steps,
     precision,
   }

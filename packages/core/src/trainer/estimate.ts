@@ -10,7 +10,7 @@ import { type Quantisation } from '../model/quantise.js'
 import type { Example } from '../data/example.js'
 import { adamw } from '../optimizer/adamw.js'
 import type { TrainConfig } from '../config/config.js'
-import { prepare } from './prepare.js'
+import { readInputs } from './inputs.js'
 import { planRun } from './run.js'
 import { type Attaching, Step, type StepSettings } from '../step/step.js'
 
@@ -41,17 +41,17 @@ export async function estimateRun(
   registry: Registry,
   beside: readonly string[],
 ): Promise<Estimate> {
-  const prepared = await prepare(config, registry)
+  const inputs = await readInputs(config, registry)
   try {
-    const { step } = await planRun(config, prepared)
+    const { step } = await planRun(config, inputs)
     const { attaching, settings } = step
     const others = beside
       .map((name) => registry.get('method', name))
       .filter((method) => method !== config.method)
       .map((method) => ({ ...attaching, method, config: methodOptions(method, {}), prepared: undefined }))
-    return estimate(prepared.model, [attaching, ...others], settings)
+    return estimate(inputs.model, [attaching, ...others], settings)
   } finally {
-    prepared.close()
+    inputs.close()
   }
 }
 
@@ -92,10 +92,10 @@ export function estimateModel(
     const method: PeftMethod = registry.get('method', name)
     return {
       method,
-      config: startingOptions(method, options).options,
+      methodOptions: startingOptions(method, options).options,
       objective,
       labels: 0,
-      rows,
+      expectedRows: rows,
       totalSteps: 100,
       precision,
     }

@@ -12,12 +12,12 @@ import { Feeder } from '../objective/feeder.js'
 import { runOnce } from '../runtime/session.js'
 import { float32, type Tensor, type Tensors } from '../runtime/tensor.js'
 import type { TrainConfig } from '../config/config.js'
-import type { Prepared } from './prepare.js'
+import type { RunInputs } from './inputs.js'
 
 /** Lets a method look at the base model before it is attached. Deterministic, so a resumed run prepares the same. */
 export async function prepareMethod(
   { method, methodOptions, seed, training }: TrainConfig,
-  { model, objective, train, pad }: Prepared,
+  { model, objective, train, pad }: RunInputs,
 ): Promise<unknown> {
   if (!method.prepare) return undefined
   const epoch = new EpochBatches(train, training.batch_size, seed, 0)

@@ -2,7 +2,7 @@ import type { Registry } from '../container.js'
 import { Tokenizer } from '../data/tokenizer.js'
 import type { Example } from '../data/example.js'
 import type { TrainConfig } from '../config/config.js'
-import { type Part, type EncodeReport, prepare } from './prepare.js'
+import { type Split, type EncodeReport, readInputs } from './inputs.js'
 
 /** A stretch of an example as the model sees it. */
 export interface Stretch {
@@ -26,16 +26,16 @@ export interface Preview {
   reason: string
   notices: readonly string[]
   examples: PreviewedExample[]
-  reports: Partial<Record<Part, EncodeReport>>
+  reports: Partial<Record<Split, EncodeReport>>
   max_length: number
   labels: string[]
 }
 
 /** Encodes a config's data as training would, and shows the first examples of the training part. Throws what preparing throws. */
 export async function preview(config: TrainConfig, registry: Registry, count: number): Promise<Preview> {
-  const prepared = await prepare(config, registry)
+  const inputs = await readInputs(config, registry)
   try {
-    const { train, objective, reason, notices, reports, max_length, labels, model } = prepared
+    const { train, objective, reason, notices, reports, max_length, labels, model } = inputs
     const tokenizer = model.graph.inputs.some((v) => v.name === 'pixel_values')
       ? undefined
       : Tokenizer.open(model.folder, model.config)
@@ -44,7 +44,7 @@ export async function preview(config: TrainConfig, registry: Registry, count: nu
       examples.push(describe(await train.get(i), tokenizer, labels, objective.answers === 'tokens'))
     return { objective: objective.name, reason, notices, examples, reports, max_length, labels }
   } finally {
-    prepared.close()
+    inputs.close()
   }
 }
 

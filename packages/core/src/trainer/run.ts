@@ -4,13 +4,13 @@ import { largest } from '../data/dataset.js'
 import type { Example } from '../data/example.js'
 import { startOf } from '../adapter/continue.js'
 import { GraftError } from '../errors.js'
-import { outputs } from '../objective/objective.js'
+import { classCount } from '../objective/objective.js'
 import { makeOptimizer } from '../optimizer/table.js'
 import type { SessionOptions } from '../runtime/session.js'
 import type { Tensors } from '../runtime/tensor.js'
 import { type Attaching, Step, type StepSettings } from '../step/step.js'
 import { checkIntegers } from '../runtime/integers.js'
-import type { Prepared } from './prepare.js'
+import type { RunInputs } from './inputs.js'
 import { prepareMethod } from './prepare-method.js'
 import { roundedPlan } from './rounding.js'
 
@@ -23,7 +23,7 @@ export interface RunPlan {
 /** Throws BAD_CONFIG, and what attaching the method throws. */
 export async function planRun(
   config: TrainConfig,
-  prepared: Prepared,
+  inputs: RunInputs,
   how: Pick<Attaching, 'separate'> = {},
 ): Promise<RunPlan> {
   if (config.device === 'webgpu' && config.precision === 'bfloat16')
@@ -35,32 +35,32 @@ export async function planRun(
   const session = {
     device: config.device,
     threads: config.threads ?? undefined,
-    prepack: prepared.model.parameterCount < smallModel,
+    prepack: inputs.model.parameterCount < smallModel,
   }
-  const settings = { ...(await settingsOf(config, prepared)), prepack: session.prepack }
-  const attaching = { ...(await attachingOf(config, prepared)), ...how }
-  return { step: Step.of(prepared.model, attaching, settings), session }
+  const settings = { ...(await settingsOf(config, inputs)), prepack: session.prepack }
+  const attaching = { ...(await attachingOf(config, inputs)), ...how }
+  return { step: Step.of(inputs.model, attaching, settings), session }
 }
 
-async function attachingOf(config: TrainConfig, prepared: Prepared): Promise<Attaching> {
-  const { objective, totalSteps, labels, reports } = prepared
+async function attachingOf(config: TrainConfig, inputs: RunInputs): Promise<Attaching> {
+  const { objective, totalSteps, labels, reports } = inputs
   const perToken = objective.answers === 'tokens' || objective.answers === 'text'
   return {
     method: config.method,
-    config: config.methodOptions,
+    methodOptions: config.methodOptions,
     objective,
-    labels: outputs(objective, labels),
-    rows: config.training.batch_size * (perToken ? (reports.train?.longest ?? 1) : 1),
+    labels: classCount(objective, labels),
+    expectedRows: config.training.batch_size * (perToken ? (reports.train?.longest ?? 1) : 1),
     totalSteps,
     seed: config.seed,
     precision: config.precision,
     ...(config.adapter
       ? { stored: config.adapter.tensors, inference: true }
-      : { prepared: await prepareMethod(config, prepared) }),
+      : { prepared: await prepareMethod(config, inputs) }),
   }
 }
 
-async function settingsOf(config: TrainConfig, { pad, train }: Prepared): Promise<StepSettings> {
+async function settingsOf(config: TrainConfig, { pad, train }: RunInputs): Promise<StepSettings> {
   const { batch_size, gradient_accumulation, max_grad_norm, optimizer } = config.training
   return {
     pad,
@@ -89,8 +89,8 @@ export interface CompiledRun {
   feedsOf(t: number, rate: number, examples: readonly Example[]): Tensors
 }
 /** A run's compiled step without a session, for others to run: optimiser and all, however large. */
-export async function compileRun(config: TrainConfig, prepared: Prepared): Promise<CompiledRun> {
-  const { step } = await roundedPlan(await planRun(config, prepared, { separate: false }), config)
+export async function compileRun(config: TrainConfig, inputs: RunInputs): Promise<CompiledRun> {
+  const { step } = await roundedPlan(await planRun(config, inputs, { separate: false }), config)
   const state = step.initialState(startOf(config.adapter, step.adapted, config.seed))
   const feedsOf = (t: number, rate: number, examples: readonly Example[]) => {
     const part = step.part(examples)

@@ -7,21 +7,21 @@ import { keptPlan } from '../compile/precision.js'
 import { hubName } from '../hub/card.js'
 import type { Model } from '../model/model.js'
 import type { TrainConfig } from '../config/config.js'
-import type { Prepared } from './prepare.js'
+import type { RunInputs } from './inputs.js'
 
 /** Writes a trained adapter into the run's folder: HF PEFT's two files, and what Graft itself needs to use it. Returns the adapter's folder. */
 export async function saveTrained(
   config: TrainConfig,
-  prepared: Prepared,
+  inputs: RunInputs,
   attached: Omit<AdaptOptions, 'training'>,
   parameters: Float32Array,
 ): Promise<string> {
   const adapter = join(config.output, 'adapter')
   const { method, methodOptions } = config
-  const { objective } = prepared
+  const { objective } = inputs
   const saved =
     methodOptions.modules_to_save ?? (objective.savedModules.length > 0 ? objective.savedModules : null)
-  const adapted = adapt(prepared.model, { ...attached, training: false })
+  const adapted = adapt(inputs.model, { ...attached, training: false })
   const { targeted } = adapted.model
   const { tensors, options } = await savedForm(adapted, parameters)
   saveAdapter(adapter, tensors, {
@@ -31,18 +31,18 @@ export async function saveTrained(
     peft_type: method.peftType,
     task_type: objective.taskType,
     inference_mode: true,
-    base_model_name_or_path: hubName(prepared.model.folder) ?? prepared.model.folder,
+    base_model_name_or_path: hubName(inputs.model.folder) ?? inputs.model.folder,
   })
   writeManifest(adapter, {
-    model: prepared.model.path,
+    model: inputs.model.path,
     method: method.name,
     options: { ...methodOptions, ...options },
-    base: baseFingerprint(prepared.model),
+    base: baseFingerprint(inputs.model),
     ...(config.quantize ? { quantize: config.quantize } : {}),
     ...(attached.integers ? { precision: 'int8' as const, integers: keptPlan(attached.integers) } : {}),
     objective: objective.name,
-    labels: prepared.labels,
-    max_length: prepared.max_length,
+    labels: inputs.labels,
+    max_length: inputs.max_length,
     columns: config.data.columns,
   })
   return adapter

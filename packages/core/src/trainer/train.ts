@@ -17,7 +17,7 @@ import { FolderLock } from '../files/folder-lock.js'
 import { type Evaluation, Evaluator } from '../step/evaluator.js'
 import { type CachedDataset, withFrozenPrefix } from '../step/frozen-prefix.js'
 import { RunLog } from './log.js'
-import { type Prepared, prepare } from './prepare.js'
+import { type RunInputs, readInputs } from './inputs.js'
 import { type KeptRounding, roundedPlan, roundingNotice } from './rounding.js'
 import { planRun, stepsPerRun } from './run.js'
 import { saveTrained } from './save-trained.js'
@@ -31,7 +31,7 @@ export type Phase = 'before' | 'during' | 'after'
 /** What a run tells while it goes on. All optional. */
 export interface TrainHooks {
   onStart?(info: {
-    prepared: Prepared
+    inputs: RunInputs
     trainable: number
     resumedAt: number
     compileSeconds: number
@@ -90,12 +90,12 @@ export async function train(
     : FolderLock.take(config.output)
   if (!lock) return unbegun
   try {
-    const prepared = await prepare(config, registry)
+    const inputs = await readInputs(config, registry)
     try {
       claimOutput(config, flags)
-      return await trained(config, prepared, hooks, flags, lock)
+      return await trained(config, inputs, hooks, flags, lock)
     } finally {
-      prepared.close()
+      inputs.close()
     }
   } finally {
     lock.release()
@@ -116,12 +116,12 @@ const unbegun: TrainResult = {
 
 async function trained(
   config: TrainConfig,
-  prepared: Prepared,
+  inputs: RunInputs,
   hooks: TrainHooks,
   flags: TrainFlags,
   lock: FolderLock,
 ): Promise<TrainResult> {
-  const trainer = await Trainer.open(config, prepared, hooks, flags, lock)
+  const trainer = await Trainer.open(config, inputs, hooks, flags, lock)
   let status: 'finished' | 'stopped' | 'failed' = 'failed'
   try {
     const result = await trainer.run()
@@ -140,7 +140,7 @@ class Trainer {
 
   private constructor(
     private readonly config: TrainConfig,
-    private readonly prepared: Prepared,
+    private readonly inputs: RunInputs,
     private readonly hooks: TrainHooks,
     private readonly step: Step,
     private readonly stepper: Stepper,
@@ -153,24 +153,24 @@ class Trainer {
 
   static async open(
     config: TrainConfig,
-    prepared: Prepared,
+    inputs: RunInputs,
     hooks: TrainHooks,
     flags: TrainFlags,
     lock: FolderLock,
   ): Promise<Trainer> {
     const started = performance.now()
-    const { model, pad } = prepared
+    const { model, pad } = inputs
     const resumed = flags.resume
-      ? loadCheckpoint(checkpointFile(config, 'last'), prepared.fingerprint)
+      ? loadCheckpoint(checkpointFile(config, 'last'), inputs.fingerprint)
       : undefined
-    const planned = await planRun(config, prepared)
+    const planned = await planRun(config, inputs)
     const { step, session, rounding } = await roundedPlan(planned, config, resumed !== undefined)
     const { adapted, attaching } = step
     let cached: CachedDataset | undefined
     const freeze = async (cut: FrozenCut) => {
-      const { train } = prepared
-      const inputs = { ...session, inputs: model.graph.inputs, pad }
-      cached = await withFrozenPrefix(train, cut, inputs, config.output, (done) =>
+      const { train } = inputs
+      const fed = { ...session, inputs: model.graph.inputs, pad }
+      cached = await withFrozenPrefix(train, cut, fed, config.output, (done) =>
         hooks.onEvaluating?.({ part: 'frozen layers of train', done, total: train.length }),
       )
     }
@@ -186,7 +186,7 @@ class Trainer {
     })
     const trainer = new Trainer(
       config,
-      cached ? { ...prepared, train: cached } : prepared,
+      cached ? { ...inputs, train: cached } : inputs,
       hooks,
       step,
       stepper,
@@ -209,7 +209,7 @@ class Trainer {
     for (const notice of adapted.model.notices) hooks.onNotice?.(notice)
     const compileSeconds = (performance.now() - started) / 1000
     hooks.onStart?.({
-      prepared,
+      inputs: inputs,
       trainable: adapted.variables.total,
       resumedAt: trainer.progress.step,
       compileSeconds,
@@ -219,7 +219,7 @@ class Trainer {
   }
 
   async run(): Promise<TrainResult> {
-    const { totalSteps, validation, test } = this.prepared
+    const { totalSteps, validation, test } = this.inputs
     const before = this.progress.step === 0 ? await this.evaluateParts('before', { validation, test }) : {}
     if (this.progress.step === 0) await this.save('last')
     while (this.progress.step < totalSteps && !this.progress.stopped) {
@@ -253,7 +253,7 @@ class Trainer {
 
   /** The steps from t on that are one run: none of them but the last ends in an evaluation or a checkpoint. */
   private group(t: number): number[] {
-    const { totalSteps, stepsPerEpoch } = this.prepared
+    const { totalSteps, stepsPerEpoch } = this.inputs
     const { eval_every, save_every } = this.config.training
     const ends = (step: number) =>
       step % (eval_every ?? stepsPerEpoch) === 0 || step % save_every === 0 || step === totalSteps
@@ -266,7 +266,7 @@ class Trainer {
   /** Takes the next steps. */
   private async advance(first: number): Promise<void> {
     const started = performance.now()
-    const { totalSteps, stepsPerEpoch } = this.prepared
+    const { totalSteps, stepsPerEpoch } = this.inputs
     const { training } = this.config
     const wanted = await Promise.all(
       this.group(first).map(async (t) => ({
@@ -322,7 +322,7 @@ class Trainer {
       ...result,
       ranks,
       step: t,
-      total: this.prepared.totalSteps,
+      total: this.inputs.totalSteps,
       learningRate: rate,
       seconds,
     })
@@ -337,7 +337,7 @@ class Trainer {
 
   /** The batches of step t: a function of the seed and t, so a resumed run sees what an uninterrupted one does. */
   private batches(t: number): Promise<Example[][]> {
-    const { stepsPerEpoch, train } = this.prepared
+    const { stepsPerEpoch, train } = this.inputs
     const { batch_size, gradient_accumulation } = this.config.training
     const index = Math.floor((t - 1) / stepsPerEpoch)
     if (this.epoch?.epoch !== index) this.epoch = new EpochBatches(train, batch_size, this.config.seed, index)
@@ -351,10 +351,10 @@ class Trainer {
   }
 
   private async validate(): Promise<void> {
-    const { validation, metrics } = this.prepared
+    const { validation, metrics } = this.inputs
     if (validation.length === 0) return
     const found = await this.evaluate('validation', validation)
-    const settled = this.step.adapted.adapter.settled?.(this.progress.step, this.prepared.totalSteps) ?? true
+    const settled = this.step.adapted.adapter.settled?.(this.progress.step, this.inputs.totalSteps) ?? true
     const { progress, improved } = judged(this.progress, found, metrics[0], {
       settled,
       patience: this.config.training.early_stopping,
@@ -377,7 +377,7 @@ class Trainer {
     return found
   }
   private async evaluate(part: string, data: Dataset): Promise<Evaluation> {
-    const { metrics, labels } = this.prepared
+    const { metrics, labels } = this.inputs
     const { parameters } = await this.stepper.read()
     const onProgress = (done: number) => this.hooks.onEvaluating?.({ part, done, total: data.length })
     return this.evaluator.evaluate(data, new Float32Array(parameters), metrics, labels, onProgress)
@@ -390,14 +390,14 @@ class Trainer {
 
   /** Writes the adapter from the best checkpoint where there was validation, else from the last, and evaluates it. */
   private async finish(before: Record<string, Evaluation>): Promise<TrainResult> {
-    const { validation, test } = this.prepared
+    const { validation, test } = this.inputs
     if (existsSync(checkpointFile(this.config, 'best')))
       await this.stepper.write(
-        loadCheckpoint(checkpointFile(this.config, 'best'), this.prepared.fingerprint).vectors,
+        loadCheckpoint(checkpointFile(this.config, 'best'), this.inputs.fingerprint).vectors,
       )
     const { parameters } = await this.stepper.read()
     this.lock.require()
-    const adapter = await saveTrained(this.config, this.prepared, this.step.attaching, parameters)
+    const adapter = await saveTrained(this.config, this.inputs, this.step.attaching, parameters)
     const after = await this.evaluateParts('after', { validation, test })
     return { ...this.outcome(before, after), finished: true, adapter }
   }
@@ -417,7 +417,7 @@ class Trainer {
     return {
       step,
       kept: best?.step ?? step,
-      stoppedEarly: stopped && step < this.prepared.totalSteps,
+      stoppedEarly: stopped && step < this.inputs.totalSteps,
       rose,
       diverged: rose !== undefined && !gained,
       before,
@@ -430,7 +430,7 @@ class Trainer {
     saveCheckpoint(checkpointFile(this.config, name), {
       progress: this.progress,
       vectors: await this.stepper.read(),
-      fingerprint: this.prepared.fingerprint,
+      fingerprint: this.inputs.fingerprint,
     })
   }
   private async restore({ progress, vectors }: Checkpoint): Promise<void> {

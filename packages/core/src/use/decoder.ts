@@ -47,7 +47,7 @@ export class Decoder {
     const adapted = adapt(base, { ...adapter.options, precision: type, integers: plan, training: false })
     const parameters = parametersOf(adapter, adapted)
     const prompt = await Session.open(withLogits(adapted.model, adapted.integers), options)
-    const { count } = adapter.options.method.virtualTokens?.(adapter.options.config) ?? noVirtualTokens
+    const { count } = adapter.options.method.virtualTokens?.(adapter.options.methodOptions) ?? noVirtualTokens
     // Prompts and prefixes are part of the past once the first tokens are read; what follows is the work of the model without them.
     return new Decoder(
       prompt,

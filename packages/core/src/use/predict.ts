@@ -41,7 +41,7 @@ export async function* predict(
     columns: opened.columns,
     max_length: opened.max_length ?? defaultMaxLength(model),
     train_on_prompt: false,
-    tasks: options.method.tasks?.(options.config),
+    tasks: options.method.tasks?.(options.methodOptions),
   })
   const parameters = parametersOf(opened, adapt(model, { ...options, training: false }))
   const evaluator = await Evaluator.open(model, options, { ...session, pad: coder.pad, batchSize })

@@ -55,7 +55,7 @@ export class Writer {
 
   /** Loads an adapter under a name. Adapters of the same method, options and modules share one graph and differ in what is fed. Throws NOT_A_WRITER. */
   async load(name: string, adapter: OpenedAdapter): Promise<void> {
-    const { method, config, precision, objective } = adapter.options
+    const { method, methodOptions: config, precision, objective } = adapter.options
     if (objective.task !== 'causal-lm')
       throw new GraftError(
         'NOT_A_WRITER',

@@ -114,7 +114,7 @@ async function forward(golden: Replayed, model: Model): Promise<Check[]> {
 
 interface Setup {
   method: PeftMethod
-  config: Record<string, unknown>
+  methodOptions: Record<string, unknown>
   objective: Objective
   supervision: Supervision
   labels: number
@@ -134,7 +134,7 @@ async function verifyCase(
   const build = () => {
     const adapted = adapt(model, {
       ...setup,
-      rows: setup.supervision.count,
+      expectedRows: setup.supervision.count,
       totalSteps: steps,
       training: false,
     })
@@ -178,9 +178,9 @@ function prepare(golden: Golden, model: Model, name: string, registry: Registry)
   const folder = join(golden.folder, name)
   const method = methodFor(folder, stored, registry)
   const objective = objectiveFor(folder, stored, registry)
-  const config = { ...supportedOptions(method, stored), modules_to_save: stored.modules_to_save ?? [] }
+  const methodOptions = { ...supportedOptions(method, stored), modules_to_save: stored.modules_to_save ?? [] }
   const labels = Number(model.logitsShape.at(-1))
-  const batch = batchOf(golden.examples, method.virtualTokens?.(config), golden.pad)
+  const batch = batchOf(golden.examples, method.virtualTokens?.(methodOptions), golden.pad)
   const supervision = objective.supervise(batch, 1)
   const feeds = {
     ...modelFeeds(model.graph.inputs, batch, golden.pad),
@@ -190,7 +190,15 @@ function prepare(golden: Golden, model: Model, name: string, registry: Registry)
     inverse_count: scalar(1 / supervision.count),
     penalty_share: scalar(1),
   }
-  return { method, config, objective, supervision, labels, stored: readTensors(join(folder, 'start')), feeds }
+  return {
+    method,
+    methodOptions,
+    objective,
+    supervision,
+    labels,
+    stored: readTensors(join(folder, 'start')),
+    feeds,
+  }
 }
 
 async function gradientCheck(

@@ -5,7 +5,7 @@ import type { Attribute, Node, Value } from '../graph/types.js'
  * Makes nodes that compute the same thing of the same values one node. Only among the given nodes: copies that exist to free memory
  * in between are never given.
  */
-export function share(graph: Graph, nodes: ReadonlySet<Node>): void {
+export function mergeTwins(graph: Graph, nodes: ReadonlySet<Node>): void {
   const numbers = new Map<Value | null, number>()
   const number = (v: Value | null) => {
     if (!numbers.has(v)) numbers.set(v, numbers.size)

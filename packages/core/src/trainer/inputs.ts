@@ -16,7 +16,7 @@ import type { Metric } from '../metric/metric.js'
 import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
 import { type Example, isEmpty } from '../data/example.js'
-import { type Objective, outputs } from '../objective/objective.js'
+import { type Objective, classCount } from '../objective/objective.js'
 import type { TrainConfig } from '../config/config.js'
 import { surveyData, unreadColumns } from './survey.js'
 
@@ -35,10 +35,10 @@ export interface EncodeReport {
   /** tokens of the longest row */
   longest: number
 }
-export type Part = 'train' | 'validation' | 'test'
+export type Split = 'train' | 'validation' | 'test'
 
 /** Everything a run needs, read and checked before anything is compiled. */
-export interface Prepared {
+export interface RunInputs {
   model: Model
   objective: Objective
   /** why it is that objective */
@@ -53,7 +53,7 @@ export interface Prepared {
   validation: Dataset
   test: Dataset
   /** what encoding did, per part of the data */
-  reports: Partial<Record<Part, EncodeReport>>
+  reports: Partial<Record<Split, EncodeReport>>
   stepsPerEpoch: number
   totalSteps: number
   fingerprint: string
@@ -62,14 +62,14 @@ export interface Prepared {
 }
 
 /** Opens the model and encodes the data. Throws what opening, reading and encoding throw. */
-export async function prepare(config: TrainConfig, registry: Registry): Promise<Prepared> {
+export async function readInputs(config: TrainConfig, registry: Registry): Promise<RunInputs> {
   const notices = new Set<string>()
   const notice: Notice = (text) => notices.add(text)
   const { objective, reason, labels, count } = await surveyData(config, registry, notice)
   const model = openModel(config.model, {
     architectures: registry.all('architecture'),
     task: objective.task,
-    labels: outputs(objective, labels),
+    labels: classCount(objective, labels),
     seed: config.seed,
     quantize: config.quantize,
   })
@@ -78,7 +78,7 @@ export async function prepare(config: TrainConfig, registry: Registry): Promise<
   const tasks = config.method.tasks?.(config.methodOptions)
   const coding = { ...config.data, max_length: maxLength(config, model), tasks }
   const coder = new Coder(model, labels, coding, notice)
-  const preparing = new Preparing(config, objective, coder, count, notice)
+  const preparing = new Encoding(config, objective, coder, count, notice)
   try {
     const { train, validation, test } = await preparing.parts()
     const { batch_size, gradient_accumulation, epochs, max_steps } = config.training
@@ -144,8 +144,8 @@ function checkPacking(
 }
 
 /** Encodes the parts of a run's data, and remembers what it did. */
-class Preparing {
-  readonly reports: Partial<Record<Part, EncodeReport>> = {}
+class Encoding {
+  readonly reports: Partial<Record<Split, EncodeReport>> = {}
   private readonly spools: Spool[] = []
   private readonly hash = createHash('sha256')
   private known?: string
@@ -161,7 +161,7 @@ class Preparing {
     this.hash.update(JSON.stringify([decisive(config), coder.labels]))
   }
 
-  async parts(): Promise<Record<Part, Dataset>> {
+  async parts(): Promise<Record<Split, Dataset>> {
     const { train, validation, test } = this.config.data
     if (typeof validation === 'string')
       return {
@@ -178,11 +178,11 @@ class Preparing {
       test: await this.file('test', test),
     }
   }
-  private async file(name: Part, path: string | null): Promise<Dataset> {
+  private async file(name: Split, path: string | null): Promise<Dataset> {
     return path ? this.part(name, readRecords(path, this.notice)) : inMemory([])
   }
 
-  private async part(name: Part, records: AsyncIterable<DataRecord>): Promise<Dataset> {
+  private async part(name: Split, records: AsyncIterable<DataRecord>): Promise<Dataset> {
     const report: EncodeReport = {
       examples: 0,
       truncated: 0,
