@@ -15,7 +15,7 @@ const points = 120
 export function readLog(path: string): RunLogged {
   const lines = readLines(path)
   const steps = lines.filter((l): l is StepLine => l.phase === undefined)
-  const evaluations = lines.filter((l): l is EvaluationLine => l.phase !== undefined)
+  const evaluations = lines.filter((l): l is EvaluationLine => 'part' in l)
   const scores = (phase: string) =>
     Object.fromEntries(
       evaluations

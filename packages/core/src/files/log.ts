@@ -18,7 +18,15 @@ export interface EvaluationLine extends Record<string, unknown> {
   phase: 'before' | 'during' | 'after'
   part: string
 }
-export type LogLine = StepLine | EvaluationLine
+/** What rounding to 8-bit integers does to each product with a frozen weight, measured before the first step. */
+export interface RoundingLine extends Record<string, unknown> {
+  step: 0
+  phase: 'rounding'
+  errors: Record<string, number>
+  float32: string[]
+  smoothed: string[]
+}
+export type LogLine = StepLine | EvaluationLine | RoundingLine
 
 type Fields = Record<string, unknown>
 /** Two runs of one config differ in these alone, so that a line's checksum leaves them out. */
@@ -36,13 +44,17 @@ export function readLog(path: string): LogLine[] {
   })
 }
 const isNumber = (v: unknown): boolean => typeof v === 'number' && Number.isFinite(v)
+const isNumbers = (v: unknown): boolean =>
+  typeof v === 'object' && v !== null && Object.values(v).every(isNumber)
+const isTexts = (v: unknown): boolean => Array.isArray(v) && v.every((t) => typeof t === 'string')
 const isScore = (v: unknown): boolean => v === null || isNumber(v)
 function fault({ step, phase, part, ...rest }: Fields): string | undefined {
   if (!Number.isSafeInteger(step) || (step as number) < 0)
     return `step should be a whole number, got ${shown(step)}`
   if (phase === undefined) return stepFault(rest)
+  if (phase === 'rounding') return roundingFault(rest)
   if (!['before', 'during', 'after'].includes(String(phase)))
-    return `phase should be before, during or after, got ${shown(phase)}`
+    return `phase should be before, during, after or rounding, got ${shown(phase)}`
   if (typeof part !== 'string') return `part should be a text, got ${shown(part)}`
   const odd = Object.entries(rest).find(([, v]) => !isScore(v))
   return odd && `${odd[0]} should be a number, got ${shown(odd[1])}`
@@ -52,7 +64,13 @@ function stepFault({ loss, tokens, seconds, batch, ranks }: Fields): string | un
   for (const [name, v] of Object.entries({ tokens, seconds }))
     if (!isNumber(v) || (v as number) < 0) return `${name} should be a number from 0 on, got ${shown(v)}`
   if (typeof batch !== 'string') return `batch should be a text, got ${shown(batch)}`
-  if (ranks !== undefined && !(typeof ranks === 'object' && Object.values(ranks ?? []).every(isNumber)))
+  if (ranks !== undefined && !isNumbers(ranks))
     return `ranks should be numbers by module, got ${shown(ranks)}`
+  return undefined
+}
+function roundingFault({ errors, float32, smoothed }: Fields): string | undefined {
+  if (!isNumbers(errors)) return `errors should be numbers by product, got ${shown(errors)}`
+  for (const [name, v] of Object.entries({ float32, smoothed }))
+    if (!isTexts(v)) return `${name} should be a list of texts, got ${shown(v)}`
   return undefined
 }
