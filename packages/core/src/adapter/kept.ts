@@ -1,7 +1,6 @@
 import { moduleKey } from '../method/keys.js'
 import { transpose } from '../numbers/initialise.js'
 import type { Model } from '../model/model.js'
-import { belongsTo } from '../model/paths.js'
 import { type NamedSlot, parametersIn } from './fold.js'
 import { floatsOf, type StoredTensor } from '../files/safetensors.js'
 
@@ -11,25 +10,26 @@ const wrappers = ['', 'base_layer.', 'token_adapter.base_layer.']
 /**
  * HF PEFT saves embedding and output layer whole where it was asked to (save_embedding_layers), and of itself when the vocabulary was
  * resized: they then stand in place of the base's. Returns the base with them, opened anew where the vocabulary has grown, and the tensors
- * that are left; those of modules trained in full (`saved`) are.
+ * that are left: those that the adapter itself declares (`declared`, by key) are its own.
  */
 export function keptParameters(
   base: Model,
   tensors: ReadonlyMap<string, StoredTensor>,
   open: (vocabulary: number) => Model,
-  saved: readonly string[],
+  declared: (model: Model) => ReadonlySet<string>,
 ): { model: Model; stored: Map<string, StoredTensor> } {
   const stored = new Map(tensors)
   const keyOf = ({ name, site }: NamedSlot) => {
     const parameter = name.slice(site.path.length + 1)
     return wrappers.map((w) => moduleKey(`${site.path}.${w}${parameter}`)).find((key) => tensors.has(key))
   }
-  const keys = vocabularySlots(base, saved).flatMap((s) => keyOf(s) ?? [])
+  const keys = vocabularySlots(base).flatMap((s) => keyOf(s) ?? [])
   if (keys.length === 0) return { model: base, stored }
   const rows = Math.max(...keys.map((key) => (tensors.get(key) as StoredTensor).shape[0]))
   const grown = base.task !== undefined && rows > Math.max(...base.embeddings.map((e) => e.rows))
   const model = grown ? open(rows) : base
-  const slots = vocabularySlots(model, saved)
+  const trained = declared(model)
+  const slots = vocabularySlots(model).filter((s) => !trained.has(keyOf(s) ?? ''))
   for (const users of grouped(slots, (s) => s.slot.constant?.data)) {
     const own = users.flatMap((s) => keyOf(s) ?? [])
     if (own.some((key) => `${tensors.get(key)?.shape}` !== `${users[0].slot.shape}`)) continue
@@ -41,12 +41,9 @@ export function keptParameters(
 }
 
 /** Parameters of embeddings and of the output layer. */
-function vocabularySlots(model: Model, saved: readonly string[]): NamedSlot[] {
+function vocabularySlots(model: Model): NamedSlot[] {
   const head = model.outputEmbedding?.path
-  return parametersIn(model).filter(
-    ({ site }) =>
-      (site.kind === 'embedding' || site.path === head) && !saved.some((name) => belongsTo(site.path, name)),
-  )
+  return parametersIn(model).filter(({ site }) => site.kind === 'embedding' || site.path === head)
 }
 function grouped<T>(items: readonly T[], by: (item: T) => unknown): T[][] {
   const groups = new Map<unknown, T[]>()

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Adapted, AdaptOptions } from '../compile/adapt.js'
+import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
 import { planFrom, type PrecisionOptions } from '../compile/precision.js'
 import type { Registry } from '../container.js'
 import { saturates } from '../runtime/integers.js'
@@ -15,7 +15,7 @@ import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
 import { type Objective, classCount } from '../objective/objective.js'
 import { type AdapterConfig, fillVariables, readAdapterConfig, readTensors, weightsFile } from './files.js'
-import { moduleKey } from '../method/keys.js'
+import { fileKey, moduleKey } from '../method/keys.js'
 import { keptParameters } from './kept.js'
 import { baseFingerprint, hasManifest, type Manifest, readManifest } from './manifest.js'
 import { optionsForUse } from './options.js'
@@ -71,29 +71,35 @@ export async function openAdapter(
       'OTHER_BASE',
       `${folder}: the adapter was trained on ${manifest.model}, whose weights differ from those of ${plain.file}. Give the model it was trained on.`,
     )
-  const { model: base, stored } = keptParameters(plain, all, open, saved)
-  const labels = manifest?.labels ?? (objective.classifies ? labelsOf(stored, base) : [])
+  const labels = manifest?.labels ?? (objective.classifies ? labelsOf(all, plain) : [])
   const { options, notices } = optionsForUse(method, config)
-  base.notices.push(...notices)
   const modules_to_save = as ? saved.filter((name) => !trained.savedModules.includes(name)) : saved
+  const attaching = {
+    method,
+    methodOptions: { ...options, modules_to_save },
+    objective,
+    labels: classCount(objective, labels),
+    expectedRows: 1,
+    totalSteps: 1,
+    inference: true,
+    ...(manifest?.precision ? await integersOf(manifest) : {}),
+  }
+  const declared = (base: Model) => declaredKeys(base, { ...attaching, stored: all })
+  const { model: base, stored } = keptParameters(plain, all, open, declared)
+  base.notices.push(...notices)
   return {
     folder,
     model: base,
-    options: {
-      method,
-      methodOptions: { ...options, modules_to_save },
-      objective,
-      labels: classCount(objective, labels),
-      expectedRows: 1,
-      totalSteps: 1,
-      stored,
-      inference: true,
-      ...(manifest?.precision ? await integersOf(manifest) : {}),
-    },
+    options: { ...attaching, stored },
     labels,
     max_length: manifest?.max_length ?? null,
     columns: manifest?.columns ?? {},
   }
+}
+/** The keys of what an adapter declares on a model. */
+function declaredKeys(base: Model, options: OpenedAdapter['options']): Set<string> {
+  const { variables, buffers } = adapt(base, { ...options, training: false })
+  return new Set([...variables.list, ...buffers].map(fileKey))
 }
 /** An adapter that was trained with products in 8-bit integers is used with them: it knows their rounding. */
 const integersOf = async ({ precision, integers }: Manifest): Promise<PrecisionOptions> => ({
