@@ -2,28 +2,21 @@ import { createHash } from 'node:crypto'
 import { readdirSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { GraftError, type Launcher, type PeftMethod } from '@graft-peft/core'
-import {
-  loadPlugins,
-  type Precision,
-  precisions,
-  type PullOptions,
-  type Registry,
-} from '@graft-peft/core/app'
+import { loadPlugins, type Precision, type PullOptions, type Registry } from '@graft-peft/core/app'
 import {
   ConfigSource,
-  configSchema,
   fileDigest,
   findPlugin,
   located,
   methodAt,
   modelDigest,
   pluginAt,
-  pluginEntry,
   type PluginEntry,
   type RawConfig,
   startingRate,
 } from '@graft-peft/core/inside'
 import { untouched } from './untouched.js'
+import { comparisonSchema } from './schema.js'
 
 /** One row to be: a method with its options, under a label of its own. */
 export interface Entry {
@@ -88,61 +81,6 @@ interface Raw extends Omit<RawConfig, 'method'> {
     samples: number
     launcher: PluginEntry
   }
-}
-
-const count = { type: 'integer', minimum: 1 } as const
-const rate = { type: 'number', exclusiveMinimum: 0 } as const
-const budget = {
-  type: 'object',
-  additionalProperties: false,
-  properties: { steps: count, tokens: count, minutes: rate },
-  minProperties: 1,
-  maxProperties: 1,
-}
-const methodEntry = {
-  anyOf: [
-    { type: 'string' },
-    {
-      type: 'object',
-      properties: {
-        name: { type: 'string' },
-        label: { type: 'string', minLength: 1 },
-        learning_rate: rate,
-        precision: { enum: [...precisions] },
-      },
-      required: ['name'],
-    },
-  ],
-}
-const compareKeys = {
-  methods: { type: 'array', items: methodEntry, minItems: 1 },
-  seeds: {
-    anyOf: [
-      { ...count, maximum: 1000 },
-      { type: 'array', items: { type: 'integer' }, minItems: 1, maxItems: 1000, uniqueItems: true },
-    ],
-    default: 3,
-  },
-  learning_rates: {
-    anyOf: [{ const: 'preset' }, { type: 'array', items: rate, minItems: 1, uniqueItems: true }],
-    default: 'preset',
-  },
-  budget: { anyOf: [budget, { type: 'null' }], default: null },
-  exclude: { type: 'array', items: { enum: ['base', 'full'] }, default: [] },
-  forgetting: { anyOf: [{ type: 'string' }, { type: 'null' }], default: null },
-  forgetting_examples: { ...count, default: 200 },
-  samples: { type: 'integer', minimum: 0, default: 8 },
-  launcher: { ...pluginEntry, default: 'local' },
-}
-const { method: _, ...trainingKeys } = configSchema.properties as Record<string, object>
-/** A training config without its method, and what to compare. */
-export const comparisonSchema = {
-  ...configSchema,
-  properties: {
-    ...trainingKeys,
-    compare: { type: 'object', additionalProperties: false, properties: compareKeys, required: ['methods'] },
-  },
-  required: ['model', 'data', 'compare'],
 }
 
 /**

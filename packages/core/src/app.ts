@@ -10,7 +10,7 @@ export { loadPlugins } from './plugins/load.js'
 
 // Training, and what to know before it.
 export { loadConfig, type TrainConfig } from './config/config.js'
-export { type Phase, train, type TrainHooks, type TrainResult } from './trainer/train.js'
+export { train } from './trainer/train.js'
 export type { TrainFlags } from './trainer/output-folder.js'
 export type { Evaluation } from './step/evaluator.js'
 export { type Preview, preview, type PreviewedExample } from './trainer/preview.js'
@@ -43,9 +43,6 @@ export { type MergeFormat, type MergeReport, merge } from './adapter/merge.js'
 export { unmerge, type UnmergeReport } from './adapter/unmerge.js'
 export {
   combine,
-  type CombineMode,
-  combineModes,
-  type CombineOptions,
   convert,
   type LowRankReport,
   type WeightedAdapter,
@@ -63,3 +60,5 @@ export { type ChosenDevice, type Device, devices } from './runtime/device.js'
 export { chosenDevice, probeDevices, runtimeVersion } from './runtime/devices.js'
 export { type MeasuredType, measuredTypes, measureSpeed } from './runtime/speed.js'
 export { saturates } from './runtime/integers.js'
+export type { Phase, TrainHooks, TrainResult } from './trainer/hooks.js'
+export { type CombineMode, combineModes, type CombineOptions } from './adapter/blend.js'

@@ -5,6 +5,7 @@ export {
   type GradientReport,
   gradientTolerance,
 } from './gradients.js'
-export { type Check, checks, type InvalidCase, type MethodCases, type ValidCase } from './checks.js'
+export { checks } from './checks.js'
 export { checkMethod, type Failure, type Framework, type TestCases, testMethod } from './method.js'
 export { toyDecoder, toyEncoder } from './toys.js'
+export type { Check, InvalidCase, MethodCases, ValidCase } from './cases.js'

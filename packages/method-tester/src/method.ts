@@ -2,7 +2,8 @@ import { type PeftMethod } from '@graft-peft/core'
 import { type CaseReport, Registry, verify } from '@graft-peft/core/app'
 import { validate } from '@graft-peft/core/inside'
 import { Bench } from './harness.js'
-import { checks, type InvalidCase, type MethodCases } from './checks.js'
+import { type InvalidCase, type MethodCases } from './cases.js'
+import { checks } from './checks.js'
 import { toyDecoder } from './toys.js'
 
 /** Any test framework's describe and it: vitest, node:test, jest, mocha. */

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, rmdirSync } from 'node:fs'
-import { serialize } from 'node:v8'
+import { rmdirSync } from 'node:fs'
 import type { Registry } from '../container.js'
 import { checkInputs } from '../data/batches.js'
 import { Coder, defaultMaxLength } from '../data/coder.js'
@@ -11,7 +10,7 @@ import { readRecords } from '../data/readers.js'
 import type { DataRecord, Notice } from '../data/records.js'
 import { GraftError } from '../errors.js'
 import { makeFolder } from '../files/folder-lock.js'
-import { fileDigest, modelDigest } from '../files/digest.js'
+import { modelDigest } from '../files/digest.js'
 import type { Metric } from '../metric/metric.js'
 import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
@@ -19,6 +18,7 @@ import { type Example, isEmpty } from '../data/example.js'
 import { type Objective, classCount } from '../objective/objective.js'
 import type { TrainConfig } from '../config/config.js'
 import { surveyData, unreadColumns } from './survey.js'
+import { decisive, identity } from './decisive.js'
 
 /** What encoding did to a part of the data, for the user to read. */
 export interface EncodeReport {
@@ -272,40 +272,6 @@ const whyLeft = ({ left }: EncodeReport): string =>
         .join('; ')}.`
     : 'Completions are empty.'
 
-/** Where a run writes, what it tells and how it computes change nothing; model and files count by what they hold. */
-const indifferent = new Set([
-  // its weights count, not where they lie
-  'adapter',
-  'output',
-  'plugins',
-  'threads',
-  'trackers',
-  'device',
-  'memory',
-  'model',
-  'method',
-])
-const within: Readonly<Record<string, ReadonlySet<string>>> = {
-  training: new Set(['save_every', 'steps_per_run']),
-  data: new Set(['train', 'validation', 'test']),
-}
-/** All of a config that decides what comes of it, besides data, labels and model. */
-function decisive(config: TrainConfig): unknown {
-  const kept = (object: object, without?: ReadonlySet<string>): [string, unknown][] =>
-    Object.entries(object).filter(([key]) => !without?.has(key))
-  const { validation } = config.data
-  return [
-    config.method.name,
-    config.adapter?.digest,
-    kept(config, indifferent).map(([key, v]) => [key, within[key] ? kept(v as object, within[key]) : v]),
-    typeof validation === 'number' ? validation : 'a file',
-  ]
-}
-/** All that training or scoring sees of an example. */
-function identity({ image, ...example }: Example): Buffer {
-  const pixels = image && existsSync(image.file) ? fileDigest(image.file) : ''
-  return Buffer.concat([serialize(example), Buffer.from(pixels)])
-}
 /** In a text to continue the first token has no position before it that could predict it. */
 export function supervisedRows({ tokenLabels, decoderIds, label }: Example): number {
   if (!tokenLabels) return 1

@@ -1,3 +1,5 @@
+import type { TrainResult } from './hooks.js'
+import type { LogLine } from '../files/log.js'
 import { GraftError } from '../errors.js'
 import type { Metric } from '../metric/metric.js'
 import type { Evaluation } from '../step/evaluator.js'
@@ -62,4 +64,26 @@ function moments(values: readonly number[]): { mean: number; variance: number } 
   const mean = values.reduce((a, b) => a + b, 0) / values.length
   const squares = values.reduce((sum, v) => sum + (v - mean) ** 2, 0)
   return { mean, variance: squares / Math.max(1, values.length - 1) }
+}
+
+/** How a run went, its first part from its log where it was resumed. */
+export function outcomeOf(
+  { step, best, stopped }: Progress,
+  entries: readonly LogLine[],
+  totalSteps: number,
+  { before, after }: Pick<TrainResult, 'before' | 'after'>,
+): Omit<TrainResult, 'finished' | 'adapter'> {
+  const rose = rise(entries.filter((e) => e.phase === undefined).map((e) => e.loss as number))
+  const first = entries.find((e) => e.phase === 'before' && e.part === 'validation')
+  const start = first?.loss as number | undefined
+  const gained = start !== undefined && (after.validation ?? before.validation)?.loss < start
+  return {
+    step,
+    kept: best?.step ?? step,
+    stoppedEarly: stopped && step < totalSteps,
+    rose,
+    diverged: rose !== undefined && !gained,
+    before,
+    after,
+  }
 }
