@@ -40,3 +40,19 @@ export const open = (method: PeftMethod, test: ValidCase): Promise<Bench> =>
 
 export const greatest = (a: Float32Array, b: Float32Array): number =>
   a.reduce((m, v, i) => Math.max(m, Number.isFinite(v) ? Math.abs(v - b[i]) : Number.POSITIVE_INFINITY), 0)
+
+/** A method that changes nothing: one unused parameter. */
+export const nothing: PeftMethod = {
+  kind: 'method',
+  name: 'nothing',
+  apiVersion: 1,
+  peftType: 'NOTHING',
+  configSchema: { type: 'object' },
+  summary: '',
+  mergeable: true,
+  startsAsIdentity: () => true,
+  attach: ({ param }) => {
+    param('unused', { shape: [1], init: () => new Float32Array(1) })
+    return { merge: () => [] }
+  },
+}

@@ -1,10 +1,10 @@
+import { StepPlan } from './step-plan.js'
 import type { FrozenCut } from '@graft-peft/onnx'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { startOf } from '../adapter/continue.js'
-import { digestOf, EpochBatches } from '../data/batches.js'
-import { type Dataset, take } from '../data/dataset.js'
-import type { Example } from '../data/example.js'
+import { digestOf } from '../data/batches.js'
+import { type Dataset } from '../data/dataset.js'
 import { learningRate } from '../optimizer/schedule.js'
 import { type Checkpoint, loadCheckpoint, saveCheckpoint } from './checkpoint.js'
 import { beginning, judged, outcomeOf, type Progress } from './progress.js'
@@ -17,7 +17,7 @@ import { type CachedDataset, withFrozenPrefix } from '../step/frozen-prefix.js'
 import { RunLog } from './log.js'
 import { type RunInputs } from './inputs.js'
 import { type KeptRounding, roundedPlan, roundingNotice } from './rounding.js'
-import { planRun, stepsPerRun } from './run.js'
+import { planRun } from './run.js'
 import { saveTrained } from './save-trained.js'
 import type { Step } from '../step/step.js'
 import { Stepper, type StepResult, type WantedStep } from '../step/stepper.js'
@@ -26,7 +26,7 @@ import { type Phase, type TrainHooks, type TrainResult } from './hooks.js'
 export class Trainer {
   private readonly log: RunLog
   private progress: Progress = beginning
-  private epoch?: EpochBatches
+  private readonly plan: StepPlan
   private followers?: Followers
 
   private constructor(
@@ -39,6 +39,7 @@ export class Trainer {
     private readonly lock: FolderLock,
     private readonly cached?: CachedDataset,
   ) {
+    this.plan = new StepPlan(config, inputs)
     this.log = new RunLog(join(config.output, 'log.jsonl'))
   }
 
@@ -142,28 +143,16 @@ export class Trainer {
       this.log.write({ step: 0, phase: 'rounding', errors, float32, smoothed: Object.keys(smoothing) })
   }
 
-  /** The steps from t on that are one run: none of them but the last ends in an evaluation or a checkpoint. */
-  private group(t: number): number[] {
-    const { totalSteps, stepsPerEpoch } = this.inputs
-    const { eval_every, save_every } = this.config.training
-    const ends = (step: number) =>
-      step % (eval_every ?? stepsPerEpoch) === 0 || step % save_every === 0 || step === totalSteps
-    const steps = [t]
-    while (steps.length < stepsPerRun(this.config) && !ends(steps[steps.length - 1]))
-      steps.push(t + steps.length)
-    return steps
-  }
-
   /** Takes the next steps. */
   private async advance(first: number): Promise<void> {
     const started = performance.now()
     const { totalSteps, stepsPerEpoch } = this.inputs
     const { training } = this.config
     const wanted = await Promise.all(
-      this.group(first).map(async (t) => ({
+      this.plan.group(first).map(async (t) => ({
         t,
         rate: learningRate(training, t, totalSteps),
-        batches: await this.batches(t),
+        batches: await this.plan.batches(t),
       })),
     )
     const results = await this.stepper.steps(wanted)
@@ -224,21 +213,6 @@ export class Trainer {
     if (!adapter.ranks) return undefined
     const { parameters } = await this.stepper.read()
     return adapter.ranks((p) => variables.read(parameters, p))
-  }
-
-  /** The batches of step t: a function of the seed and t, so a resumed run sees what an uninterrupted one does. */
-  private batches(t: number): Promise<Example[][]> {
-    const { stepsPerEpoch, train } = this.inputs
-    const { batch_size, gradient_accumulation } = this.config.training
-    const index = Math.floor((t - 1) / stepsPerEpoch)
-    if (this.epoch?.epoch !== index) this.epoch = new EpochBatches(train, batch_size, this.config.seed, index)
-    const epoch = this.epoch
-    const first = ((t - 1) % stepsPerEpoch) * gradient_accumulation
-    const numbers = Array.from(
-      { length: Math.min(gradient_accumulation, epoch.count - first) },
-      (_, k) => first + k,
-    )
-    return Promise.all(numbers.map((k) => take(train, epoch.batch(k))))
   }
 
   private async validate(): Promise<void> {

@@ -1,0 +1,139 @@
+import { type TestCases } from '@graft-peft/method-tester'
+import { qv, both } from './conformance-options.js'
+
+/** The same of further methods. */
+export const more: Record<string, TestCases> = {
+  hira: {
+    valid: [
+      { config: { ...qv, r: 2 } },
+      { config: { target_modules: ['embed_tokens', 'q_proj'], r: 2, init_weights: 'gaussian' } },
+      { config: { ...qv, r: 2, hira_dropout: 0.1 } },
+    ],
+  },
+  gralora: {
+    valid: [{ config: { ...qv, r: 4 } }, { config: { ...qv, r: 4, gralora_k: 4, hybrid_r: 2 } }],
+    invalid: [{ config: { ...qv, r: 4, gralora_k: 3 }, error: /gralora_k 3 must divide r/ }],
+  },
+  delora: {
+    valid: [
+      { config: { ...qv, r: 2, init_weights: false } },
+      { config: { ...qv, rank_pattern: { v_proj: 3 }, lambda_pattern: { q_proj: 2 }, init_weights: false } },
+    ],
+  },
+  c3a: {
+    valid: [{ config: { ...qv, block_size: 4 } }, { config: { ...qv, block_size: 8, init_weights: true } }],
+    invalid: [{ config: { ...qv, block_size: 5 }, error: /block_size 5 must divide/ }],
+  },
+  glora: {
+    valid: [
+      ...both({ ...qv, r: 2 }),
+      { config: { ...qv, config_A_B: 'vector', config_D_E: 'vector', config_C: 'vector' }, model: 'encoder' },
+      { config: { ...qv, config_A_B: 'constant' } },
+    ],
+  },
+  peanut: {
+    valid: [
+      { config: { ...qv, r: 4, act_fn: 'tanh' } },
+      { config: { ...qv, r: 4, depth: 2, act_fn: 'gelu' } },
+    ],
+  },
+  deft: {
+    valid: [
+      ...both({ ...qv, r: 3, decomposition_method: 'qr', alpha: 6 }),
+      { config: { ...qv, r: 2, para: true, decomposition_method: 'qr' } },
+    ],
+  },
+  road: {
+    valid: [
+      ...both({ ...qv, group_size: 8 }),
+      { config: { ...qv, group_size: 4, variant: 'road_2' } },
+      { config: { ...qv, group_size: 2, variant: 'road_4' } },
+    ],
+    invalid: [{ config: { ...qv, group_size: 6 }, error: /group_size 6 doesn't divide/ }],
+  },
+  osf: {
+    valid: [
+      { config: { ...qv, effective_rank: 12 }, detached: ['U_low', 'V_low'] },
+      { config: { ...qv, effective_rank: 0.5 }, model: 'encoder', detached: ['U_low', 'V_low'] },
+      {
+        config: { target_modules: ['up_proj'], rank_pattern: { up_proj: 14 } },
+        detached: ['U_low', 'V_low'],
+      },
+    ],
+    invalid: [{ config: { ...qv, effective_rank: 16 }, error: /keeps 16 of the 16 singular directions/ }],
+  },
+  vblora: {
+    valid: [
+      {
+        config: {
+          ...qv,
+          r: 2,
+          num_vectors: 6,
+          vector_length: 4,
+          init_logits_std: 3,
+          init_vector_bank_bound: 1,
+        },
+      },
+    ],
+    invalid: [{ config: { ...qv, vector_length: 5 }, error: /vector_length 5 must divide/ }],
+  },
+  tinylora: {
+    valid: [
+      { config: { ...qv, r: 3, u: 5 } },
+      {
+        config: {
+          target_modules: ['embed_tokens', 'q_proj'],
+          u: 4,
+          weight_tying: 0.5,
+          init_weights: 'uniform',
+        },
+      },
+      { config: { ...qv, u: 4, save_projection: false } },
+    ],
+  },
+  unilora: {
+    valid: [{ config: { ...qv, r: 2, theta_d_length: 9 } }, { config: { ...qv, r: 1, save_indices: true } }],
+  },
+  lily: {
+    valid: [
+      { config: { ...qv, r: 3 } },
+      { config: { target_modules: 'all-linear', r: 2, num_B: 3, stride_A: 2, init_weights: false } },
+    ],
+    invalid: [{ config: { ...qv, num_B: 1 }, error: /num_B/ }],
+  },
+  pvera: {
+    valid: [
+      { config: { ...qv, r: 6 } },
+      { config: { target_modules: 'all-linear', r: 4, save_projection: false, generator_seed: 3 } },
+    ],
+  },
+  waveft: {
+    valid: [
+      { config: { ...qv, n_frequency: 12 } },
+      { config: { ...qv, n_frequency: 12, wavelet_family: 'sym4', proportional_parameters: true } },
+      { config: { ...qv, n_frequency: 12, use_idwt: false } },
+    ],
+    invalid: [{ config: { ...qv, n_frequency: 999 }, error: /n_frequency 999 is more than/ }],
+  },
+  supertuning: {
+    valid: [
+      { config: { ...qv, sparsity: 0.9 } },
+      { config: { ...qv, sparsity: 0.95, select_top: false, r: 2, save_precomputed_indices: false } },
+    ],
+    invalid: [
+      { config: { ...qv, sparsity: 0.9999 }, error: /leaves nothing to train/ },
+      { config: { ...qv, lora_alpha: 4 }, error: /lora_alpha needs r/ },
+    ],
+  },
+  beft: { valid: [{ config: { target_modules: ['v_proj'] }, model: 'encoder' }] },
+  full: { valid: both({}) },
+  bitfit: {
+    valid: [{ config: {}, model: 'encoder' }],
+    invalid: [{ config: {}, error: /none of its modules has a bias/ }],
+  },
+  ln_tuning: { valid: [...both({}), { config: { target_modules: ['input_layernorm'] } }] },
+  trainable_tokens: {
+    valid: both({ token_indices: Array.from({ length: 21 }, (_, i) => i + 3) }),
+    invalid: [{ config: {}, error: /token_indices is missing/ }],
+  },
+}
