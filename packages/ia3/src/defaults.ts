@@ -1,4 +1,4 @@
-/** Modules HF PEFT rescales by default, by model_type; the last of each lies in the feed-forward block (peft/utils/constants.py). */
+/** Modules HF PEFT rescales by default, by model_type (peft/utils/constants.py). */
 export const targetModules: Record<string, readonly string[]> = {
   bart: ['q_proj', 'v_proj', 'fc2'],
   bert: ['key', 'value', 'output.dense'],
@@ -23,4 +23,10 @@ export const targetModules: Record<string, readonly string[]> = {
   roberta: ['key', 'value', 'output.dense'],
   t5: ['k', 'v', 'wo'],
   mt5: ['k', 'v', 'wi_1'],
+}
+
+/** Those of them that lie in the feed-forward block: the last of each, but for mT5, where HF PEFT's table has none. */
+export const feedForwardModules: Record<string, readonly string[]> = {
+  ...Object.fromEntries(Object.entries(targetModules).map(([type, names]) => [type, names.slice(-1)])),
+  mt5: [],
 }

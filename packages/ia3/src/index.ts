@@ -3,6 +3,7 @@ import {
   flag,
   type LinearSite,
   type MergedWeight,
+  type Model,
   named,
   normal,
   ones,
@@ -10,12 +11,18 @@ import {
   targetedSchema,
   targets,
 } from '@graft-peft/core'
-import { targetModules } from './defaults.js'
+import { feedForwardModules, targetModules } from './defaults.js'
 
 interface Ia3Options extends TargetOptions {
   feedforward_modules: readonly string[] | string | null
   fan_in_fan_out: boolean
   init_ia3_weights: boolean
+}
+
+interface Rescaled {
+  site: LinearSite
+  /** whether it lies in a feed-forward block, so that what goes in is rescaled */
+  inside: boolean
 }
 
 /** (W·x + b) ⊙ l, or W·(x ⊙ l) in feed-forward modules (Liu et al., 2022, arXiv 2205.05638); options as HF PEFT's IA3Config. */
@@ -31,6 +38,7 @@ export default definePeftMethod<Ia3Options>({
   ownOptions: ['layers_to_transform', 'layers_pattern'],
   startsAsIdentity: ({ init_ia3_weights }) => init_ia3_weights,
   configSchema: targetedSchema({
+    /** null: those of HF PEFT's table for the model_type, whichever target_modules are given */
     feedforward_modules: {
       anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'string' }, { type: 'null' }],
       default: null,
@@ -40,9 +48,11 @@ export default definePeftMethod<Ia3Options>({
   }),
   attach({ model, g, param }, options) {
     const sites = targets(model, options, { among: model.linears, defaults: targetModules })
+    const feedForward =
+      options.feedforward_modules ?? feedForwardModules[String(model.config.model_type)] ?? []
     const init = options.init_ia3_weights ? ones : normal(1)
     const adapted = sites.map((site) => {
-      const inside = isFeedForward(site, options, sites.length > 0 ? String(model.config.model_type) : '')
+      const inside = named(feedForward, site.path)
       const shape = inside ? [1, site.inFeatures] : [site.outFeatures, 1]
       const l = param(`${site.path}.ia3_l`, { shape, init })
       const flat = g.reshape(l, [shape[0] * shape[1]])
@@ -51,6 +61,7 @@ export default definePeftMethod<Ia3Options>({
       return { site, l, flat, inside }
     })
     return {
+      save: () => ({ finish: () => chosen(model, adapted) }),
       merge: () =>
         adapted.flatMap(({ site, l, flat, inside }): MergedWeight[] => {
           const bias: MergedWeight[] = site.bias && !inside ? [[site.bias, (b) => g.mul(b, flat)]] : []
@@ -60,13 +71,16 @@ export default definePeftMethod<Ia3Options>({
   },
 })
 
-/** Modules named as feed-forward; by default, the last of the architecture's default targets. */
-function isFeedForward(
-  { path }: LinearSite,
-  { feedforward_modules, target_modules }: Ia3Options,
-  modelType: string,
-): boolean {
-  if (feedforward_modules) return named(feedforward_modules, path)
-  const last = targetModules[modelType]?.at(-1)
-  return feedforward_modules === null && !target_modules && last !== undefined && named([last], path)
+/** What was rescaled and where, in names that choose just that: HF PEFT wants each of feedforward_modules word for word in target_modules. */
+function chosen(model: Model, adapted: readonly Rescaled[]): Record<string, readonly string[]> {
+  const { names } = model.targeted ?? {}
+  const insides = (name: string) =>
+    new Set(
+      model.linears
+        .filter(({ path }) => named([name], path))
+        .map(({ path }) => adapted.find(({ site }) => site.path === path)?.inside),
+    )
+  const exact = Array.isArray(names) && names.every((n) => insides(n).size < 2 && !insides(n).has(undefined))
+  const target_modules: readonly string[] = exact ? names : adapted.map(({ site }) => site.path)
+  return { target_modules, feedforward_modules: target_modules.filter((n) => insides(n).has(true)) }
 }

@@ -56,7 +56,7 @@ function peftOptions(
   const own = new Set(method.ownOptions)
   const kept = Object.fromEntries(Object.entries(methodOptions).filter(([key]) => !own.has(key)))
   if (!targeted || !('target_modules' in kept)) return kept
-  const narrowed = narrowing.some((key) => own.has(key) && methodOptions[key])
+  const narrowed = narrowing.some((key) => own.has(key) && (methodOptions[key] ?? null) !== null)
   return { ...kept, target_modules: narrowed ? targeted.paths : (targeted.names ?? targeted.paths) }
 }
 const narrowing = ['exclude_modules', 'layers_to_transform', 'layers_pattern']
