@@ -45,3 +45,22 @@ it('an adapter keeps its budget whichever evaluation was best, a module at rank 
   expect((await graft(['merge', join(folder, 'out/adapter'), join(folder, 'merged')])).code).toBe(0)
   expect(existsSync(join(folder, 'merged/model.onnx'))).toBe(true)
 })
+
+it.each(['float32', 'int8'])(
+  'its work after a step is part of the step: 4 steps in %s',
+  async (precision) => {
+    const folder = temporaryFolder()
+    const method = { name: 'adalora', init_r: 3, target_r: 1, tinit: 1, tfinal: 1, deltaT: 1 }
+    const training = { max_steps: 4 }
+    const { code, stderr } = await graft(['train', writeRun(folder, { method, training, precision })])
+    expect(code, stderr).toBe(0)
+    const used = readFileSync(join(folder, 'out/log.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { ranks?: Record<string, number> })
+      .filter((e) => e.ranks)
+      .map((e) => Object.values(e.ranks as Record<string, number>).reduce((a, b) => a + b, 0))
+    expect(used).toHaveLength(4)
+    expect(used[3]).toBeLessThan(used[0])
+  },
+)
