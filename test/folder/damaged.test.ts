@@ -80,7 +80,7 @@ describe('a folder with something wrong says what, where and what to do', () => 
     [
       'a header that is not JSON',
       () => broken((at) => writeFileSync(join(at, 'model.safetensors'), bytesOf(at).fill(120, 8, 40))),
-      /header is not JSON/,
+      /header: not JSON/,
     ],
     [
       'overlapping tensors',

@@ -115,11 +115,19 @@ describe('adapters', () => {
     const w = writer(base, true)
     await w.load(
       'gives',
-      await openAdapter(await adapter({ name: 'lora', r: 4 }, 'She gives them away.'), registry, base),
+      await openAdapter(
+        await adapter({ name: 'lora', r: 4, target_modules: ['q_proj', 'v_proj'] }, 'She gives them away.'),
+        registry,
+        base,
+      ),
     )
     await w.load(
       'eats',
-      await openAdapter(await adapter({ name: 'lora', r: 4 }, 'She eats them all.', 1), registry, base),
+      await openAdapter(
+        await adapter({ name: 'lora', r: 4, target_modules: ['q_proj', 'v_proj'] }, 'She eats them all.', 1),
+        registry,
+        base,
+      ),
     )
     await w.load(
       'prompt',
@@ -147,7 +155,10 @@ describe('adapters', () => {
     )
   })
   it('from the command line: requests in, answers out', async () => {
-    const folder = await adapter({ name: 'lora', r: 4 }, 'She gives them away.')
+    const folder = await adapter(
+      { name: 'lora', r: 4, target_modules: ['q_proj', 'v_proj'] },
+      'She gives them away.',
+    )
     const input = [
       { prompt, adapter: 'a', max_tokens: 4 },
       { prompt, adapter: null, max_tokens: 3 },

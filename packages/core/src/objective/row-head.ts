@@ -1,3 +1,4 @@
+import { storedConstant } from '../model/site.js'
 import {
   type Builder,
   differentiate,
@@ -31,7 +32,7 @@ export function rowHead(hidden: Value, logits: Value, sorted: readonly Node[]): 
   const fixed = outside.every((v) => v.shape?.every((d) => typeof d === 'number'))
   if (!fixed || nodes.length === 0 || !nodes.every((n) => is(n.op, 'product', 'elementwise')))
     return undefined
-  return { hidden, logits, nodes: nodes.reverse(), parameters: outside.filter((v) => !v.data) }
+  return { hidden, logits, nodes: nodes.reverse(), parameters: outside.filter((v) => !storedConstant(v)) }
 }
 
 /** The head applied to other rows, reading stand-ins in its parameters' places. */
