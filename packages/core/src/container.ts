@@ -68,32 +68,13 @@ const badPlugin = (origin: string, got: string) =>
     `${origin} is not a plugin: its default export is ${got}; expected the result of definePeftMethod, defineObjective, defineMetric, defineArchitecture, defineTracker or defineLauncher, or a list of them.`,
   )
 
-type Check = readonly [fits: (v: unknown) => boolean, expected: string]
-const isFunction: Check = [(v) => typeof v === 'function', 'a function']
-const isSchema: Check = [(v) => typeof v === 'object' && v !== null, 'a JSON Schema']
-const isText: Check = [(v) => typeof v === 'string' && v !== '', 'a text']
-const areTexts: Check = [(v) => Array.isArray(v) && v.every((x) => typeof x === 'string'), 'a list of texts']
-/** What each kind of plugin must bring, so that what is missing is said when it is loaded. */
-const required: Readonly<Record<Kind, Readonly<Record<string, Check>>>> = {
-  method: { name: isText, peftType: isText, configSchema: isSchema, attach: isFunction },
-  objective: { name: isText, encode: isFunction, build: isFunction },
-  metric: { name: isText, start: isFunction },
-  architecture: { name: isText, modelTypes: areTexts, tasks: areTexts, build: isFunction },
-  tracker: { name: isText, configSchema: isSchema, open: isFunction },
-  launcher: { name: isText, configSchema: isSchema, launch: isFunction },
-}
 /** The kind of what a package exports. Throws BAD_PLUGIN naming what is wrong, even with a getter that throws. */
 function kindOf(plugin: unknown, { package: origin }: Origin): Kind {
   try {
     const fields = (plugin ?? {}) as Record<string, unknown>
     const { kind } = fields
     if (typeof kind !== 'string' || !Object.hasOwn(tokens, kind)) throw badPlugin(origin, describe(plugin))
-    for (const [key, [fits, expected]] of Object.entries(required[kind as Kind]))
-      if (!fits(fields[key]))
-        throw new GraftError(
-          'BAD_PLUGIN',
-          `${origin}: ${kind}.${key} should be ${expected}, got ${describe(fields[key])}.`,
-        )
+    checkContract(fields, origin)
     return kind as Kind
   } catch (cause) {
     if (cause instanceof GraftError) throw cause

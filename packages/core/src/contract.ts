@@ -24,7 +24,7 @@ export function checkContract(plugin: Record<string, unknown>, origin: string): 
   const { kind, name } = plugin as { kind: string; name: string }
   const bad = (what: string) =>
     new GraftError('BAD_PLUGIN', `${origin}: the ${kind} ${name} ${what}. This is a fault of ${origin}.`)
-  for (const [member, type] of Object.entries(members[kind] ?? {})) {
+  for (const [member, type] of Object.entries({ name: 'string', ...members[kind] })) {
     const value = plugin[member]
     if (value === undefined) {
       const close = nearest(member, Object.keys(plugin))
