@@ -13,10 +13,10 @@ const registry = defaultRegistry()
 const method = registry.get('method', 'lora')
 const options = {
   method,
-  config: methodOptions(method, { target_modules: 'all-linear' }),
+  methodOptions: methodOptions(method, { target_modules: 'all-linear' }),
   objective: registry.get('objective', 'causal-lm'),
   labels: 0,
-  rows: 512,
+  expectedRows: 512,
   totalSteps: 1,
   training: true,
 }

@@ -20,10 +20,10 @@ const model = openModel(path, { architectures: registry.all('architecture'), tas
 const method = registry.get('method', 'lora')
 const attaching = {
   method,
-  config: methodOptions(method, { target_modules: 'all-linear' }),
+  methodOptions: methodOptions(method, { target_modules: 'all-linear' }),
   objective,
   labels: 0,
-  rows: 32,
+  expectedRows: 32,
   totalSteps: 1,
 }
 const coder = new Coder(model, [], {

@@ -12,19 +12,21 @@ const options = {
   lora: { lora_dropout: 0.1, target_modules: 'all-linear' },
   adalora: { tinit: 2, tfinal: 2, deltaT: 2 },
   trainable_tokens: { token_indices: [1, 2] },
+  c3a: { block_size: 32 },
+  vblora: { vector_length: 64 },
 }
 const optimizer = adamw({ name: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0, momentum: 0 })
 
 for (const name of wanted)
   for (const training of [true, false]) {
     const method = registry.get('method', name)
-    const config = methodOptions(method, options[name] ?? {})
+    const chosen = methodOptions(method, options[name] ?? {})
     const adapted = adapt(openModel(path), {
       method,
-      config,
+      methodOptions: chosen,
       objective: registry.get('objective', 'causal-lm'),
       labels: 0,
-      rows: 64,
+      expectedRows: 64,
       totalSteps: 10,
       training,
     })

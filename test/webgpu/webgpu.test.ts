@@ -64,7 +64,7 @@ describe.skipIf(!env)('WebGPU, on a Vulkan in software', () => {
       JSON.stringify({ prompt: 'count '.repeat(1 + (i % 3)), completion: 'one two' }),
     )
     const settings = {
-      method: { name: 'lora', r: 2, lora_dropout: 0.1 },
+      method: { name: 'lora', r: 2, lora_dropout: 0.1, target_modules: ['q_proj', 'v_proj'] },
       training: { max_steps: 6, save_every: 2, batch_size: 2, gradient_accumulation: 2 },
     }
     const trained = async (

@@ -3,6 +3,7 @@ import { moduleKey } from '../method/keys.js'
 import { readAdapterConfig, readTensors } from './files.js'
 import { hasManifest, readManifest } from './manifest.js'
 
+/** What an adapter is by its files alone: method, options, base and tensors. */
 export interface AdapterDescription {
   folder: string
   peft_type: string

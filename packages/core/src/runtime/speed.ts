@@ -18,7 +18,9 @@ const products = {
     return g.op('com.microsoft::MatMulIntegerToFloat', [numbers, w, g.scalar(1), scales, zero])
   },
 }
+/** A type in which measureSpeed times products of matrices on this machine. */
 export type MeasuredType = keyof typeof products
+/** Every type that measureSpeed knows. */
 export const measuredTypes = Object.keys(products) as MeasuredType[]
 
 /** Operations per second of this machine's matrix products, two a multiply-add, at the size of a training step's. Takes about a second. */
