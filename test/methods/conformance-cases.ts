@@ -165,7 +165,12 @@ export const cases: Record<string, TestCases> = {
     valid: [
       ...both({ ...qv, oft_block_size: 4 }),
       { config: { ...qv, r: 2, oft_block_size: 0, block_share: true } },
-      { config: { ...qv, oft_block_size: 4, use_cayley_neumann: false, coft: true, eps: 0.5 } },
+      { config: { ...qv, oft_block_size: 4, use_cayley_neumann: false, coft: true, eps: 50 } },
+      {
+        // Outside the ball what is trained is projected, and the gradient passes straight through, as in HF PEFT.
+        config: { ...qv, oft_block_size: 4, use_cayley_neumann: false, coft: true, eps: 0.5 },
+        detached: ['oft_R'],
+      },
     ],
     invalid: [{ config: { ...qv, r: 2 }, error: /either r.*or oft_block_size/ }],
   },

@@ -23,7 +23,6 @@ export function adaptEmbedding(
 ): MergedWeight[] {
   const { g, param } = context
   const { path, rows, width } = site
-  refuseStart(context, site, options)
   if (options.lora_bias) throw unfit(site, 'lora_bias is for linear layers and convolutions')
   const A = param(`${path}.lora_embedding_A`, {
     shape: [r, rows],
@@ -92,7 +91,7 @@ export function mergedBias(
   return [site.bias, (b) => g.add(b, bias)]
 }
 
-/** As in HF PEFT, starts that read a linear layer's weight or inputs don't go with other layers. */
+/** As in HF PEFT, starts that read a linear layer's weight or inputs don't go with convolutions; embeddings start as they always do. */
 function refuseStart(
   { inference }: AttachContext,
   site: Site,

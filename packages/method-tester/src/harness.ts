@@ -21,6 +21,7 @@ import {
   methodOptions,
   modelFeeds,
   next,
+  countedPositions,
   prepareContext,
   runOnce,
   scalar,
@@ -54,10 +55,12 @@ export class Bench {
   ): Promise<Bench> {
     const bench = new Bench(base, method, given, steps)
     const context = prepareContext(base, 0, 0)
-    const batches = async () => [modelFeeds(context.model.graph.inputs, batchOf(bench.examples), 0)]
+    const batch = batchOf(bench.examples)
+    const batches = async () => [modelFeeds(base.graph.inputs, batch, 0)]
+    const masks = async () => [countedPositions(batch)]
     const tokenize = (text: string) =>
       Array.from(text, (c) => 3 + (c.charCodeAt(0) % (toySizes.vocabulary - 3)))
-    bench.prepared = await method.prepare?.({ ...context, tokenize, batches }, bench.config)
+    bench.prepared = await method.prepare?.({ ...context, tokenize, batches, masks }, bench.config)
     return bench
   }
 

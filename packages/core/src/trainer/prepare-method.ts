@@ -27,7 +27,7 @@ export async function prepareMethod(
     return Promise.all(numbers.map(async (k) => of(feeder.batch(await take(train, epoch.batch(k))))))
   }
   const batches = (count: number) => first(count, (batch) => feeder.inputs(batch))
-  const masks = (count: number) => first(count, counted)
+  const masks = (count: number) => first(count, countedPositions)
   try {
     return await method.prepare({ ...prepareContext(model, pad, seed), batches, masks }, methodOptions)
   } catch (cause) {
@@ -36,7 +36,7 @@ export async function prepareMethod(
 }
 
 /** 1 where a position is real and not left out of the loss. */
-function counted({ examples, length }: Batch): Tensor {
+export function countedPositions({ examples, length }: Batch): Tensor {
   const values = new Float32Array(examples.length * length)
   examples.forEach(({ ids, tokenLabels, decoderIds }, b) => {
     const labels = decoderIds ? undefined : tokenLabels
@@ -53,7 +53,8 @@ export function prepareContext(base: Model, pad: number, seed: number): PrepareC
     g: model.g,
     seed,
     tokenize: (text) => Tokenizer.open(base.folder, base.config).encode(text),
-    feed: (sequences) => modelFeeds(model.graph.inputs, batchOf(sequences.map((ids) => ({ ids }))), pad),
+    // The base's own inputs: what the method adds to its fork it feeds itself.
+    feed: (sequences) => modelFeeds(base.graph.inputs, batchOf(sequences.map((ids) => ({ ids }))), pad),
     batches: noData,
     masks: noData,
     run: (values, feeds) => runValues(model, values, feeds),
