@@ -68,14 +68,16 @@ const badPlugin = (origin: string, got: string) =>
     `${origin} is not a plugin: its default export is ${got}; expected the result of definePeftMethod, defineObjective, defineMetric, defineArchitecture, defineTracker or defineLauncher, or a list of them.`,
   )
 
-/** The kind of what a package exports. Throws BAD_PLUGIN naming what is wrong, even with a getter that throws. */
+/** The kind of what a package exports. Throws BAD_PLUGIN for what is no plugin. */
 function kindOf(plugin: unknown, { package: origin }: Origin): Kind {
+  const { kind } = (plugin ?? {}) as Record<string, unknown>
+  if (typeof kind !== 'string' || !Object.hasOwn(tokens, kind)) throw badPlugin(origin, describe(plugin))
+  return kind as Kind
+}
+/** Reads what a package exports: a getter that throws is the package's fault too. Throws BAD_PLUGIN. */
+function reading<T>({ package: origin }: Origin, read: () => T): T {
   try {
-    const fields = (plugin ?? {}) as Record<string, unknown>
-    const { kind } = fields
-    if (typeof kind !== 'string' || !Object.hasOwn(tokens, kind)) throw badPlugin(origin, describe(plugin))
-    checkContract(fields, origin)
-    return kind as Kind
+    return read()
   } catch (cause) {
     if (cause instanceof GraftError) throw cause
     throw new GraftError(
@@ -141,10 +143,8 @@ export class Registry {
   registerPackage(exported: unknown, origin: Origin): this {
     const plugins = [exported].flat()
     if (plugins.length === 0) throw badPlugin(origin.package, 'an empty list')
-    for (const plugin of plugins) {
-      const kind = kindOf(plugin, origin)
-      this.register(kind, plugin as Kinds[Kind], origin)
-    }
+    for (const plugin of plugins)
+      reading(origin, () => this.register(kindOf(plugin, origin), plugin as Kinds[Kind], origin))
     return this
   }
   /** Everything installed, with the package it came from. */
