@@ -1,6 +1,12 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
-import { bertEncoder, encoderInputs, type EncoderSizes, encoderSizes } from './blocks/bert-encoder.js'
+import {
+  bertEmbeddings,
+  bertEncoder,
+  encoderInputs,
+  type EncoderSizes,
+  encoderSizes,
+} from './blocks/bert-encoder.js'
 import { bareOutputs, firstToken, maskedVocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'
 
@@ -33,23 +39,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const root = new Scope(c)
   const model = root.in(c.task === 'features' ? '' : 'bert')
   const inputs = encoderInputs(c)
-  const at = model.in('embeddings')
-  const parts = [
-    at.embedding('word_embeddings', inputs.ids, sizes.rows, sizes.width),
-    at.embedding('token_type_embeddings', inputs.types, config.count('type_vocab_size', 2), sizes.width),
-    at.embedding(
-      'position_embeddings',
-      inputs.positions,
-      config.count('max_position_embeddings'),
-      sizes.width,
-    ),
-  ]
-  const embedded = at.layerNorm(
-    'LayerNorm',
-    at.run(() => parts.reduce(g.add)),
-    sizes.width,
-    sizes.epsilon,
-  )
+  const embedded = bertEmbeddings(c, model.in('embeddings'), inputs, sizes, 2)
   const ties = config.flag('tie_word_embeddings', true)
   const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
   if (c.task === 'features') return bareOutputs(model, hidden)

@@ -1,5 +1,5 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
-import { bertEncoder, encoderInputs, encoderSizes } from './blocks/bert-encoder.js'
+import { bertEmbeddings, bertEncoder, encoderInputs, encoderSizes } from './blocks/bert-encoder.js'
 import { firstToken, vocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'
 
@@ -22,15 +22,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const root = new Scope(c)
   const model = root.in(c.task === 'features' ? '' : 'electra')
   const inputs = encoderInputs(c)
-  const at = model.in('embeddings')
-  const places = config.count('max_position_embeddings')
-  const parts = [
-    at.embedding('word_embeddings', inputs.ids, rows, narrow),
-    at.embedding('token_type_embeddings', inputs.types, config.count('type_vocab_size', 2), narrow),
-    at.embedding('position_embeddings', inputs.positions, places, narrow),
-  ]
-  const summed = at.run(() => parts.reduce(g.add))
-  const normed = at.layerNorm('LayerNorm', summed, narrow, epsilon)
+  const normed = bertEmbeddings(c, model.in('embeddings'), inputs, { rows, width: narrow, epsilon }, 2)
   const embedded = narrow === width ? normed : model.linear('embeddings_project', normed, narrow, width)
   const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
   if (c.task === 'features') return { hidden }

@@ -2,7 +2,7 @@ import { type ArchitectureContext, defineArchitecture, type Value } from '@graft
 import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { gatedFeedForward, named } from './blocks/feed-forward.js'
 import { gptDecoder } from './blocks/gpt-decoder.js'
-import { decoderTasks } from './blocks/heads.js'
+import { decoderTasks, summaryKeys } from './blocks/heads.js'
 import { attentionBias } from './blocks/masks.js'
 import type { Scope } from './blocks/scope.js'
 
@@ -13,11 +13,7 @@ export const gptBigCode = defineArchitecture({
   tasks: decoderTasks,
   prefix: 'transformer',
   ignores: [
-    'summary_type',
-    'summary_use_proj',
-    'summary_activation',
-    'summary_first_dropout',
-    'summary_proj_to_labels',
+    ...summaryKeys,
     'attention_softmax_in_fp32',
     'scale_attention_softmax_in_fp32',
     'inference_runner',

@@ -2,7 +2,7 @@ import { type ArchitectureContext, defineArchitecture, type Settings, type Value
 import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { gatedFeedForward, named } from './blocks/feed-forward.js'
 import { gptDecoder } from './blocks/gpt-decoder.js'
-import { decoderTasks } from './blocks/heads.js'
+import { decoderTasks, summaryKeys } from './blocks/heads.js'
 import { attentionBias } from './blocks/masks.js'
 import type { Scope } from './blocks/scope.js'
 
@@ -12,15 +12,7 @@ export const gptNeo = defineArchitecture({
   modelTypes: ['gpt_neo'],
   tasks: decoderTasks,
   prefix: 'transformer',
-  ignores: [
-    'summary_type',
-    'summary_use_proj',
-    'summary_activation',
-    'summary_first_dropout',
-    'summary_proj_to_labels',
-    'resid_dropout',
-    'attention_layers',
-  ],
+  ignores: [...summaryKeys, 'resid_dropout', 'attention_layers'],
   unused: (tensor) => /attention\.(masked_)?bias$/.test(tensor),
   build,
 })

@@ -2,7 +2,7 @@ import { type ArchitectureContext, defineArchitecture, type Value } from '@graft
 import { activation } from './blocks/activations.js'
 import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { gptDecoder } from './blocks/gpt-decoder.js'
-import { decoderTasks } from './blocks/heads.js'
+import { decoderTasks, summaryKeys } from './blocks/heads.js'
 import { attentionBias } from './blocks/masks.js'
 import type { Scope } from './blocks/scope.js'
 
@@ -13,15 +13,7 @@ export const gpt2 = defineArchitecture({
   tasks: decoderTasks,
   prefix: 'transformer',
   // The head of multiple choice, and how sums are ordered.
-  ignores: [
-    'summary_type',
-    'summary_use_proj',
-    'summary_activation',
-    'summary_first_dropout',
-    'summary_proj_to_labels',
-    'reorder_and_upcast_attn',
-    'n_ctx',
-  ],
+  ignores: [...summaryKeys, 'reorder_and_upcast_attn', 'n_ctx'],
   // Checkpoints hold causal masks.
   unused: (tensor) => /attn\.(masked_)?bias$/.test(tensor),
   build,

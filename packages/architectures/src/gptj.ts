@@ -1,7 +1,7 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
 import { attend, Cache, joinHeads, splitHeads } from './blocks/attention.js'
-import { decoderOutputs, decoderTasks, vocabularyLogits } from './blocks/heads.js'
+import { decoderOutputs, decoderTasks, vocabularyLogits, summaryKeys } from './blocks/heads.js'
 import { textInputs } from './blocks/inputs.js'
 import { attentionBias } from './blocks/masks.js'
 import { fixedRope, rotate } from './blocks/rope.js'
@@ -13,16 +13,7 @@ export const gptj = defineArchitecture({
   modelTypes: ['gptj'],
   tasks: decoderTasks,
   prefix: 'transformer',
-  ignores: [
-    'summary_type',
-    'summary_use_proj',
-    'summary_activation',
-    'summary_first_dropout',
-    'summary_proj_to_labels',
-    'scale_attn_weights',
-    'rotary',
-    'n_ctx',
-  ],
+  ignores: [...summaryKeys, 'scale_attn_weights', 'rotary', 'n_ctx'],
   // Checkpoints hold causal masks.
   unused: (tensor) => /attn\.(masked_)?bias$|embed_positions$/.test(tensor),
   build,

@@ -28,6 +28,24 @@ export const encoderInputs = (c: ArchitectureContext): TextInputs & { types: Val
   types: c.g.graph.addInput('token_type_ids', 'int64', ['batch', 'sequence']),
 })
 
+/** The normed sum of what tokens, their text of a pair (`kinds` of them) and their positions are embedded as. */
+export function bertEmbeddings(
+  { g, config }: ArchitectureContext,
+  at: Scope,
+  { ids, types, positions }: { ids: Value; types: Value; positions: Value },
+  { rows, width, epsilon }: Pick<EncoderSizes, 'rows' | 'width' | 'epsilon'>,
+  kinds: number,
+): Value {
+  const places = config.count('max_position_embeddings')
+  const parts = [
+    at.embedding('word_embeddings', ids, rows, width),
+    at.embedding('token_type_embeddings', types, config.count('type_vocab_size', kinds), width),
+    at.embedding('position_embeddings', positions, places, width),
+  ]
+  const summed = at.run(() => parts.reduce(g.add))
+  return at.layerNorm('LayerNorm', summed, width, epsilon)
+}
+
 /** The layers of BERT and RoBERTa: norms after each residual sum. */
 export function bertEncoder(
   c: ArchitectureContext,

@@ -40,6 +40,15 @@ export function maskedVocabularyLogits(
   return at.run(() => g.add(g.linear(hidden, weight), bias))
 }
 
+/** Keys of transformers' head of multiple choice, which isn't built: they change nothing here. */
+export const summaryKeys = [
+  'summary_type',
+  'summary_use_proj',
+  'summary_activation',
+  'summary_first_dropout',
+  'summary_proj_to_labels',
+]
+
 /** [batch, width]: hidden states of each text's first token. */
 export const firstToken = (g: Builder, hidden: Value): Value => g.squeeze(g.slice(hidden, 0, 1, 1), [1])
 

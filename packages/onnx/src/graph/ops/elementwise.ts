@@ -110,7 +110,8 @@ const dropout: OpSpec = {
   ],
 }
 
-const plain = [
+/** Functions of one number. */
+export const functions = [
   'Exp',
   'Log',
   'Sin',
@@ -189,7 +190,7 @@ export const elementwiseOps: OpTable = {
   Ceil: unary(Math.ceil),
   Clip: unary(undefined, [1, 3]),
   'com.microsoft::FastGelu': unary(undefined, [1, 2]),
-  ...Object.fromEntries(plain.map((op) => [op, unary()])),
+  ...Object.fromEntries(functions.map((op) => [op, unary()])),
   Identity: {
     arity: [1, 1],
     infer: (n) => [{ dtype: n.input(0).dtype, shape: n.shape(0), known: n.x[0]?.known }],

@@ -1,3 +1,5 @@
+import { functions } from './elementwise.js'
+
 /**
  * What an operator is, whatever it is asked for: passes look here and keep no lists of their own (npm run layers sees to it),
  * so that a new activation or product is known to all of them at once.
@@ -5,6 +7,7 @@
 const table = {
   /** makes each element of the same element of its inputs, broadcast */
   elementwise: [
+    ...functions,
     'Add',
     'Sub',
     'Mul',
@@ -17,30 +20,7 @@ const table = {
     'Abs',
     'Sqrt',
     'Reciprocal',
-    'Exp',
-    'Log',
-    'Sin',
-    'Cos',
-    'Tan',
-    'Erf',
-    'Tanh',
-    'Sigmoid',
-    'Relu',
-    'LeakyRelu',
-    'Elu',
-    'Selu',
-    'Celu',
-    'Softplus',
-    'Softsign',
-    'HardSigmoid',
-    'HardSwish',
-    'Mish',
-    'Gelu',
-    'com.microsoft::Gelu',
-    'com.microsoft::QuickGelu',
     'com.microsoft::FastGelu',
-    'Sign',
-    'Round',
     'Floor',
     'Ceil',
     'Clip',
