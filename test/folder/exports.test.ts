@@ -2,57 +2,15 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { int64 } from '@graft-peft/core'
-import { exportAdapter, exportTraining, loadConfig, openAdapter, openModel } from '@graft-peft/core/app'
+import { exportAdapter, exportTraining, loadConfig, openModel } from '@graft-peft/core/app'
 import { readSafetensors, runOnce } from '@graft-peft/core/inside'
-import { defaultRegistry } from 'graft-peft'
-import { beforeAll, describe, expect, it } from 'vitest'
-import { graft, root, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
+import { describe, expect, it } from 'vitest'
+import { graft, root, temporaryFolder, writeRun } from '../fixture.js'
 
-const registry = defaultRegistry()
+import { adapters, base, lines, open, registry, trainFirst } from './trained.js'
+
+trainFirst()
 const architectures = registry.all('architecture')
-let base: string
-const adapters: Record<string, string> = {}
-const lines = Array.from({ length: 24 }, (_, i) =>
-  JSON.stringify({ prompt: `What is ${i}?`, completion: ` It is ${i} and more.` }),
-)
-
-async function train(method: unknown, rest: Record<string, unknown> = {}): Promise<string> {
-  const at = temporaryFolder()
-  const config = writeRun(
-    at,
-    {
-      model: base,
-      method,
-      data: { validation: 0 },
-      training: { max_steps: 5, batch_size: 8, learning_rate: 2e-2 },
-      ...rest,
-    },
-    lines,
-  )
-  const { code, stderr } = await graft(['train', config])
-  expect(code, stderr).toBe(0)
-  return join(at, 'out/adapter')
-}
-beforeAll(async () => {
-  base = sproutFolder(join(temporaryFolder(), 'base'))
-  adapters.lora = await train({ name: 'lora', r: 4, lora_alpha: 8, target_modules: ['q_proj', 'down_proj'] })
-  adapters.rslora = await train(
-    { name: 'lora', r: 2, use_rslora: true, target_modules: ['q_proj', 'v_proj'] },
-    { seed: 1 },
-  )
-  adapters.adalora = await train({
-    name: 'adalora',
-    init_r: 4,
-    target_r: 2,
-    target_modules: ['q_proj'],
-    tinit: 1,
-    tfinal: 1,
-  })
-  adapters.ia3 = await train({ name: 'ia3', target_modules: ['k_proj'], feedforward_modules: [] })
-  adapters.prompt = await train({ name: 'prompt-tuning', num_virtual_tokens: 3 })
-})
-
-const open = (folder: string) => openAdapter(folder, registry, base)
 const greatest = (v: Float32Array) => v.reduce((m, x) => Math.max(m, Math.abs(x)), 0)
 
 describe('exports', () => {
