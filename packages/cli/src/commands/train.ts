@@ -76,6 +76,8 @@ class JsonReport {
 class Report {
   private readonly progress = new Progress()
   private ranks?: Record<string, number>
+  /** metrics that are shares, told in per cent */
+  private shares: ReadonlySet<string> = new Set()
   private recent: { tokens: number; seconds: number }[] = []
 
   constructor(private readonly config: TrainConfig) {}
@@ -85,7 +87,7 @@ class Report {
     onStep: (info) => this.step(info),
     onEvaluation: ({ phase, step, part, improved, values }) => {
       if (phase === 'during')
-        note(`step ${step} · ${describe(part, values)}${improved ? ' · best so far' : ''}`)
+        note(`step ${step} · ${this.describe(part, values)}${improved ? ' · best so far' : ''}`)
     },
     onEvaluating: ({ part, done, total }) => this.progress.aside(`evaluating ${part} ${done}/${total}`),
     onNotice: (text) => note(`Note: ${text}`),
@@ -98,6 +100,7 @@ class Report {
     compileSeconds,
   }: Parameters<NonNullable<TrainHooks['onStart']>>[0]): void {
     const { model, objective, reason, notices, reports, labels, totalSteps } = inputs
+    this.shares = new Set(inputs.metrics.filter((m) => m.isShare).map((m) => m.name))
     const sizes = Object.entries(reports).map(([part, r]) => `${part} ${thousands(r.examples)}`)
     printLine(`Model    ${model.file}`)
     printLine(`         ${thousands(model.parameterCount)} parameters, frozen`)
@@ -152,8 +155,8 @@ class Report {
     this.progress.stop()
     if (!finished) return printLine(`Stopped after step ${step}. Continue with: graft train ${path} --resume`)
     for (const part of Object.keys(after)) {
-      if (before[part]) printLine(`Before   ${describe(part, before[part])}`)
-      printLine(`After    ${describe(part, after[part])}`)
+      if (before[part]) printLine(`Before   ${this.describe(part, before[part])}`)
+      printLine(`After    ${this.describe(part, after[part])}`)
     }
     if (this.ranks)
       for (const [path, rank] of Object.entries(this.ranks))
@@ -170,6 +173,13 @@ class Report {
   close(): void {
     this.progress.stop()
   }
+
+  private describe(part: string, { loss, ...metrics }: Evaluation): string {
+    const told = Object.entries(metrics).map(
+      ([name, v]) => `${name} ${this.shares.has(name) ? percent(v) : v.toFixed(4)}, `,
+    )
+    return `${part}: ${told.join('')}loss ${loss.toFixed(4)}`
+  }
 }
 
 /** What is to be said of a run whose loss rose. */
@@ -184,10 +194,3 @@ function rankPicture(ranks: readonly number[]): string {
   const most = Math.max(1, ...ranks)
   return `ranks ${ranks.map((r) => blocks[Math.ceil((r / most) * 7)]).join('')} ${ranks.reduce((a, b) => a + b, 0)}`
 }
-
-/** Shares in per cent, other numbers as they are. */
-const shares = new Set(['accuracy', 'f1', 'entity-f1'])
-const describe = (part: string, { loss, ...metrics }: Evaluation): string =>
-  `${part}: ${Object.entries(metrics)
-    .map(([name, v]) => `${name} ${shares.has(name) ? percent(v) : v.toFixed(4)}, `)
-    .join('')}loss ${loss.toFixed(4)}`

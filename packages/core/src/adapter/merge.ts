@@ -1,3 +1,4 @@
+import { greatestDifference } from '../numbers/differences.js'
 import { existsSync, mkdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { type DType, shapeOf, type Value, writeOnnx } from '@graft-peft/onnx'
@@ -221,13 +222,4 @@ export function withEmptyCache({ graph }: Model, feeds: Tensors): Tensors {
     },
   ])
   return { ...feeds, ...Object.fromEntries(empty) }
-}
-
-export function greatestDifference(a: Float32Array, b: Float32Array): number {
-  if (a.length !== b.length) return Number.POSITIVE_INFINITY
-  return a.reduce(
-    (greatest, v, i) =>
-      Math.max(greatest, Number.isNaN(v - b[i]) ? Number.POSITIVE_INFINITY : Math.abs(v - b[i])),
-    0,
-  )
 }

@@ -1,3 +1,4 @@
+import { greatestDifference } from '../numbers/differences.js'
 import { withoutCopies } from '../adapter/files.js'
 import { fileKey, moduleKey } from '../method/keys.js'
 import { floatsOf, readSafetensors, type StoredTensor } from '../files/safetensors.js'
@@ -92,11 +93,3 @@ const norm = (a: Float32Array): number => Math.sqrt(a.reduce((sum, v) => sum + v
 
 const relativeDistance = (a: Float32Array, b: Float32Array): number =>
   norm(a.map((v, i) => v - b[i])) / (norm(b) || 1)
-
-export function greatestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  if (a.length !== b.length) return Number.POSITIVE_INFINITY
-  let greatest = 0
-  for (let i = 0; i < a.length; i++)
-    greatest = Math.max(greatest, Number.isFinite(a[i]) ? Math.abs(a[i] - b[i]) : Number.POSITIVE_INFINITY)
-  return greatest
-}

@@ -1,3 +1,4 @@
+import { greatestDifference } from '../numbers/differences.js'
 import { join } from 'node:path'
 import { readTensors } from '../adapter/files.js'
 import { methodFor, objectiveFor } from '../adapter/open.js'
@@ -18,13 +19,7 @@ import { type ChosenDevice } from '../runtime/device.js'
 import { runOnce, Session } from '../runtime/session.js'
 import { float32, scalar, type Tensors, vectorTensors } from '../runtime/tensor.js'
 import { caseConfig, caseInputs, exportName, type Golden, openGolden, trajectoryOf } from './golden.js'
-import {
-  trainedFrom,
-  greatestRelative,
-  withoutGradient,
-  greatestOfTensors,
-  greatestDifference,
-} from './differences.js'
+import { trainedFrom, greatestRelative, withoutGradient, greatestOfTensors } from './differences.js'
 
 /** Greatest difference allowed, per check: the arbiter's tolerances on the CPU in float32. */
 const onCpu = { forward: 1e-5, gradients: 1e-4, trajectory: 3e-3, adapter: 1e-2, ranks: 0 } as const
