@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { beginning, judged, rise } from '../../packages/core/src/trainer/progress.js'
 import { Random } from '@graft-peft/core'
 
-const accuracy = { name: 'accuracy', better: 'higher', share: true, compute: () => 0 } as const
+const accuracy = { name: 'accuracy', better: 'higher', isShare: true, compute: () => 0 } as const
 const perplexity = { ...accuracy, name: 'perplexity', better: 'lower' } as const
 
 /** Which step is kept after evaluations of [accuracy, loss], one a step, and at which step it stops. */
