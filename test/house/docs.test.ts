@@ -43,9 +43,14 @@ describe('docs', () => {
     expect(links.filter((path) => !existsSync(join(root, dirname(page), path)))).toEqual([])
   })
 
-  it('every decision is in the index', () => {
+  it('decisions have a number each, and a status in the index', () => {
     const index = readFileSync(join(root, 'docs/decisions/README.md'), 'utf8')
     const pages = readdirSync(join(root, 'docs/decisions')).filter((file) => /^\d{4}/.test(file))
-    expect(pages.filter((file) => !index.includes(`(${file})`))).toEqual([])
+    const rows = index.matchAll(
+      /^\| (\d{4}) +\| \[.+\]\((\1-[\w-]+\.md)\) +\| (?:stands|replaced by \S.*?) +\|$/gm,
+    )
+    const listed = [...rows].map(([, number, page]) => ({ number, page }))
+    expect(listed.map(({ page }) => page)).toEqual(pages.sort())
+    expect(new Set(listed.map(({ number }) => number)).size).toBe(pages.length)
   })
 })
