@@ -55,7 +55,8 @@ export { pull, type Pulled, type PullOptions, resolveModel } from './hub/pull.js
 export { push, type Pushed, type PushOptions } from './hub/push.js'
 
 // Proof, and the machine.
-export { type CaseReport, type Check, verify, type VerifyOptions } from './verify/verify.js'
+export type { CaseReport, Check } from './verify/checks.js'
+export { verify, type VerifyOptions } from './verify/verify.js'
 export { type ChosenDevice, type Device, devices } from './runtime/device.js'
 export { chosenDevice, probeDevices, runtimeVersion } from './runtime/devices.js'
 export { type MeasuredType, measuredTypes, measureSpeed } from './runtime/speed.js'

@@ -44,17 +44,35 @@ function torchName(v: Variable, tensors: ReadonlyMap<string, unknown>): string |
  * some gradients are zero but for rounding, such as those of a key's bias, which moves all scores of a row alike.
  */
 export function greatestRelative(flat: Float32Array, path: string, variables: Variables): number {
-  const { tensors } = readSafetensors(path)
   const least = flat.reduce((m, v) => Math.max(m, Math.abs(v)), 0) / 1000
-  const relative = variables.list.map((variable) => {
-    const { name, offset, size } = variable
-    const stored = tensors.get(torchName(variable, tensors) ?? '')
-    const own = flat.subarray(offset, offset + size)
-    const reference = stored ? floatsOf(stored, name) : new Float32Array(size)
+  const relative = gradientsIn(path, variables).map((reference, i) => {
+    const { offset, size } = variables.list[i]
     const scale = reference.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
-    return greatestDifference(own, reference) / (Math.max(scale, least) || 1)
+    return greatestDifference(flat.subarray(offset, offset + size), reference) / (Math.max(scale, least) || 1)
   })
   return Math.max(...relative)
+}
+
+/** Cosine of the angle between the whole gradient and the file's. */
+export function cosineTo(flat: Float32Array, path: string, variables: Variables): number {
+  const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, v, i) => sum + v * b[i], 0)
+  const [along, own, file] = gradientsIn(path, variables)
+    .map((reference, i) => {
+      const { offset, size } = variables.list[i]
+      const part = flat.subarray(offset, offset + size)
+      return [dot(part, reference), dot(part, part), dot(reference, reference)]
+    })
+    .reduce((a, b) => a.map((v, i) => v + b[i]))
+  return along / Math.sqrt(own * file)
+}
+
+/** Each variable's gradient as the file has it; zeros where it has none. */
+function gradientsIn(path: string, variables: Variables): Float32Array[] {
+  const { tensors } = readSafetensors(path)
+  return variables.list.map((variable) => {
+    const stored = tensors.get(torchName(variable, tensors) ?? '')
+    return stored ? floatsOf(stored, variable.name) : new Float32Array(variable.size)
+  })
 }
 
 /** Tensors whose gradient is rounding alone: AdamW divides it by its own size, so they wander at random in any implementation. */
@@ -91,5 +109,6 @@ export function greatestOfTensors(
 
 const norm = (a: Float32Array): number => Math.sqrt(a.reduce((sum, v) => sum + v * v, 0))
 
-const relativeDistance = (a: Float32Array, b: Float32Array): number =>
+/** ‖a − b‖ / ‖b‖. */
+export const relativeDistance = (a: Float32Array, b: Float32Array): number =>
   norm(a.map((v, i) => v - b[i])) / (norm(b) || 1)
