@@ -1,5 +1,11 @@
 import { join } from 'node:path'
-import { openAdapter, Writer, type WritingOptions, type Written, openModel } from '@graft-peft/core/app'
+import {
+  type Generated,
+  type GenerationOptions,
+  Generator,
+  openAdapter,
+  openModel,
+} from '@graft-peft/core/app'
 import { greedy, Sampler } from '@graft-peft/core/inside'
 import { defaultRegistry } from 'graft-peft'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -11,20 +17,20 @@ let base: string
 beforeAll(() => {
   base = sproutFolder(join(temporaryFolder(), 'base'))
 })
-const writers: Writer[] = []
+const writers: Generator[] = []
 afterAll(() => Promise.all(writers.map((w) => w.close())))
-const writer = (path: string, cache: boolean): Writer => {
-  const made = new Writer(openModel(path, { architectures, task: 'causal-lm', cache }))
+const writer = (path: string, cache: boolean): Generator => {
+  const made = new Generator(openModel(path, { architectures, task: 'causal-lm', cache }))
   writers.push(made)
   return made
 }
 async function write(
-  w: Writer,
+  w: Generator,
   prompt: string,
-  options: Partial<WritingOptions> = {},
-): Promise<Written & { pieces: string[] }> {
+  options: GenerationOptions = {},
+): Promise<Generated & { pieces: string[] }> {
   const pieces: string[] = []
-  const writing = w.write(w.tokenizer.encode(prompt), { ...greedy, maxTokens: 24, stop: [], ...options })
+  const writing = w.stream(prompt, { maxTokens: 24, ...options })
   for (;;) {
     const { value, done } = await writing.next()
     if (done) return { ...value, pieces }
@@ -139,13 +145,10 @@ describe('adapters', () => {
     )
     const all = async () =>
       Promise.all(
-        [undefined, 'gives', 'eats', 'prompt'].map((a) =>
-          write(w, prompt, { adapter: a }).then((r) => r.text),
-        ),
+        [null, 'gives', 'eats', 'prompt'].map((a) => write(w, prompt, { adapter: a }).then((r) => r.text)),
       )
     const one: string[] = []
-    for (const a of [undefined, 'gives', 'eats', 'prompt'])
-      one.push((await write(w, prompt, { adapter: a })).text)
+    for (const a of [null, 'gives', 'eats', 'prompt']) one.push((await write(w, prompt, { adapter: a })).text)
     expect(new Set(one).size).toBe(4)
     expect(one[1]).toMatch(/gives/)
     expect(one[2]).toMatch(/eats/)

@@ -8,7 +8,8 @@ import { programsOf } from './snippets.js'
 const says: Record<string, RegExp> = {
   'train.ts': /12\/12 loss [\d.]+ .*accuracy [\d.]+ → [\d.]+, adapter in .*out\/code\/adapter/s,
   'predict.ts': /^\d+ of \d+ right$/m,
-  'generate.ts': /\d+ tokens, ended by (length|end)/,
+  'serve.ts': /^\{ prediction: '\w+', score: [\d.]+ \} after [\d.]+ ms\n2 more, of 12 classes$/m,
+  'generate.ts': /^".+"\n.+/,
   'compare.ts': /lora: done.*ia3: done|ia3: done.*lora: done/s,
 }
 

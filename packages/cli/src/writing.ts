@@ -2,13 +2,12 @@ import { GraftError } from '@graft-peft/core'
 import {
   chosenDevice,
   type Device,
+  type GenerationOptions,
+  Generator,
   openAdapter,
   type Precision,
   type Registry,
   resolveModel,
-  Writer,
-  type WritingOptions,
-  openModel,
 } from '@graft-peft/core/app'
 import { type Command, Option } from 'commander'
 import { deviceOption } from './command.js'
@@ -62,7 +61,7 @@ export const samplingOf = ({
   topK,
   seed,
   stop = [],
-}: WritingFlags): Omit<WritingOptions, 'adapter'> => ({
+}: WritingFlags): GenerationOptions => ({
   maxTokens,
   temperature,
   topP,
@@ -72,31 +71,30 @@ export const samplingOf = ({
 })
 
 /** Opens a model for writing, with the adapters that the flags name loaded side by side. */
-export async function openWriter(
+export async function openGenerator(
   path: string,
   { adapter = [], threads, device, precision }: WritingFlags,
   registry: Registry,
-): Promise<Writer> {
+): Promise<Generator> {
   const local = await resolveModel(path, pulling())
-  const model = openModel(local, {
-    architectures: registry.all('architecture'),
-    task: 'causal-lm',
-    cache: true,
+  const generator = await Generator.open(local, registry, {
+    threads,
+    precision,
+    device: await chosenDevice(device),
   })
-  const writer = new Writer(model, { threads, precision, device: await chosenDevice(device) })
   try {
     for (const entry of adapter) {
       const { name, folder } = named(entry)
-      if (writer.names.includes(name))
+      if (generator.names.includes(name))
         throw new GraftError(
           'DUPLICATE_ADAPTER',
           `Two adapters are named ${name}. Name them: --adapter one=${folder}`,
         )
-      await writer.load(name, await openAdapter(folder, registry, local))
+      await generator.load(name, await openAdapter(folder, registry, generator.base, { cache: true }))
     }
-    return writer
+    return generator
   } catch (error) {
-    await writer.close()
+    await generator.close()
     throw error
   }
 }

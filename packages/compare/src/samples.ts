@@ -1,10 +1,10 @@
 import { type Example } from '@graft-peft/core'
 import {
+  Generator,
   type OpenedAdapter,
   openAdapter,
   type Registry,
   type TrainConfig,
-  Writer,
 } from '@graft-peft/core/app'
 import {
   adapt,
@@ -87,34 +87,24 @@ async function written(
   examples: readonly Example[],
   { device, threads }: TrainConfig,
 ): Promise<Answer[]> {
-  const writer = new Writer(opened.model, { device, threads: threads ?? undefined })
+  const generator = new Generator(opened.model, { device, threads: threads ?? undefined })
   try {
-    await writer.load('trained', opened)
+    await generator.load('trained', opened)
     const found: Answer[] = []
     for (const { ids, tokenLabels = [] } of examples) {
       const start = Math.max(
         1,
         tokenLabels.findIndex((l) => l !== -100),
       )
-      const writing = writer.write(ids.slice(0, start), {
-        adapter: 'trained',
-        maxTokens: longest,
-        stop: [],
-        temperature: 0,
-        topP: 1,
-        topK: 0,
-        seed: 0,
-      })
-      let step = await writing.next()
-      while (!step.done) step = await writing.next()
+      const { text } = await generator.generate(ids.slice(0, start), { maxTokens: longest })
       found.push({
-        input: writer.tokenizer.decode(ids.slice(0, start)),
-        expected: writer.tokenizer.decode(ids.slice(start)),
-        answer: step.value.text,
+        input: generator.tokenizer.decode(ids.slice(0, start)),
+        expected: generator.tokenizer.decode(ids.slice(start)),
+        answer: text,
       })
     }
     return found
   } finally {
-    await writer.close()
+    await generator.close()
   }
 }

@@ -1,11 +1,11 @@
 import { createInterface } from 'node:readline/promises'
 import { Command } from 'commander'
-import type { Message, Writer } from '@graft-peft/core/app'
+import type { Generator, Message } from '@graft-peft/core/app'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
-import { note, print, printLine } from '../output.js'
-import { openWriter, samplingOf, type WritingFlags, writingOptions } from '../writing.js'
-import { drain, speed } from './generate.js'
+import { note, printLine } from '../output.js'
+import { openGenerator, samplingOf, type WritingFlags, writingOptions } from '../writing.js'
+import { printed, speed } from './generate.js'
 
 interface Flags extends WritingFlags {
   system?: string
@@ -14,7 +14,7 @@ interface Flags extends WritingFlags {
 export const chatCommand: CommandMaker = () =>
   writingOptions(new Command('chat'))
     .description('talk with a language model and its adapters')
-    .argument('<model>', 'Hugging Face folder, or an ONNX file')
+    .argument('<model>', 'Hugging Face folder, ONNX file, or an adapter, which knows its base')
     .option('--system <text>', 'what the conversation begins with')
     .addOption(pluginOption())
     .addHelpText(
@@ -22,24 +22,24 @@ export const chatCommand: CommandMaker = () =>
       `${examples('graft chat model --adapter out/adapter', 'graft chat model --adapter a=out/a --adapter b=out/b --temperature 0.7')}\nWithin a chat: /adapter NAME, /adapter none, /reset, /exit; Ctrl-C stops an answer, Ctrl-D ends.\n`,
     )
     .action(async (path: string, flags: Flags) => {
-      const writer = await openWriter(path, flags, await registryWith(flags.plugins))
+      const generator = await openGenerator(path, flags, await registryWith(flags.plugins))
       try {
-        await new Chat(writer, flags).run()
+        await new Chat(generator, flags).run()
       } finally {
-        await writer.close()
+        await generator.close()
       }
     })
 
 class Chat {
   private messages: Message[] = []
-  private adapter: string | undefined
+  private adapter: string | null
   private answering?: AbortController
 
   constructor(
-    private readonly writer: Writer,
+    private readonly generator: Generator,
     private readonly flags: Flags,
   ) {
-    this.adapter = writer.names[0]
+    this.adapter = generator.names[0] ?? null
     this.reset()
   }
 
@@ -50,8 +50,8 @@ class Chat {
       prompt: '> ',
     })
     lines.on('SIGINT', () => (this.answering ? this.answering.abort() : lines.close()))
-    if (this.writer.names.length > 0)
-      note(`Adapters: ${this.writer.names.join(', ')}; writing with ${this.adapter}.`)
+    if (this.generator.names.length > 0)
+      note(`Adapters: ${this.generator.names.join(', ')}; writing with ${this.adapter}.`)
     lines.prompt()
     for await (const line of lines) {
       if (line.trim() === '/exit') break
@@ -68,12 +68,12 @@ class Chat {
   private command(line: string): void {
     const [name, argument] = line.split(/\s+/)
     if (name === '/reset') this.reset()
-    else if (name === '/adapter' && argument === 'none') this.adapter = undefined
-    else if (name === '/adapter' && this.writer.names.includes(argument)) this.adapter = argument
+    else if (name === '/adapter' && argument === 'none') this.adapter = null
+    else if (name === '/adapter' && this.generator.names.includes(argument)) this.adapter = argument
     else
       note(
         name === '/adapter'
-          ? `Adapters: none, ${this.writer.names.join(', ')}.`
+          ? `Adapters: none, ${this.generator.names.join(', ')}.`
           : 'Commands: /adapter NAME, /reset, /exit.',
       )
   }
@@ -81,7 +81,7 @@ class Chat {
     this.messages.push({ role: 'user', content })
     this.answering = new AbortController()
     const options = { ...samplingOf(this.flags), adapter: this.adapter, signal: this.answering.signal }
-    const written = await drain(this.writer.write(this.writer.chatPrompt(this.messages), options), print)
+    const written = await printed(this.generator.stream(this.messages, options))
     this.answering = undefined
     printLine()
     note(speed(written))

@@ -1,17 +1,19 @@
 import { Command } from 'commander'
 import { type DataRecord, GraftError } from '@graft-peft/core'
 import {
+  type Generated,
+  type GenerationOptions,
+  type Generator,
   type Message,
+  type Prompt,
   readRecords,
-  type Writer,
-  type Written,
-  type WritingOptions,
 } from '@graft-peft/core/app'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
 import { count, notNegative, type NumberKind, share, whole } from '../numbers.js'
-import { note, print, printJson } from '../output.js'
-import { openWriter, samplingOf, type WritingFlags, writingOptions } from '../writing.js'
+import { interruptible, until } from '../interrupt.js'
+import { note, print, printJson, settleOutput } from '../output.js'
+import { openGenerator, samplingOf, type WritingFlags, writingOptions } from '../writing.js'
 
 interface Flags extends WritingFlags {
   prompt?: string
@@ -24,7 +26,7 @@ export const generateCommand: CommandMaker = (exit) =>
     .description(
       'continue a text with a language model and its adapters; or answer requests, JSON Lines in, JSON Lines out',
     )
-    .argument('<model>', 'Hugging Face folder, or an ONNX file')
+    .argument('<model>', 'Hugging Face folder, ONNX file, or an adapter, which knows its base')
     .argument(
       '[requests]',
       'JSON Lines file of {"prompt" or "messages", "adapter", "max_tokens", …}, or - for standard input',
@@ -36,7 +38,7 @@ export const generateCommand: CommandMaker = (exit) =>
     .addHelpText(
       'after',
       examples(
-        'graft generate model --adapter out/adapter --prompt "Once upon a time"',
+        'graft generate out/adapter --prompt "Once upon a time"',
         'graft generate model --adapter out/adapter --chat --prompt "What is a graft?" --temperature 0.7 --top-p 0.9',
         `echo '{"prompt": "Dear", "adapter": "formal"}' | graft generate model --adapter formal=out/a --adapter casual=out/b -`,
       ),
@@ -47,60 +49,51 @@ export const generateCommand: CommandMaker = (exit) =>
           'NO_PROMPT',
           'Give either --prompt, or a file of requests (- for standard input).',
         )
-      const writer = await openWriter(path, flags, await registryWith(flags.plugins))
-      const controller = new AbortController()
-      const interrupt = () => controller.abort()
-      process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
+      const generator = await openGenerator(path, flags, await registryWith(flags.plugins))
+      const { signal, release } = interruptible()
       try {
-        const options: WritingOptions = {
-          ...samplingOf(flags),
-          adapter: writer.names[0],
-          signal: controller.signal,
-        }
+        const options = { ...samplingOf(flags), signal }
         if (flags.prompt !== undefined)
           await single(
-            writer,
-            flags.chat
-              ? writer.chatPrompt([{ role: 'user', content: flags.prompt }])
-              : writer.tokenizer.encode(flags.prompt),
+            generator,
+            flags.chat ? [{ role: 'user', content: flags.prompt }] : flags.prompt,
             options,
             flags,
           )
         else
-          for await (const record of readRecords(requests as string))
-            if (!controller.signal.aborted) printJson(await answer(writer, record, options))
-        if (controller.signal.aborted) exit(130)
+          for await (const record of until(signal, readRecords(requests as string))) {
+            printJson(await answer(generator, record, options))
+            await settleOutput()
+          }
+        if (signal.aborted) exit(130)
       } finally {
-        process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
-        await writer.close()
+        release()
+        await generator.close()
       }
     })
 
 async function single(
-  writer: Writer,
-  prompt: readonly number[],
-  options: WritingOptions,
+  generator: Generator,
+  prompt: Prompt,
+  options: GenerationOptions,
   { json }: Flags,
 ): Promise<void> {
-  const written = await drain(writer.write(prompt, options), json ? undefined : print)
-  if (json) return printJson(written)
+  if (json) return printJson(await generator.generate(prompt, options))
+  const written = await printed(generator.stream(prompt, options))
   print('\n')
   note(speed(written))
 }
-/** Runs a writing to its end, handing on each piece. */
-export async function drain(
-  writing: AsyncGenerator<string, Written>,
-  onPiece?: (piece: string) => void,
-): Promise<Written> {
+/** Prints a text as it is written. */
+export async function printed(writing: AsyncGenerator<string, Generated>): Promise<Generated> {
   for (;;) {
     const { value, done } = await writing.next()
     if (done) return value
-    onPiece?.(value)
+    print(value)
   }
 }
-export const speed = ({ tokens, prompt, seconds, ended }: Written): string =>
+export const speed = ({ tokens, prompt, seconds, ended }: Generated): string =>
   `${prompt} tokens read in ${seconds.prompt.toFixed(2)} s, ${tokens} written at ${(Math.max(0, tokens - 1) / (seconds.writing || 1)).toFixed(1)}/s, ${endings[ended]}`
-const endings: Record<Written['ended'], string> = {
+const endings: Record<Generated['ended'], string> = {
   end: "ended by the model's end token",
   stop: 'ended at a stop text',
   length: 'ended at max-tokens',
@@ -117,7 +110,7 @@ const numeric = ({ what, fits }: NumberKind): FieldKind => ({
   fits: (value) => typeof value === 'number' && fits(value),
 })
 /** A request's fields: what they set, and what they may be. */
-const settings: Readonly<Record<string, [keyof WritingOptions, FieldKind]>> = {
+const settings: Readonly<Record<string, [keyof GenerationOptions, FieldKind]>> = {
   max_tokens: ['maxTokens', numeric(count)],
   temperature: ['temperature', numeric(notNegative)],
   top_p: ['topP', numeric(share)],
@@ -131,7 +124,7 @@ const settings: Readonly<Record<string, [keyof WritingOptions, FieldKind]>> = {
 }
 
 /** What a request asks for beside its prompt. Throws BAD_REQUEST. */
-function settingsOf({ fields, where }: DataRecord): Partial<WritingOptions> {
+function settingsOf({ fields, where }: DataRecord): GenerationOptions {
   const own: Record<string, unknown> = {}
   for (const [field, [option, { what, fits }]] of Object.entries(settings)) {
     const value = fields[field]
@@ -141,28 +134,28 @@ function settingsOf({ fields, where }: DataRecord): Partial<WritingOptions> {
         'BAD_REQUEST',
         `${where}: ${field} should be ${what}, got ${JSON.stringify(value)}.`,
       )
-    own[option] = field === 'stop' ? [value].flat() : (value ?? undefined)
+    own[option] = field === 'stop' ? [value].flat() : value
   }
   return own
 }
 
 async function answer(
-  writer: Writer,
+  generator: Generator,
   record: DataRecord,
-  options: WritingOptions,
+  options: GenerationOptions,
 ): Promise<Record<string, unknown>> {
   const { fields, where } = record
   const prompt =
     typeof fields.prompt === 'string'
-      ? writer.tokenizer.encode(fields.prompt)
+      ? fields.prompt
       : Array.isArray(fields.messages)
-        ? writer.chatPrompt(fields.messages as Message[])
+        ? (fields.messages as Message[])
         : undefined
-  if (!prompt)
+  if (prompt === undefined)
     throw new GraftError(
       'NO_PROMPT',
       `${where}: a request needs prompt (a text) or messages (a conversation).`,
     )
-  const { text, tokens, ended } = await drain(writer.write(prompt, { ...options, ...settingsOf(record) }))
+  const { text, tokens, ended } = await generator.generate(prompt, { ...options, ...settingsOf(record) })
   return { ...fields, completion: text, tokens, ended }
 }

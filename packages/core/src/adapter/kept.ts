@@ -10,21 +10,21 @@ const wrappers = ['', 'base_layer.', 'token_adapter.base_layer.']
 /**
  * HF PEFT saves embedding and output layer whole where it was asked to (save_embedding_layers), and of itself when the vocabulary was
  * resized: they then stand in place of the base's. Returns the base with them, opened anew where the vocabulary has grown, and the tensors
- * that are left: those that the adapter itself declares (`declared`, by key) are its own.
+ * that are left: those that the adapter itself declares (`declared`, by key) are its own. `replaced`: whether anything of the base was.
  */
 export function keptParameters(
   base: Model,
   tensors: ReadonlyMap<string, StoredTensor>,
   open: (vocabulary: number) => Model,
   declared: (model: Model) => ReadonlySet<string>,
-): { model: Model; stored: Map<string, StoredTensor> } {
+): { model: Model; stored: Map<string, StoredTensor>; replaced: boolean } {
   const stored = new Map(tensors)
   const keyOf = ({ name, site }: NamedSlot) => {
     const parameter = name.slice(site.path.length + 1)
     return wrappers.map((w) => moduleKey(`${site.path}.${w}${parameter}`)).find((key) => tensors.has(key))
   }
   const keys = vocabularySlots(base).flatMap((s) => keyOf(s) ?? [])
-  if (keys.length === 0) return { model: base, stored }
+  if (keys.length === 0) return { model: base, stored, replaced: false }
   const rows = Math.max(...keys.map((key) => (tensors.get(key) as StoredTensor).shape[0]))
   const grown = base.task !== undefined && rows > Math.max(...base.embeddings.map((e) => e.rows))
   const model = grown ? open(rows) : base
@@ -37,7 +37,7 @@ export function keptParameters(
     // A tied table is saved once, under the name of either of its users.
     for (const s of users) if (own.length > 0) replace(s, tensors.get(keyOf(s) ?? own[0]) as StoredTensor)
   }
-  return { model, stored }
+  return { model, stored, replaced: stored.size < tensors.size }
 }
 
 /** Parameters of embeddings and of the output layer. */

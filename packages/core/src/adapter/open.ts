@@ -25,6 +25,8 @@ import type { StoredTensor } from '../files/safetensors.js'
 export interface OpenedAdapter {
   folder: string
   model: Model
+  /** whether the model holds embeddings or an output layer of the adapter's, so that no other adapter can share it */
+  ownsModel: boolean
   options: Omit<AdaptOptions, 'training'>
   labels: string[]
   max_length: number | null
@@ -35,14 +37,14 @@ export interface OpenedAdapter {
  * Opens an adapter that Graft or HF PEFT wrote: a folder, or a repository's name. `model` says which base model it belongs to, a path or
  * a name; an adapter of Graft's knows its own, as does one whose base is named by its name on the Hub. A base that was quantised for
  * training is quantised again, unless its full precision is asked for. With `as`, the adapter is attached under another objective and without
- * the head it was trained with.
+ * the head it was trained with. With `cache`, the model gets a key-value cache, for writing.
  * Throws NO_ADAPTER, NO_BASE_MODEL, UNSUPPORTED_ADAPTER, and what pulling and opening the model throw.
  */
 export async function openAdapter(
   given: string,
   registry: Registry,
   model?: string,
-  { fullPrecision = false, as }: { fullPrecision?: boolean; as?: string } = {},
+  { fullPrecision = false, as, cache }: { fullPrecision?: boolean; as?: string; cache?: boolean } = {},
 ): Promise<OpenedAdapter> {
   const folder = await resolveModel(given)
   const config = readAdapterConfig(folder)
@@ -63,6 +65,7 @@ export async function openAdapter(
       task: objective.task,
       labels: classes,
       vocabulary,
+      cache,
       quantize: fullPrecision ? null : manifest?.quantize,
     })
   const plain = open()
@@ -85,11 +88,12 @@ export async function openAdapter(
     ...(manifest?.precision ? await integersOf(manifest) : {}),
   }
   const declared = (base: Model) => declaredKeys(base, { ...attaching, stored: all })
-  const { model: base, stored } = keptParameters(plain, all, open, declared)
+  const { model: base, stored, replaced } = keptParameters(plain, all, open, declared)
   base.notices.push(...notices)
   return {
     folder,
     model: base,
+    ownsModel: replaced,
     options: { ...attaching, stored },
     labels,
     max_length: manifest?.max_length ?? null,
@@ -141,6 +145,9 @@ async function baseOf(
     `${folder}: its base model ${(manifest?.model ?? base) ? `${manifest?.model ?? base} is not here` : 'is not recorded'}. Name it with --model.`,
   )
 }
+/** The base model of an adapter's folder. Throws NO_ADAPTER, NO_BASE_MODEL. */
+export const baseModelOf = (folder: string): Promise<string> =>
+  baseOf(folder, readAdapterConfig(folder), hasManifest(folder) ? readManifest(folder) : undefined)
 /** What a Hugging Face folder's own head is for. */
 function ownTask(path: string, registry: Registry): Task | undefined {
   if (!existsSync(path) || !isCheckpoint(path)) return undefined

@@ -1,25 +1,34 @@
-import { parametersOf, type OpenedAdapter } from '../adapter/open.js'
+import { existsSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { configFile } from '../adapter/files.js'
+import { baseModelOf, openAdapter, parametersOf, type OpenedAdapter } from '../adapter/open.js'
 import { adapt } from '../compile/adapt.js'
+import type { Registry } from '../container.js'
 import type { Message } from '../data/chat-template.js'
 import { Tokenizer } from '../data/tokenizer.js'
 import { GraftError, suggestion } from '../errors.js'
+import { resolveModel } from '../hub/pull.js'
 import type { Model } from '../model/model.js'
+import { openModel } from '../model/open.js'
 import type { PrecisionOptions } from '../compile/precision.js'
 import type { SessionOptions } from '../runtime/session.js'
 import { Decoder, type Sequence } from './decoder.js'
-import { Sampler, type SamplingOptions } from './sampler.js'
+import { greedy, Sampler, type SamplingOptions } from './sampler.js'
 
-/** How a text is continued, and when that ends. */
-export interface WritingOptions extends SamplingOptions {
-  maxTokens: number
+/** How a text is continued, and when that ends. What is left out: the most likely tokens, 256 of them, by the adapter loaded first. */
+export interface GenerationOptions extends Partial<SamplingOptions> {
+  /** tokens to write at most */
+  maxTokens?: number
   /** texts that end the writing, not part of it */
-  stop: readonly string[]
-  /** the adapter to write with, by its name; the bare model when left out */
-  adapter?: string
+  stop?: readonly string[]
+  /** the adapter to write with, by its name; null: the bare model */
+  adapter?: string | null
   signal?: AbortSignal
 }
+/** What is continued: a text, a conversation in the model's chat template, or token ids. */
+export type Prompt = string | readonly Message[] | readonly number[]
 /** A text that was written. */
-export interface Written {
+export interface Generated {
   text: string
   tokens: number
   /** tokens of the prompt */
@@ -29,6 +38,7 @@ export interface Written {
   /** seconds for the prompt, and for the rest */
   seconds: { prompt: number; writing: number }
 }
+const longest = 256
 
 /** An adapter's graph, and its own parameters where others share the graph. */
 interface Loaded {
@@ -36,8 +46,8 @@ interface Loaded {
   parameters?: Float32Array
 }
 
-/** A language model that continues texts, with any number of adapters of the same base loaded side by side. */
-export class Writer {
+/** A language model that was opened once and continues texts, with any number of adapters of the same base loaded side by side. */
+export class Generator {
   readonly tokenizer: Tokenizer
   private readonly decoders = new Map<string, Decoder>()
   private readonly adapters = new Map<string, Loaded>()
@@ -49,6 +59,31 @@ export class Writer {
     this.tokenizer = Tokenizer.open(model.folder, model.config)
   }
 
+  /**
+   * Opens a model with a key-value cache: a folder, an .onnx file, or a repository; or an adapter, with its base, under the name of its
+   * folder. Throws what opening either throws.
+   */
+  static async open(
+    given: string,
+    registry: Registry,
+    session: SessionOptions & PrecisionOptions = {},
+  ): Promise<Generator> {
+    const path = await resolveModel(given)
+    const adapter = existsSync(join(path, configFile)) ? path : undefined
+    const base = adapter ? await baseModelOf(adapter) : path
+    const architectures = registry.all('architecture')
+    const model = openModel(base, { architectures, task: 'causal-lm', cache: true })
+    const generator = new Generator(model, session)
+    if (adapter)
+      await generator.load(basename(adapter), await openAdapter(adapter, registry, base, { cache: true }))
+    return generator
+  }
+
+  /** the base model's path */
+  get base(): string {
+    return this.model.path
+  }
+  /** of the adapters loaded, in their order */
   get names(): string[] {
     return [...this.adapters.keys()]
   }
@@ -66,11 +101,12 @@ export class Writer {
         'NO_TASK',
         `${adapter.folder}: ${method.name} tells ${method.tasks?.(config)} tasks apart, and writing has no way to say which. Use graft predict, whose records have a field task.`,
       )
-    const shared = !method.virtualTokens && ownsNoBuffers(this.model, adapter)
+    const model = adapter.ownsModel ? adapter.model : this.model
+    const shared = !adapter.ownsModel && !method.virtualTokens && ownsNoBuffers(this.model, adapter)
     const key = shared ? JSON.stringify([method.name, config, precision]) : name
     const decoder =
       this.decoders.get(key) ??
-      (await Decoder.open(this.model, adapter, { ...this.session, pad: this.tokenizer.pad }))
+      (await Decoder.open(model, adapter, { ...this.session, pad: this.tokenizer.pad }))
     this.decoders.set(key, decoder)
     this.adapters.set(name, {
       decoder,
@@ -80,23 +116,33 @@ export class Writer {
     })
   }
 
-  /** Continues token ids; yields pieces of text as they come and returns the whole. Throws UNKNOWN_ADAPTER, TOO_LONG, NO_TOKENS. */
-  async *write(
-    prompt: readonly number[],
-    { adapter, maxTokens, stop, signal, ...sampling }: WritingOptions,
-  ): AsyncGenerator<string, Written> {
+  /** Continues a prompt to its end. Throws what stream does. */
+  async generate(prompt: Prompt, options: GenerationOptions = {}): Promise<Generated> {
+    const writing = this.stream(prompt, options)
+    for (;;) {
+      const { value, done } = await writing.next()
+      if (done) return value
+    }
+  }
+
+  /** Continues a prompt; yields pieces of text as they come and returns the whole. Throws UNKNOWN_ADAPTER, TOO_LONG, NO_TOKENS, NO_CHAT_TEMPLATE. */
+  async *stream(
+    given: Prompt,
+    { adapter = this.names[0], maxTokens = longest, stop = [], signal, ...sampling }: GenerationOptions = {},
+  ): AsyncGenerator<string, Generated> {
+    const prompt = this.encode(given)
     if (prompt.length === 0)
       throw new GraftError(
         'NO_TOKENS',
         'The prompt has no tokens, so there is nothing to continue. Give a text, or a conversation (--chat).',
       )
-    const sampler = new Sampler(sampling)
+    const sampler = new Sampler({ ...greedy, ...sampling })
     const { decoder, parameters } = await this.decoder(adapter)
     const sequence = decoder.begin(parameters)
     const limit = Math.min(maxTokens, this.room(prompt.length))
     const text = new StreamedText(this.tokenizer, stop)
     const started = performance.now()
-    let ended: Written['ended'] = 'length'
+    let ended: Generated['ended'] = 'length'
     let first = started
     let count = 0
     try {
@@ -128,23 +174,26 @@ export class Writer {
     }
   }
 
-  /** A conversation as the model's template writes it, ending where the model is to answer. Throws NO_CHAT_TEMPLATE. */
-  chatPrompt(messages: readonly Message[]): number[] {
+  /** Token ids of a prompt; a conversation ends where the model is to answer. */
+  private encode(prompt: Prompt): readonly number[] {
+    if (typeof prompt === 'string') return this.tokenizer.encode(prompt)
+    const isIds = (p: readonly unknown[]): p is readonly number[] => p.every((id) => typeof id === 'number')
+    if (isIds(prompt)) return prompt
     const { template } = this.tokenizer
     if (!template)
       throw new GraftError(
         'NO_CHAT_TEMPLATE',
         `${this.model.folder}: the model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json). Use graft generate with --prompt.`,
       )
-    return this.tokenizer.encode(template.render({ messages }, true), false)
+    return this.tokenizer.encode(template.render({ messages: prompt }, true), false)
   }
 
   async close(): Promise<void> {
     await Promise.all([...this.decoders.values()].map((d) => d.close()))
   }
 
-  private async decoder(name: string | undefined): Promise<Loaded> {
-    if (name === undefined) {
+  private async decoder(name: string | null | undefined): Promise<Loaded> {
+    if (name === undefined || name === null) {
       const bare =
         this.decoders.get('') ??
         (await Decoder.open(this.model, undefined, { ...this.session, pad: this.tokenizer.pad }))
