@@ -149,6 +149,15 @@ def save(model, trained, config, folder, start=None):
         return
     mutated = str(getattr(config, "init_lora_weights", "")) in ("pissa", "olora", "True") and start is not None and os.path.exists(start + "-kind")
     model.save_pretrained(folder, **(dict(path_initial_model_for_weight_conversion=start) if mutated else {}))
+    if config.peft_type == peft.PeftType.PSOFT:
+        add_directions(model, folder)
+
+
+def add_directions(model, folder):
+    """HF PEFT leaves PSOFT's singular directions out of the file: here is what it computes with (docs/methods/psoft.md)."""
+    path = os.path.join(folder, "adapter_model.safetensors")
+    found = {f"{n}.psoft_A": m._psoft_A_cache["default"].contiguous() for n, m in model.named_modules() if hasattr(m, "_psoft_A_cache")}
+    save_file({**load_file(path), **found}, path, metadata={"format": "pt"})
 
 
 def fix_signs(model):
@@ -200,8 +209,9 @@ def make_case(root, cls, batch, labels, name, make):
         if step == 0:
             save_file({plain(n): p.grad.clone().contiguous() for n, p in trained if p.grad is not None}, os.path.join(folder, "gradients.safetensors"))
         optimizer.step()
-        if name.startswith("adalora"):
+        if hasattr(model.base_model, "update_and_allocate"):
             model.base_model.update_and_allocate(step)
+        if name.startswith("adalora"):
             ranks.append(int(sum((p.abs() > 0).sum() for n, p in trained if "lora_E" in n)))
     with torch.no_grad():
         losses.append(float(model(**batch, labels=labels).loss))

@@ -4,7 +4,7 @@ import torch
 
 # Parameters whose start is neutral (zeros, ones): moved off it, so that every gradient says something.
 NEUTRAL = ("lora_E", "ia3_l", "miss_block", "randlora_lambda", "boft_s", "trainable_tokens", "lora_B.default.bias", "beft_bias", "pvera_lambda",
-           "supertuning_values", "adaption_gate")
+           "supertuning_values", "adaption_gate", "psoft_R.default.vector")
 
 
 def method_cases(arch, targets, task):
@@ -32,6 +32,8 @@ def method_cases(arch, targets, task):
         "peanut": case("PeanutConfig", r=3, depth=1, act_fn="gelu", init_weights=False),
         "deft": case("DeftConfig", r=3, decomposition_method="qr", alpha=6),
         "beft": case("BeftConfig"),
+        "psoft": case("PsoftConfig", r=6, psoft_alpha=9, init_weights=False),
+        "adamss": case("AdamssConfig", r=5, num_subspaces=3, subspace_rank=2, init_weights=None),
         "osf": case("OSFConfig", effective_rank=3),
         "supertuning": case("SupertuningConfig", sparsity=0.9),
         "tinylora": case("TinyLoraConfig", r=3, u=5, init_weights="uniform", init_v_bound=0.5),
@@ -56,6 +58,9 @@ def method_cases(arch, targets, task):
             "unilora-saved": case("UniLoraConfig", r=1, theta_d_length=200, save_indices=True, init_weights=False),
             "lily-shared": case("LilyConfig", r=2, num_B=3, stride_A=2, scaling=2.0, init_weights=False, target_modules=["q_proj", "k_proj", "down_proj"]),
             "pvera-drawn": case("PveraConfig", r=3, save_projection=False, projection_prng_key=5),
+            "psoft-neumann": case("PsoftConfig", r=5, psoft_alpha=5, ab_svd_init="pissa_init", use_cayley_neumann=True, num_cayley_neumann_terms=4, cayley_neumann_eps=0.3, psoft_mag_a=False, init_weights=False, target_modules=["k_proj", "up_proj"]),
+            "psoft-free": case("PsoftConfig", r=4, psoft_alpha=8, psoft_orth=False, psoft_mag_b=False, psoft_svd="lowrank", init_weights=False),
+            "adamss-allocated": case("AdamssConfig", r=6, num_subspaces=4, subspace_rank=3, use_dynamic_rank=True, svd_threshold=0.3, use_asa=True, asa_target_subspaces=5, init_warmup=1, final_warmup=7, mask_interval=2, asa_importance_beta=0.7, asa_uncertainty_beta=0.9, asa_schedule_exponent=2.0, init_weights=None, target_modules=["q_proj", "v_proj", "down_proj"]),
             "glora-vector": case("GloraConfig", config_A_B="vector", init_weights=False),
             "glora-constant": case("GloraConfig", config_A_B="constant", config_C="none", config_D_E="none", init_weights=False),
             "peanut-deep": case("PeanutConfig", r=2, depth=2, act_fn="silu", scaling=0.5, init_weights=False, target_modules=["o_proj", "up_proj"]),

@@ -62,6 +62,46 @@ export const more: Record<string, TestCases> = {
     ],
     invalid: [{ config: { ...qv, effective_rank: 16 }, error: /keeps 16 of the 16 singular directions/ }],
   },
+  psoft: {
+    valid: [
+      ...both({ ...qv, r: 4, psoft_alpha: 6 }),
+      {
+        config: { ...qv, r: 3, ab_svd_init: 'pissa_init', use_cayley_neumann: true, cayley_neumann_eps: 0.5 },
+      },
+      { config: { ...qv, r: 3, psoft_orth: false, psoft_svd: 'lowrank', psoft_mag_a: false } },
+      { config: { ...qv, r: 4, psoft_mag_b: false, psoft_dropout: 0.1, init_weights: false } },
+    ],
+    invalid: [{ config: { ...qv, r: 99 }, error: /r 99 is more than the/ }],
+  },
+  adamss: {
+    valid: [
+      ...both({ ...qv, r: 5, num_subspaces: 3, subspace_rank: 2 }),
+      {
+        config: {
+          ...qv,
+          r: 99,
+          num_subspaces: 4,
+          use_dynamic_rank: true,
+          subspace_rank: 3,
+          init_weights: null,
+        },
+      },
+      {
+        config: {
+          ...qv,
+          r: 6,
+          use_asa: true,
+          asa_target_subspaces: 4,
+          init_warmup: 1,
+          final_warmup: 6,
+          mask_interval: 2,
+        },
+      },
+    ],
+    invalid: [
+      { config: { ...qv, r: 5, use_asa: true, final_warmup: 20 }, error: /init_warmup 50 must be less than/ },
+    ],
+  },
   vblora: {
     valid: [
       {

@@ -83,9 +83,10 @@ export {
 // Graphs and numbers.
 export { addDims, type Builder, type Dim, type Shape, shapeOf, type Value } from '@graft-peft/onnx'
 export { Random, roundHalfEven } from './numbers/random.js'
-export { NumpyRandom } from './numbers/numpy-random.js'
+export { NumpyRandom, NumpyRandomState } from './numbers/numpy-random.js'
 export { bfloat16, TorchRandom } from './numbers/torch-random.js'
 export { exactRounds, principal, type Svd } from './numbers/principal.js'
+export { lowRankSvd } from './numbers/low-rank-svd.js'
 export { float32, int64, type NumericArray, type Tensor, type Tensors } from './runtime/tensor.js'
 export { floatsOf, type StoredTensor, storedFloats } from './files/safetensors.js'
 

@@ -17,7 +17,7 @@ import {
   whole,
   zeros,
 } from '@graft-peft/core'
-import { cayley, rotateBlocks } from './rotation.js'
+import { cayley, neumann, rotateBlocks, skewOf } from './rotation.js'
 
 export interface OftOptions extends TargetOptions, BiasOption {
   r: number
@@ -106,37 +106,6 @@ function nearestDivisor(features: number, wanted: number): number {
   while (features % above !== 0) above++
   while (features % below !== 0) below--
   return wanted - below <= above - wanted ? below : above
-}
-
-/** Skew matrices [blocks, b, b] from their upper triangles [blocks, b(b−1)/2]. */
-function skewOf(g: Builder, angles: Value, b: number): Value {
-  const position = (i: number, j: number) => i * b - (i * (i + 1)) / 2 + j - i - 1
-  const entries = Array.from({ length: b * b }, (_, k) => [Math.floor(k / b), k % b])
-  const picked = g.gather(
-    angles,
-    g.ints(entries.map(([i, j]) => (i === j ? 0 : position(Math.min(i, j), Math.max(i, j))))),
-    1,
-  )
-  const signs = g.constant(
-    'float32',
-    entries.map(([i, j]) => Math.sign(j - i)),
-  )
-  return g.reshape(g.mul(picked, signs), [angles.shape?.[0] as number, b, b])
-}
-
-/** The Cayley transform cut off: I + 2Q + 2Q² + … + Qᵗ⁻¹ (HF PEFT's _cayley_batch). */
-function neumann(g: Builder, q: Value, terms: number): Value {
-  let sum = g.identity(q.shape?.at(-1) as number)
-  if (terms === 1) return g.add(sum, g.scale(q, 0))
-  sum = g.add(sum, g.scale(q, 2))
-  if (terms === 2) return sum
-  let power = g.matMul(q, q)
-  sum = g.add(sum, g.scale(power, 2))
-  for (let i = 3; i < terms - 1; i++) {
-    power = g.matMul(power, q)
-    sum = g.add(sum, g.scale(power, 2))
-  }
-  return g.add(sum, g.matMul(power, q))
 }
 
 /**

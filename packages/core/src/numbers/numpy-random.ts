@@ -1,3 +1,5 @@
+import { mersenne } from 'pure-rand/generator/mersenne'
+
 /**
  * numpy's default generator (PCG64, seeded through SeedSequence) and what it makes of it, number for number: places that HF PEFT
  * draws with it and doesn't store. O'Neill, 2014; numpy/random/bit_generator.pyx, _generator.pyx, src/distributions/distributions.c.
@@ -109,4 +111,17 @@ function mixedPool(entropy: readonly number[]): number[] {
     for (let target = 0; target < 4; target++)
       if (source !== target) pool[target] = mix(pool[target], hashed(pool[source]))
   return pool
+}
+
+/** numpy.random.RandomState, numpy's generator of old (mt19937), as far as it is needed. */
+export class NumpyRandomState {
+  private readonly generator
+  constructor(seed: number) {
+    this.generator = mersenne(seed)
+  }
+  /** random_sample: 53 bits in [0, 1) */
+  unit(): number {
+    const [high, low] = [this.generator.next() >>> 5, this.generator.next() >>> 6]
+    return (high * 2 ** 26 + low) / 2 ** 53
+  }
 }
