@@ -1,13 +1,15 @@
 # Graft on the CPU: docker build -t graft . && docker run --rm -v "$PWD:/work" graft train config.yaml
+# scripts/image.mjs takes these steps without Docker; `npm run tarballs` has it do so.
 FROM node:22-slim AS build
 WORKDIR /graft
 COPY . .
-# The install scripts that are left out fetch CUDA's libraries only (.npmrc).
-RUN npm ci --no-audit --no-fund && npx tsc -b && npm prune --omit=dev
+RUN npm run setup && mkdir /tarballs && npm run pack /tarballs
 
 FROM node:22-slim
-COPY --from=build /graft/node_modules /graft/node_modules
-COPY --from=build /graft/packages /graft/packages
+WORKDIR /graft
+COPY --from=build /tarballs /tarballs
+# The one install script that is left out fetches CUDA's libraries.
+RUN npm install --ignore-scripts --no-audit --no-fund /tarballs/*.tgz
 WORKDIR /work
-ENTRYPOINT ["node", "/graft/packages/cli/bin/graft.js"]
+ENTRYPOINT ["/graft/node_modules/.bin/graft"]
 CMD ["--help"]
