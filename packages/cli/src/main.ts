@@ -8,6 +8,7 @@ import { compareCommand } from './commands/compare.js'
 import { convertCommand } from './commands/convert.js'
 import { doctorCommand } from './commands/doctor.js'
 import { estimateCommand } from './commands/estimate.js'
+import { evaluateCommand } from './commands/evaluate.js'
 import { exportCommand } from './commands/export.js'
 import { generateCommand } from './commands/generate.js'
 import { inspectCommand } from './commands/inspect.js'
@@ -33,6 +34,7 @@ const commands = [
   previewCommand,
   estimateCommand,
   predictCommand,
+  evaluateCommand,
   generateCommand,
   chatCommand,
   mergeCommand,

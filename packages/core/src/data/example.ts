@@ -32,6 +32,13 @@ export interface Example {
 export const isEmpty = ({ ids, others = [], pixels, image }: Example): boolean =>
   !pixels && !image && [ids, ...others].some((text) => text.length === 0)
 
+/** How many rows of an example are learnt or compared. In a text to continue the first token has no position before it that could predict it. */
+export function supervisedRows({ tokenLabels, decoderIds, label }: Example): number {
+  if (!tokenLabels) return 1
+  const skipped = decoderIds || label !== undefined ? 0 : 1
+  return tokenLabels.slice(skipped).filter((l) => l !== -100).length
+}
+
 /** Examples padded on the right to a common length. */
 export interface Batch {
   examples: readonly Example[]

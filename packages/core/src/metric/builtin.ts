@@ -1,3 +1,4 @@
+import { entities } from './entities.js'
 import { defineMetric, type Metric, type Scored } from './metric.js'
 
 /** A mean over rows of f(prediction, target). */
@@ -106,24 +107,6 @@ const correlated = (name: string, of: (values: readonly number[]) => readonly nu
     },
   })
 
-/** Entities of one text by their labels B-x, I-x, O (or bare names, each run one entity): "start end type". */
-function entities(labels: readonly string[]): Set<string> {
-  const found = new Set<string>()
-  let start = -1
-  let type = ''
-  const close = (end: number) => {
-    if (start >= 0) found.add(`${start} ${end} ${type}`)
-    start = -1
-  }
-  labels.forEach((label, i) => {
-    const [, mark, name] = label.match(/^([BIES])-(.*)$/) ?? ['', '', label]
-    const outside = label === 'O'
-    if (start >= 0 && (outside || mark === 'B' || mark === 'S' || name !== type)) close(i)
-    if (!outside && start < 0) [start, type] = [i, name]
-  })
-  close(labels.length)
-  return found
-}
 /** F1 over whole entities, as seqeval counts them: one is right when its borders and its type are. */
 const entityF1 = defineMetric({
   name: 'entity-f1',

@@ -1,6 +1,6 @@
 import { sortedBatches } from '../data/batches.js'
 import { type Dataset, take } from '../data/dataset.js'
-import type { Metric } from '../metric/metric.js'
+import type { Metric, Scored } from '../metric/metric.js'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
 import { compileEvaluation } from '../compile/step.js'
 import type { Model } from '../model/model.js'
@@ -14,6 +14,12 @@ import { numbers, type Tensors } from '../runtime/tensor.js'
 export interface Evaluation extends Record<string, number> {
   /** mean per supervised row */
   loss: number
+}
+
+/** Told while examples are evaluated: how many are done, and what each batch came to. */
+interface Watching {
+  onProgress?: (done: number) => void
+  onScored?: (batch: Scored) => void
 }
 
 /** Runs an adapted model forward: loss and accuracy over examples, or logits per example. */
@@ -49,7 +55,7 @@ export class Evaluator {
     parameters: Float32Array,
     metrics: readonly Metric[],
     labels: readonly string[],
-    onProgress?: (done: number) => void,
+    { onProgress, onScored }: Watching = {},
   ): Promise<Evaluation> {
     const tallies = metrics.map((m) => ({ name: m.name, tally: m.start() }))
     let done = 0
@@ -58,8 +64,9 @@ export class Evaluator {
       const { outputs, supervision } = await this.forward(await take(data, indices), parameters)
       const loss = Number(outputs.loss_sum.data[0])
       const { targets, lengths } = supervision
-      for (const { tally } of tallies)
-        tally.add({ predictions: numbers(outputs.predictions), targets, loss, labels, lengths })
+      const scored = { predictions: numbers(outputs.predictions), targets, loss, labels, lengths }
+      for (const { tally } of tallies) tally.add(scored)
+      onScored?.(scored)
       sum += loss
       rows += supervision.count
       done += indices.length

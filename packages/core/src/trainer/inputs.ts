@@ -14,7 +14,7 @@ import { modelDigest } from '../files/digest.js'
 import type { Metric } from '../metric/metric.js'
 import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
-import { type Example, isEmpty } from '../data/example.js'
+import { type Example, isEmpty, supervisedRows } from '../data/example.js'
 import { type Objective, classCount } from '../objective/objective.js'
 import type { TrainConfig } from '../config/config.js'
 import { surveyData, unreadColumns } from './survey.js'
@@ -271,13 +271,6 @@ const whyLeft = ({ left }: EncodeReport): string =>
         .map(([reason, n]) => `${n} ${reason}`)
         .join('; ')}.`
     : 'Completions are empty.'
-
-/** In a text to continue the first token has no position before it that could predict it. */
-export function supervisedRows({ tokenLabels, decoderIds, label }: Example): number {
-  if (!tokenLabels) return 1
-  const skipped = decoderIds || label !== undefined ? 0 : 1
-  return tokenLabels.slice(skipped).filter((l) => l !== -100).length
-}
 
 /** A tokenizer of another model gives ids that the embedding doesn't have; ONNX Runtime would only say "index out of range". */
 function checkVocabulary(model: Model, { ids }: Example): void {

@@ -245,7 +245,7 @@ export class Trainer {
     const { metrics, labels } = this.inputs
     const { parameters } = await this.stepper.read()
     const onProgress = (done: number) => this.hooks.onEvaluating?.({ part, done, total: data.length })
-    return this.evaluator.evaluate(data, new Float32Array(parameters), metrics, labels, onProgress)
+    return this.evaluator.evaluate(data, new Float32Array(parameters), metrics, labels, { onProgress })
   }
   private report(phase: Phase, part: string, found: Evaluation, improved: boolean): void {
     this.log.write({ step: this.progress.step, phase, part, ...found })
