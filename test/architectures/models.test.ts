@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { defineObjective, fileKey, float32, int64, type Model, shapeOf, type Tensors } from '@graft-peft/core'
+import { defineObjective, fileKey, float32, type Model, shapeOf } from '@graft-peft/core'
 import { openModel } from '@graft-peft/core/app'
-import { adapt, compileGradient, methodOptions, runOnce, scalar, Session } from '@graft-peft/core/inside'
+import { adapt, compileGradient, Decoder, methodOptions, runOnce, scalar } from '@graft-peft/core/inside'
 import { describe, expect, it } from 'vitest'
 import { root, temporaryFolder } from '../fixture.js'
 import { registry } from '../tiny.js'
@@ -89,45 +89,21 @@ async function gradientDifference(model: Model, given: Case): Promise<number> {
   }, 0)
 }
 
-/** The tokens that a model with a cache writes after each prompt. */
+/** The tokens that a model writes after each prompt, the likeliest each time. */
 async function written(model: Model, prompts: readonly number[][], count: number): Promise<number[][]> {
-  const session = await Session.open(model.graph)
-  const past = model.graph.inputs.filter((v) => v.name.startsWith('past_key_values.'))
-  const write = async (prompt: readonly number[]): Promise<number[]> => {
-    let cache: Tensors = Object.fromEntries(
-      past.map((v) => {
-        const [, heads, , width] = shapeOf(v).map(Number)
-        return [v.name, float32(new Float32Array(0), [1, heads, 0, width])]
-      }),
-    )
-    const made: number[] = []
-    for (
-      let ids = [...prompt], seen = 0;
-      made.length < count;
-      seen += ids.length, ids = [made.at(-1) as number]
-    ) {
-      const total = seen + ids.length
-      const outputs = await session.run({
-        input_ids: int64(ids, [1, ids.length]),
-        attention_mask: int64(new Array<number>(total).fill(1), [1, total]),
-        position_ids: int64(
-          ids.map((_, i) => seen + i),
-          [1, ids.length],
-        ),
-        ...cache,
-      })
-      const logits = outputs.logits.data as Float32Array
-      const last = logits.subarray(logits.length - Number(shapeOf(model.logits)[2]))
-      made.push(last.indexOf(last.reduce((a, b) => Math.max(a, b))))
-      cache = Object.fromEntries(
-        past.map(({ name }) => [name, outputs[name.replace('past_key_values.', 'present.')]]),
-      )
-    }
-    return made
-  }
+  const decoder = await Decoder.open(model, undefined, { pad: 0 })
   const all: number[][] = []
-  for (const prompt of prompts) all.push(await write(prompt))
-  await session.close()
+  for (const prompt of prompts) {
+    const sequence = decoder.begin()
+    const made: number[] = []
+    for (let ids: readonly number[] = prompt; made.length < count; ids = made.slice(-1)) {
+      const logits = await sequence.read(ids)
+      made.push(logits.indexOf(logits.reduce((a, b) => Math.max(a, b))))
+    }
+    await sequence.end()
+    all.push(made)
+  }
+  await decoder.close()
   return all
 }
 

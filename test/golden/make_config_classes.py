@@ -1,16 +1,16 @@
 """What transformers' config classes say where a config.json is silent, for every model_type that Graft opens.
 
-  python make_config_classes.py > ../../packages/architectures/src/config-classes.ts
+  python make_config_classes.py ../../packages/architectures/src/config-classes
 
 Needs transformers (versions.json). Fields that change nothing whatever their value (packages/core/src/architecture/harmless.ts) are left out.
 """
-import json, re, textwrap
+import json, os, re, sys, textwrap
 from dataclasses import MISSING, fields
 
 import transformers as tf
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from odd_options import TYPES
+from odd_types import KINDS
 
 SHARED = {f.name for f in fields(tf.PreTrainedConfig)} - {"chunk_size_feed_forward"}
 HARMLESS = re.compile(
@@ -38,17 +38,25 @@ def defaults(cls):
     return found
 
 
-def main():
-    tf.logging.set_verbosity_error()
-    print(f"/** Fields of transformers {tf.__version__}'s config classes and their defaults but null, by model_type; made by test/golden/make_config_classes.py. */")
-    print("// biome-ignore format: a table")
-    print("export const configClasses: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {")
-    for kind in TYPES:
+def table(name, types):
+    lines = [
+        f"/** Fields of transformers {tf.__version__}'s config classes and their defaults but null, by model_type; made by test/golden/make_config_classes.py. */",
+        "// biome-ignore format: a table",
+        f"export const {name}: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {{",
+    ]
+    for kind in types:
         text = json.dumps(defaults(CONFIG_MAPPING[kind])).replace('"', "'")
         text = re.sub(r"'(\w+)': ", r"\1: ", text)
         key = kind if re.fullmatch(r"\w+", kind) else f"'{kind}'"
-        print("\n".join(textwrap.wrap(f"{key}: {text},", 108, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)))
-    print("}")
+        lines += textwrap.wrap(f"{key}: {text},", 108, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join([*lines, "}", ""])
+
+
+def main():
+    tf.logging.set_verbosity_error()
+    for name, types in KINDS.items():
+        with open(os.path.join(sys.argv[1], f"{name}.ts"), "w") as f:
+            f.write(table(name, types))
 
 
 main()

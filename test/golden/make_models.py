@@ -1,9 +1,9 @@
 """Tiny random models with odd options, by transformers: logits, LoRA's first gradients by HF PEFT, greedy tokens.
 
-  python make_models.py OUT [--each N] [--from SEED] [type ...]
+  python make_models.py OUT [--each N] [--from SEED] [--tokens N] [type ...]
 
 One JSON file a model. Weights are not kept: they follow from each tensor's name (`values`), as test/architectures/models.test.ts makes
-them too. Options are drawn from the tables of odd_options.py; a draw that transformers can't build is drawn again. Needs torch,
+them too. Options are drawn from the tables of odd_types.py; a draw that transformers can't build is drawn again. Needs torch,
 transformers and peft (versions.json).
 """
 import argparse, base64, copy, inspect, json, os, random, shutil, tempfile, warnings
@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from odd_options import TYPES, V
+from odd_types import TYPES, V
 
 tf.logging.set_verbosity_error()
 tf.utils.logging.disable_progress_bar()
@@ -143,23 +143,31 @@ def lora(model, task, targets, inputs):
     return sums, float((out * weight).sum())
 
 
-def greedy(model):
+def greedy(model, count):
     prompts = [[5, 9, 13], [7, 4, 11, 6, 8, 15, 10], [12]]
     # Ropes that stretch with the longest text of a batch, and remember it, are asked one by one.
     alone = any(kind in json.dumps(model.config.to_dict()) for kind in ('"dynamic"', '"longrope"'))
     batches = [[p] for p in prompts] if alone else [prompts]
-    return prompts, [row for batch in batches for row in written(copy.deepcopy(model), batch)]
+    return prompts, [row for batch in batches for row in written(copy.deepcopy(model), batch, count)]
 
 
-def written(model, prompts):
-    model.generation_config = tf.GenerationConfig(eos_token_id=None, pad_token_id=0, max_new_tokens=12, do_sample=False)
+def written(model, prompts, count):
+    model.generation_config = tf.GenerationConfig(eos_token_id=None, pad_token_id=0, max_new_tokens=count, do_sample=False)
     width = max(map(len, prompts))
+    if model.config.is_encoder_decoder:
+        # Read with padding on the right, and written behind the token that decoders begin with.
+        model.generation_config.decoder_start_token_id = model.config.decoder_start_token_id
+        pad = model.config.pad_token_id
+        model.generation_config.pad_token_id = pad
+        ids = torch.tensor([p + [pad] * (width - len(p)) for p in prompts])
+        mask = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p in prompts])
+        return [row[1:].tolist() for row in model.generate(input_ids=ids, attention_mask=mask)]
     ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
     return [row[width:].tolist() for row in model.generate(input_ids=ids, attention_mask=mask)]
 
 
-def make(kind, seed):
+def make(kind, seed, count):
     folder = tempfile.mkdtemp()
     try:
         config, task, left, shapes, model = build(kind, seed, folder)
@@ -173,8 +181,8 @@ def make(kind, seed):
         if "pixel_values" in inputs:
             case["pixels"] = [list(inputs["pixel_values"].shape), pack(inputs["pixel_values"])]
         case["output"] = [list(out.shape), pack(out)]
-        if task == "causal-lm":
-            case["prompts"], case["written"] = greedy(model)
+        if task in ("causal-lm", "sequence-to-sequence"):
+            case["prompts"], case["written"] = greedy(model, count)
         case["targets"] = TYPES[kind]["targets"]
         case["gradients"], case["loss"] = lora(model, task, TYPES[kind]["targets"], inputs)
         return case
@@ -187,6 +195,7 @@ def main():
     p.add_argument("out")
     p.add_argument("types", nargs="*")
     p.add_argument("--each", type=int, default=1)
+    p.add_argument("--tokens", type=int, default=12, help="that greedy generation writes")
     p.add_argument("--from", dest="start", type=int, default=0)
     a = p.parse_intermixed_args()
     os.makedirs(a.out, exist_ok=True)
@@ -196,7 +205,7 @@ def main():
         for seed in range(a.start, a.start + a.each):
             for again in range(20):
                 try:
-                    case = make(kind, seed + 1000 * again)
+                    case = make(kind, seed + 1000 * again, a.tokens)
                     break
                 except Exception as error:
                     print(f"{kind} {seed}: drawn again: {type(error).__name__}: {str(error)[:200]}", flush=True)

@@ -7,6 +7,9 @@ import { attentionBias } from './blocks/masks.js'
 import { fixedRope, rotate } from './blocks/rope.js'
 import { Scope } from './blocks/scope.js'
 
+/** Query, key and value of x, [batch, sequence, width] each. */
+type Projections = (at: Scope, x: Value, width: number) => readonly Value[]
+
 /** GPT-J (Wang and Komatsuzaki, 2021): GPT4All-J, Dolly 1. One norm before attention and feed-forward side by side; neighbouring features turn. */
 export const gptj = defineArchitecture({
   name: 'gptj',
@@ -16,10 +19,36 @@ export const gptj = defineArchitecture({
   ignores: [...summaryKeys, 'scale_attn_weights', 'rotary', 'n_ctx'],
   // Checkpoints hold causal masks.
   unused: (tensor) => /attn\.(masked_)?bias$|embed_positions$/.test(tensor),
-  build,
+  build: (c) =>
+    build(c, (at, x, width) =>
+      ['q_proj', 'k_proj', 'v_proj'].map((name) => at.linear(name, x, width, width, false)),
+    ),
 })
 
-function build(c: ArchitectureContext): Record<string, Value> {
+/** CodeGen (Nijkamp et al., 2022, arXiv 2203.13474): GPT-J with one projection, laid out as for the four machines it was trained on. */
+export const codegen = defineArchitecture({
+  name: 'codegen',
+  modelTypes: ['codegen'],
+  tasks: ['causal-lm', 'features'],
+  prefix: 'transformer',
+  ignores: [...summaryKeys, 'scale_attn_weights', 'rotary', 'n_ctx'],
+  unused: (tensor) => /attn\.causal_mask$|attn\.(masked_)?bias$/.test(tensor),
+  build: (c) => build(c, fourMachines),
+})
+const fourMachines: Projections = (at, x, width) => {
+  const { g } = at
+  const fused = at.linear('qkv_proj', x, width, 3 * width, false)
+  return at.run(() => {
+    const perMachine = g.op('Reshape', [fused, g.ints([0, 0, 4, (3 * width) / 4])])
+    const share = new Array<number>(3).fill(width / 4)
+    const [query, value, key] = g
+      .split(perMachine, share, -1)
+      .map((y) => g.op('Reshape', [y, g.ints([0, 0, width])]))
+    return [query, key, value]
+  })
+}
+
+function build(c: ArchitectureContext, projections: Projections): Record<string, Value> {
   const { g, config } = c
   const [width, heads, layers] = [
     config.count(['n_embd', 'hidden_size']),
@@ -41,7 +70,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const cache = new Cache(c)
 
   const attention = (at: Scope, i: number, x: Value): Value => {
-    const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name) => at.linear(name, x, width, width, false))
+    const [q, k, v] = projections(at, x, width)
     const mixed = at.run(() => {
       const [query, key] = [q, k].map((y) =>
         rotate(g, splitHeads(g, y, heads, headWidth), inputs, turns, headWidth, heads),

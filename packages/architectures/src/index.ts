@@ -1,9 +1,10 @@
 import type { Architecture } from '@graft-peft/core'
+import { bart, blenderbot, blenderbotSmall, m2m100, marian, mbart, pegasus, plbart } from './bart.js'
 import { bert } from './bert.js'
 import { bloom } from './bloom.js'
 import { clip } from './clip.js'
 import { cohere, cohere2 } from './cohere.js'
-import { configClasses } from './config-classes.js'
+import { configClasses } from './config-classes/index.js'
 import { distilbert } from './distilbert.js'
 import { electra } from './electra.js'
 import { eurobert } from './eurobert.js'
@@ -15,16 +16,20 @@ import { gpt2 } from './gpt2.js'
 import { gptBigCode } from './gpt-bigcode.js'
 import { gptNeo } from './gpt-neo.js'
 import { gptNeoX } from './gpt-neox.js'
-import { gptj } from './gptj.js'
+import { gptOss } from './gpt-oss.js'
+import { codegen, gptj } from './gptj.js'
 import { arcee, cwm, ernie, exaone4, granite, helium, hunyuan, internlm3, seedOss, smollm3 } from './kin.js'
 import { apertus, nemotron, stablelm, starcoder2 } from './layer-normed.js'
 import { llama } from './llama.js'
 import { ministral3, mistral } from './mistral.js'
 import { modernbert } from './modernbert.js'
+import { dots1, ernieMoe, glm4Moe, graniteMoe, mixtral, olmoe, qwen2Moe, qwen3Moe } from './moe.js'
 import { mpnet } from './mpnet.js'
+import { mpt } from './mpt.js'
 import { multimodal } from './multimodal.js'
 import { olmo, olmo2, olmo3 } from './olmo.js'
 import { opt } from './opt.js'
+import { persimmon } from './persimmon.js'
 import { phi } from './phi.js'
 import { phi3 } from './phi3.js'
 import { qwen2 } from './qwen2.js'
@@ -32,9 +37,13 @@ import { qwen3 } from './qwen3.js'
 import { roberta } from './roberta.js'
 import { t5 } from './t5.js'
 import { vit } from './vit.js'
+import { biogpt, xglm } from './xglm.js'
 
 export * from './blocks/activations.js'
 export * from './blocks/attention.js'
+export * from './blocks/bart-layer.js'
+export * from './blocks/encoder-decoder.js'
+export * from './blocks/experts.js'
 export * from './blocks/feed-forward.js'
 export * from './blocks/gated-decoder.js'
 export * from './blocks/gpt-decoder.js'
@@ -46,7 +55,8 @@ export * from './blocks/norms.js'
 export * from './blocks/relative-positions.js'
 export * from './blocks/rope.js'
 export * from './blocks/scope.js'
-export { configClasses } from './config-classes.js'
+export * from './blocks/sinusoids.js'
+export { configClasses } from './config-classes/index.js'
 
 /** Every architecture that comes with Graft; a config.json's keys have the defaults of transformers' classes. */
 const architectures: readonly Architecture[] = [
@@ -81,6 +91,15 @@ const architectures: readonly Architecture[] = [
   starcoder2,
   nemotron,
   apertus,
+  mixtral,
+  qwen2Moe,
+  qwen3Moe,
+  olmoe,
+  graniteMoe,
+  ernieMoe,
+  glm4Moe,
+  dots1,
+  gptOss,
   gptNeoX,
   gptj,
   gpt2,
@@ -89,6 +108,11 @@ const architectures: readonly Architecture[] = [
   falcon,
   opt,
   bloom,
+  mpt,
+  codegen,
+  persimmon,
+  xglm,
+  biogpt,
   bert,
   roberta,
   distilbert,
@@ -97,6 +121,14 @@ const architectures: readonly Architecture[] = [
   mpnet,
   eurobert,
   t5,
+  bart,
+  mbart,
+  pegasus,
+  marian,
+  m2m100,
+  blenderbot,
+  blenderbotSmall,
+  plbart,
   vit,
   clip,
   multimodal,

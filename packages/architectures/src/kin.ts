@@ -33,13 +33,14 @@ const decoder = (modelType: string, variant: (config: Settings) => GatedDecoder,
   })
 
 /** Granite 3 (IBM, 2024): multipliers of embeddings, scores, what layers add, and logits. */
-export const granite = decoder('granite', (config) => ({
+export const graniteLike = (config: Settings): GatedDecoder => ({
   ...biased(config),
   embeddingScale: config.number('embedding_multiplier', 1),
   residualScale: config.number('residual_multiplier', 1),
   scale: config.number('attention_multiplier', 1),
   logitScale: 1 / config.number('logits_scaling', 1),
-}))
+})
+export const granite = decoder('granite', graniteLike)
 
 /** SmolLM 3 (Bakouch et al., 2025): every fourth layer has no positions. */
 export const smollm3 = decoder(
@@ -67,21 +68,18 @@ export const seedOss = decoder('seed_oss', (config) => ({
 }))
 
 /** ERNIE 4.5 (Baidu, 2025): neighbouring features turn together. */
-export const ernie = decoder(
-  'ernie4_5',
-  (config) => {
-    const like = llamaLike(config)
-    const bias = config.flag('use_bias', false)
-    return {
-      ...like,
-      qkvBias: bias,
-      outputBias: bias,
-      feedForward: { ...like.feedForward, bias },
-      ropeShape: { interleaved: true },
-    }
-  },
-  ['fuse_rms_norm', 'compression_ratio'],
-)
+export function ernieLike(config: Settings): GatedDecoder {
+  const like = llamaLike(config)
+  const bias = config.flag('use_bias', false)
+  return {
+    ...like,
+    qkvBias: bias,
+    outputBias: bias,
+    feedForward: { ...like.feedForward, bias },
+    ropeShape: { interleaved: true },
+  }
+}
+export const ernie = decoder('ernie4_5', ernieLike, ['fuse_rms_norm', 'compression_ratio'])
 
 /** Helium (Kyutai, 2025): neighbouring features turn together. */
 export const helium = decoder('helium', (config) => ({

@@ -1,5 +1,5 @@
 import { type Architecture, type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
-import { configClasses } from './config-classes.js'
+import { configClasses } from './config-classes/index.js'
 import { gemma3 } from './gemma.js'
 import { llama } from './llama.js'
 import { ministral3, mistral } from './mistral.js'

@@ -6,9 +6,11 @@ import {
   type Value,
 } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
-import { attend, joinHeads, splitHeads } from './blocks/attention.js'
+import { attend, type Heads, joinHeads, splitHeads } from './blocks/attention.js'
+import { DecoderCache, sourceInputs, targetInputs } from './blocks/encoder-decoder.js'
 import { vocabularyLogits } from './blocks/heads.js'
-import { attentionBias, paddingBias } from './blocks/masks.js'
+import type { TextInputs } from './blocks/inputs.js'
+import { attentionBias } from './blocks/masks.js'
 import { distanceBias } from './blocks/relative-positions.js'
 import { Scope } from './blocks/scope.js'
 
@@ -66,16 +68,15 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const root = new Scope(c)
   const rows = config.count('vocab_size')
   const sizes = sizesOf(config)
-  const ids = g.graph.addInput('input_ids', 'int64', ['batch', 'sequence'])
-  const mask = g.graph.addInput('attention_mask', 'int64', ['batch', 'sequence'])
   const scales = scalesOutputs(config)
-  const encoded = encode(c, root, sizes, rows, ids, mask)
+  const source = sourceInputs(c)
+  const encoded = encode(c, root, sizes, rows, source.inputs)
   if (c.task === 'features') return { hidden: encoded }
-  const own = g.graph.addInput('decoder_input_ids', 'int64', ['batch', 'decoder_sequence'])
-  const decoded = decode(c, root, sizes, rows, own, { encoded, mask })
+  const cache = new DecoderCache(c)
+  const decoded = decode(c, root, sizes, rows, cache, { encoded, seen: source.seen })
   const scaled = scales ? g.scale(decoded, sizes.width ** -0.5) : decoded
   const head = { scope: root, name: 'lm_head', width: sizes.width, rows, tied: 'shared' }
-  return { logits: vocabularyLogits(c, head, scaled) }
+  return { logits: vocabularyLogits(c, head, scaled), ...cache.outputs }
 }
 
 /**
@@ -87,24 +88,11 @@ function scalesOutputs(config: Settings): boolean {
   return config.text('model_type', 't5') !== 'mt5' && config.flag('scale_decoder_outputs', ties)
 }
 
-function encode(
-  c: ArchitectureContext,
-  root: Scope,
-  sizes: Sizes,
-  rows: number,
-  ids: Value,
-  mask: Value,
-): Value {
-  const { g } = c
-  const length = sizeOf(g, ids)
-  const seen = attentionBias(
-    g,
-    { ids, mask, positions: ids, sequence: length, total: length },
-    { causal: false },
-  )
+function encode(c: ArchitectureContext, root: Scope, sizes: Sizes, rows: number, inputs: TextInputs): Value {
+  const seen = attentionBias(c.g, inputs, { causal: false })
   const at = root.in('encoder')
-  const distances = distancesOf(c, at, sizes.heads, length, true)
-  let hidden = tokens(c, at, ids, rows, sizes.width)
+  const distances = distancesOf(c, at, sizes.heads, inputs, true)
+  let hidden = tokens(c, at, inputs.ids, rows, sizes.width)
   for (let i = 0; i < c.config.count('num_layers'); i++) {
     const block = at.in('block').in(i).in('layer')
     hidden = residual(block.in(0), sizes, hidden, (x) =>
@@ -122,28 +110,31 @@ function decode(
   root: Scope,
   sizes: Sizes,
   rows: number,
-  ids: Value,
-  { encoded, mask }: { encoded: Value; mask: Value },
+  cache: DecoderCache,
+  source: { encoded: Value; seen: Value },
 ): Value {
-  const { g, config } = c
-  const length = sizeOf(g, ids)
-  const ones = g.add(g.mul(ids, g.int(0)), g.int(1))
-  const seen = attentionBias(
-    g,
-    { ids, mask: ones, positions: ids, sequence: length, total: length },
-    { causal: true },
-  )
-  const source = paddingBias(g, mask)
+  const { config } = c
+  const inputs = targetInputs(c)
+  const seen = attentionBias(c.g, inputs, { causal: true })
   const at = root.in('decoder')
-  const distances = distancesOf(c, at, sizes.heads, length, false)
-  let hidden = tokens(c, at, ids, rows, sizes.width)
+  const distances = distancesOf(c, at, sizes.heads, inputs, false)
+  let hidden = tokens(c, at, inputs.ids, rows, sizes.width)
   for (let i = 0; i < config.count('num_decoder_layers', config.count('num_layers')); i++) {
     const block = at.in('block').in(i).in('layer')
     hidden = residual(block.in(0), sizes, hidden, (x) =>
-      attention(block.in(0).in('SelfAttention'), sizes, x, x, [distances(i), seen]),
+      attention(block.in(0).in('SelfAttention'), sizes, x, x, [distances(i), seen], (now) =>
+        cache.extend(i, now),
+      ),
     )
     hidden = residual(block.in(1), sizes, hidden, (x) =>
-      attention(block.in(1).in('EncDecAttention'), sizes, x, encoded, [undefined, source]),
+      attention(
+        block.in(1).in('EncDecAttention'),
+        sizes,
+        x,
+        source.encoded,
+        [undefined, source.seen],
+        (now) => cache.read(i, now),
+      ),
     )
     hidden = residual(block.in(2), sizes, hidden, (x) =>
       feedForward(block.in(2).in('DenseReluDense'), sizes, x),
@@ -156,13 +147,16 @@ function distancesOf(
   c: ArchitectureContext,
   at: Scope,
   heads: number,
-  length: Value,
+  { sequence, total }: TextInputs,
   bidirectional: boolean,
 ): (i: number) => Value {
-  const of = (i: number) =>
-    distanceBias(c, at.in('block').in(i).in('layer.0.SelfAttention.relative_attention_bias'), heads, length, {
-      bidirectional,
-    })
+  const { g } = c
+  const of = (i: number) => {
+    const table = at.in('block').in(i).in('layer.0.SelfAttention.relative_attention_bias')
+    const all = distanceBias(c, table, heads, total, { bidirectional })
+    // What is written now looks back at all.
+    return c.cache && !bidirectional ? g.op('Slice', [all, g.sub(total, sequence), total, g.ints([2])]) : all
+  }
   if (c.config.text('model_type', 't5') === 'umt5') return of
   const shared = of(0)
   return () => shared
@@ -175,7 +169,6 @@ function tokens(c: ArchitectureContext, at: Scope, ids: Value, rows: number, wid
   const scope = table === c.weights.get('shared.weight', [rows, width]) ? new Scope(c, 'shared') : own
   return scope.run(() => c.g.gather(table, ids))
 }
-const sizeOf = (g: Builder, ids: Value): Value => g.op('Shape', [ids], { start: 1, end: 2 })
 
 /** x + f(norm(x)) */
 function residual(at: Scope, { width, epsilon }: Sizes, x: Value, f: (x: Value) => Value): Value {
@@ -189,6 +182,7 @@ function attention(
   x: Value,
   read: Value,
   [headBias, bias]: readonly [Value | undefined, Value],
+  extend = (now: Pick<Heads, 'key' | 'value'>) => now,
 ): Value {
   const { g } = at
   const all = heads * headWidth
@@ -199,7 +193,7 @@ function attention(
   ]
   const mixed = at.run(() => {
     const [query, key, value] = [q, k, v].map((y) => splitHeads(g, y, heads, headWidth))
-    return joinHeads(g, attend(g, { query, key, value }, { bias, headBias, scale: 1 }))
+    return joinHeads(g, attend(g, { query, ...extend({ key, value }) }, { bias, headBias, scale: 1 }))
   })
   return at.linear('o', mixed, all, width, false)
 }

@@ -1,6 +1,6 @@
 import { type Builder, GraftError, type Settings, suggestion, type Value } from '@graft-peft/core'
 
-type Activation = (g: Builder, x: Value) => Value
+export type Activation = (g: Builder, x: Value) => Value
 const gelu =
   (approximate: 'none' | 'tanh'): Activation =>
   (g, x) =>

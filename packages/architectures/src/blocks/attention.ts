@@ -1,4 +1,4 @@
-import { type ArchitectureContext, type Builder, shapeOf, type Value } from '@graft-peft/core'
+import { type ArchitectureContext, type Builder, type Dim, shapeOf, type Value } from '@graft-peft/core'
 
 /** [batch, sequence, heads·width] → [batch, heads, sequence, width] */
 export function splitHeads(g: Builder, x: Value, heads: number, width: number): Value {
@@ -25,6 +25,8 @@ export interface AttentionOptions {
   scale?: number
   /** scores are squashed into ±softcap by tanh */
   softcap?: number
+  /** [heads]: a score beside those of the keys, for a value of zero (gpt-oss) */
+  sinks?: Value
 }
 
 /**
@@ -34,7 +36,7 @@ export interface AttentionOptions {
 export function attend(
   g: Builder,
   { query, key, value }: Heads,
-  { bias, headBias, scale, softcap }: AttentionOptions,
+  { bias, headBias, scale, softcap, sinks }: AttentionOptions,
 ): Value {
   const [batch, heads, sequence, width] = shapeOf(query)
   const [, keyHeads] = shapeOf(key)
@@ -48,7 +50,12 @@ export function attend(
     capped,
   )
   const mixed = g.matMul(g.softmax(scores), value)
-  return groups === 1 ? mixed : g.reshape(mixed, [batch, heads, sequence, shapeOf(value)[3]])
+  const perHead = (y: Value, size: Dim) => (groups === 1 ? y : g.reshape(y, [batch, heads, sequence, size]))
+  if (!sinks) return perHead(mixed, shapeOf(value)[3])
+  // A softmax with one more score is the one without, times σ(log Σ exp − that score).
+  const total = perHead(g.op('ReduceLogSumExp', [scores, g.ints([-1])], { keepdims: 1 }), 1)
+  const kept = g.sigmoid(g.sub(total, g.reshape(sinks, [1, heads, 1, 1])))
+  return g.mul(perHead(mixed, shapeOf(value)[3]), kept)
 }
 
 /** A bias for as many stacked queries; layers that share the bias share the stack. */
@@ -63,7 +70,13 @@ function stacked(g: Builder, bias: Value, groups: number): Value {
 /** Keys and values seen so far: in generation, past ones come in and all go out, as `past_key_values.N.key` and `present.N.key`. */
 export class Cache {
   readonly outputs: Record<string, Value> = {}
-  constructor(private readonly c: Pick<ArchitectureContext, 'g' | 'cache'>) {}
+  constructor(
+    private readonly c: Pick<ArchitectureContext, 'g' | 'cache'>,
+    /** before `key` and `value` in names, where there is more than one cache */
+    private readonly prefix = '',
+    /** how many are past */
+    private readonly past = 'past_sequence',
+  ) {}
 
   extend(layer: number, heads: Pick<Heads, 'key' | 'value'>): { key: Value; value: Value } {
     if (!this.c.cache) return heads
@@ -72,14 +85,10 @@ export class Cache {
   private join(layer: number, part: 'key' | 'value', now: Value): Value {
     const { g } = this.c
     const [batch, heads, , width] = shapeOf(now)
-    const past = g.graph.addInput(`past_key_values.${layer}.${part}`, 'float32', [
-      batch,
-      heads,
-      'past_sequence',
-      width,
-    ])
+    const name = `${layer}.${this.prefix}${part}`
+    const past = g.graph.addInput(`past_key_values.${name}`, 'float32', [batch, heads, this.past, width])
     const all = g.concat([past, now], 2)
-    this.outputs[`present.${layer}.${part}`] = all
+    this.outputs[`present.${name}`] = all
     return all
   }
 }

@@ -45,6 +45,8 @@ export interface GatedDecoder {
   turnedNorm?: HeadNorm
   /** queries, keys and values are kept within ±clip */
   clip?: number
+  /** values alone */
+  valueClip?: number
   /** of queries, by their positions [batch, sequence] */
   queryScale?: (positions: Value) => Value
   /** of embeddings, of what each layer adds, of the final logits */
@@ -54,11 +56,13 @@ export interface GatedDecoder {
   /** of scores, instead of 1/√headWidth */
   scale?: number
   softcap?: number
+  /** each head may look nowhere: a learned score beside those of the keys */
+  sinks?: boolean
   /** of the final logits */
   logitSoftcap?: number
   logitBias: boolean
   feedForward: FeedForward
-  /** another feed-forward part for layer i, or undefined for the usual */
+  /** another feed-forward part for layer i, or undefined for the usual; `at` is the layer's place */
   experts?: (at: Scope, x: Value, i: number) => Value | undefined
   ropeShape?: Partial<RopeShape>
   /** theta of each named rope, where older configs keep it under its own key */
@@ -169,7 +173,7 @@ function layer(context: Context, at: Scope, kind: LayerKind, i: number, x: Value
   const read = norm(norms.attention, x)
   const attended = norm(norms.attended, attention(context, at.in('self_attn'), kind, i, read))
   const after = added(x, attended)
-  const fed = feedForward(context, at.in('mlp'), i, parallel ? read : norm(norms.feed, after))
+  const fed = feedForward(context, at, i, parallel ? read : norm(norms.feed, after))
   return added(after, norm(norms.fed, fed))
 }
 
@@ -200,7 +204,8 @@ function attention(
       value: splitHeads(g, projected.value, keyHeads, headWidth),
     }
     const bias = biases.get(windowKey(kind))
-    return joinHeads(g, attend(g, { query, ...cache.extend(i, now) }, { bias, scale, softcap }))
+    const sinks = variant.sinks ? at.parameter('sinks', [heads]) : undefined
+    return joinHeads(g, attend(g, { query, ...cache.extend(i, now) }, { bias, scale, softcap, sinks }))
   })
   return at.linear(variant.outputName, mixed, heads * headWidth, width, variant.outputBias)
 }
@@ -209,15 +214,20 @@ function projections(
   at: Scope,
   x: Value,
   { width, heads, keyHeads, headWidth }: Sizes,
-  { fused, qkvBias, clip }: GatedDecoder,
+  { fused, qkvBias, clip, valueClip = clip }: GatedDecoder,
 ) {
   const { g } = at
   const [q, kv] = [heads * headWidth, keyHeads * headWidth]
-  const clipped = (y: Value) =>
-    clip === undefined ? y : at.run(() => g.op('Clip', [y, g.scalar(-clip), g.scalar(clip)]))
+  const clipped = (y: Value, by = clip) =>
+    by === undefined ? y : at.run(() => g.op('Clip', [y, g.scalar(-by), g.scalar(by)]))
   if (!fused) {
-    const project = (name: string, out: number) => clipped(at.linear(name, x, width, out, qkvBias))
-    return { query: project('q_proj', q), key: project('k_proj', kv), value: project('v_proj', kv) }
+    const project = (name: string, out: number, by = clip) =>
+      clipped(at.linear(name, x, width, out, qkvBias), by)
+    return {
+      query: project('q_proj', q),
+      key: project('k_proj', kv),
+      value: project('v_proj', kv, valueClip),
+    }
   }
   const all = clipped(at.linear('qkv_proj', x, width, q + 2 * kv, qkvBias))
   const [query, key, value] = at.run(() => g.split(all, [q, kv, kv], -1))
@@ -226,7 +236,7 @@ function projections(
 
 function feedForward({ sizes: { width, inner }, variant }: Context, at: Scope, i: number, x: Value): Value {
   const experts = variant.experts?.(at, x, i)
-  return experts ?? gatedFeedForward(at, variant.feedForward, width, inner, x)
+  return experts ?? gatedFeedForward(at.in('mlp'), variant.feedForward, width, inner, x)
 }
 
 /** LLaMA's own choices, from which the others differ. */

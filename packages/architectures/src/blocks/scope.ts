@@ -30,6 +30,20 @@ export class Scope {
   parameter(name: string, shape: readonly number[]): Value {
     return this.run(() => this.c.weights.get(this.join(name), shape))
   }
+  /** A matrix [1, out, into] that is no module's weight, so that no adapter takes it for a linear layer: the parameter itself, or its part `part`. */
+  matrix(
+    name: string,
+    [out, into]: readonly [number, number],
+    stack?: { count: number; part: number },
+  ): Value {
+    const shape = stack ? [stack.count, out, into] : [out, into]
+    const options = stack ? { part: stack.part } : { as: [1, out, into] }
+    return this.run(() => this.c.weights.get(this.join(name), shape, options))
+  }
+  /** Entry `part` along the first axis: [1, …]. */
+  part(name: string, shape: readonly number[], part: number): Value {
+    return this.run(() => this.c.weights.get(this.join(name), shape, { part }))
+  }
   /** A parameter that a checkpoint without this head doesn't have. */
   private fresh(name: string, shape: readonly number[]): Value {
     return this.run(() => this.c.weights.get(this.join(name), shape, { init: freshHead }))

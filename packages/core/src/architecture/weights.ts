@@ -19,6 +19,10 @@ export type Names = (parameter: string) => readonly string[]
 export interface WeightOptions {
   /** what it starts from where the checkpoint has none: a new head's parameter. Without it a missing tensor is an error. */
   init?: Initialiser
+  /** one entry along the first axis alone, of a parameter that is stacked there: the graph sees [1, …] */
+  part?: number
+  /** the shape that the graph is to see, of as many numbers */
+  as?: readonly number[]
 }
 
 /** A checkpoint's tensors as constants of a graph: float32 whatever their type on disk, where they stay. */
@@ -46,11 +50,12 @@ export class Weights {
   }
 
   /** The parameter `parameter` (its path in the model), which must have this shape. Throws MISSING_TENSOR or TENSOR_SHAPE. */
-  get(parameter: string, shape: readonly number[], { init }: WeightOptions = {}): Value {
-    const known = this.made.get(parameter)
+  get(parameter: string, shape: readonly number[], options: WeightOptions = {}): Value {
+    const name = options.part === undefined ? parameter : `${parameter}.${options.part}`
+    const known = this.made.get(name)
     if (known) return known
-    const value = this.g.cast(this.constant(parameter, shape, init), 'float32')
-    this.made.set(parameter, value)
+    const value = this.g.cast(this.constant(parameter, shape, name, options), 'float32')
+    this.made.set(name, value)
     return value
   }
 
@@ -71,7 +76,12 @@ export class Weights {
     }
     return undefined
   }
-  private constant(parameter: string, shape: readonly number[], init: Initialiser | undefined): Value {
+  private constant(
+    parameter: string,
+    shape: readonly number[],
+    name: string,
+    { init, part, as }: WeightOptions,
+  ): Value {
     const found = this.locate(parameter, shape)
     // A head for other labels than the checkpoint's is a new head.
     if (!found || (init && `${found.shape}` !== `${shape}`)) return this.fresh(parameter, shape, init, found)
@@ -93,7 +103,11 @@ export class Weights {
         'UNSUPPORTED_TYPE',
         `${file}: ${parameter} is ${dtype}; weights can be ${Object.keys(dtypes).join(', ')}.`,
       )
-    return this.g.graph.addConstant(parameter, { dtype: type, shape, data: { file, offset, length } })
+    const size = length / shape[0]
+    const data =
+      part === undefined ? { file, offset, length } : { file, offset: offset + part * size, length: size }
+    const seen = as ?? (part === undefined ? shape : [1, ...shape.slice(1)])
+    return this.g.graph.addConstant(name, { dtype: type, shape: seen, data })
   }
 
   /** A parameter with a row per token, of a vocabulary that has grown: new rows are the mean of the old. */

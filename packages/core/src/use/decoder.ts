@@ -84,6 +84,8 @@ export class Sequence {
   private length = 0
   /** the text so far, for a model without a cache */
   private readonly ids: number[] = []
+  /** tokens that an encoder has read */
+  private source = 0
 
   constructor(
     private readonly prompt: Session,
@@ -105,9 +107,7 @@ export class Sequence {
     if (this.shape.past.length === 0) return this.readAgain(all)
     const total = this.length + all.length
     const feeds: Tensors = {
-      input_ids: int64(all, [1, all.length]),
-      attention_mask: int64(new Array<number>(total).fill(1), [1, total]),
-      position_ids: int64(Array.from(all, (_, i) => this.length + i), [1, all.length]),
+      ...(this.shape.start === undefined ? this.continued(all, total) : this.answered(all, this.shape.start)),
       [tasksInput]: tasksOf([0]),
       ...(first ? emptyCache(this.shape) : {}),
       ...(this.parameters && (first || this.virtual === 0) ? { parameters: float32(this.parameters) } : {}),
@@ -119,15 +119,47 @@ export class Sequence {
     })
     return logits.data as Float32Array
   }
+  private continued(ids: readonly number[], total: number): Tensors {
+    return {
+      input_ids: int64(ids, [1, ids.length]),
+      attention_mask: ones(total),
+      position_ids: int64(Array.from(ids, (_, i) => this.length + i), [1, ids.length]),
+    } // biome-ignore format: a table
+  }
+  /** What an encoder and a decoder get: first the whole text to read, then the tokens written. */
+  private answered(ids: readonly number[], start: number): Tensors {
+    const [first, written] = [this.length === 0, this.length === 0 ? [start] : ids]
+    if (first) this.source = ids.length
+    const total = first ? 1 : this.length - this.source + 1 + ids.length
+    return {
+      input_ids: int64(first ? ids : [], [1, first ? ids.length : 0]),
+      attention_mask: ones(this.source),
+      decoder_input_ids: int64(written, [1, written.length]),
+      decoder_attention_mask: ones(total),
+    }
+  }
   private async readAgain(ids: readonly number[]): Promise<Float32Array> {
+    if (this.length === 0) this.source = ids.length
     this.ids.push(...ids)
     this.length = this.ids.length
+    const { start } = this.shape
+    if (start !== undefined) return this.answerAgain(start)
     const shape = [1, this.length]
     const feeds = { input_ids: int64(this.ids, shape), attention_mask: int64(this.ids.map(() => 1), shape), position_ids: int64([...this.ids.keys()], shape), token_type_ids: int64(this.ids.map(() => 0), shape), [tasksInput]: tasksOf([0]) } // biome-ignore format: a table
-    const { logits } = await this.prompt.run({
-      ...feeds,
-      ...(this.parameters ? { parameters: float32(this.parameters) } : {}),
+    return this.again(feeds)
+  }
+  private answerAgain(start: number): Promise<Float32Array> {
+    const written = [start, ...this.ids.slice(this.source)]
+    return this.again({
+      input_ids: int64(this.ids.slice(0, this.source), [1, this.source]),
+      attention_mask: ones(this.source),
+      decoder_input_ids: int64(written, [1, written.length]),
+      [tasksInput]: tasksOf([0]),
     })
+  }
+  private async again(feeds: Tensors): Promise<Float32Array> {
+    const parameters: Tensors = this.parameters ? { parameters: float32(this.parameters) } : {}
+    const { logits } = await this.prompt.run({ ...feeds, ...parameters })
     return logits.data as Float32Array
   }
   /** The cache that one session made goes to another. */
@@ -149,14 +181,19 @@ interface CacheShape {
   /** present output → past input */
   carried: Record<string, string>
   past: readonly { name: string; heads: number; width: number }[]
+  /** the token that a decoder behind an encoder starts with */
+  start?: number
 }
-function cacheShape({ graph }: Model): CacheShape {
+const ones = (count: number): Tensors[string] => int64(new Array<number>(count).fill(1), [1, count])
+function cacheShape({ graph, config }: Model): CacheShape {
   const past = graph.inputs.filter((v) => v.name.startsWith('past_key_values.'))
   const carried = Object.fromEntries(
     past.map(({ name }) => [name.replace('past_key_values.', 'present.'), name]),
   )
+  const answers = graph.inputs.some((v) => v.name === 'decoder_input_ids')
   return {
     carried,
+    start: answers ? Number(config.decoder_start_token_id ?? config.pad_token_id ?? 0) : undefined,
     past: past.map((v) => ({ name: v.name, heads: Number(shapeOf(v)[1]), width: Number(shapeOf(v)[3]) })),
   }
 }

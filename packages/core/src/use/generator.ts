@@ -2,6 +2,8 @@ import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { configFile } from '../adapter/files.js'
 import { baseModelOf, openAdapter, parametersOf, type OpenedAdapter } from '../adapter/open.js'
+import type { Architecture, Task } from '../architecture/architecture.js'
+import { readModelConfig } from '../architecture/open.js'
 import { adapt } from '../compile/adapt.js'
 import type { Registry } from '../container.js'
 import type { Message } from '../data/chat-template.js'
@@ -72,7 +74,7 @@ export class Generator {
     const adapter = existsSync(join(path, configFile)) ? path : undefined
     const base = adapter ? await baseModelOf(adapter) : path
     const architectures = registry.all('architecture')
-    const model = openModel(base, { architectures, task: 'causal-lm', cache: true })
+    const model = openModel(base, { architectures, task: writingTask(base, architectures), cache: true })
     const generator = new Generator(model, session)
     if (adapter)
       await generator.load(basename(adapter), await openAdapter(adapter, registry, base, { cache: true }))
@@ -91,7 +93,7 @@ export class Generator {
   /** Loads an adapter under a name. Adapters of the same method, options and modules share one graph and differ in what is fed. Throws NOT_A_WRITER. */
   async load(name: string, adapter: OpenedAdapter): Promise<void> {
     const { method, methodOptions: config, precision, objective } = adapter.options
-    if (objective.task !== 'causal-lm')
+    if (objective.task !== 'causal-lm' && objective.task !== 'sequence-to-sequence')
       throw new GraftError(
         'NOT_A_WRITER',
         `${adapter.folder}: its objective is ${objective.name}, which writes no texts; use graft predict.`,
@@ -100,6 +102,11 @@ export class Generator {
       throw new GraftError(
         'NO_TASK',
         `${adapter.folder}: ${method.name} tells ${method.tasks?.(config)} tasks apart, and writing has no way to say which. Use graft predict, whose records have a field task.`,
+      )
+    if (method.virtualTokens && this.answers)
+      throw new GraftError(
+        'NOT_A_WRITER',
+        `${adapter.folder}: ${method.name} sets tokens before the text, which can't be generated from for a model with an encoder; use graft predict.`,
       )
     const model = adapter.ownsModel ? adapter.model : this.model
     const shared = !adapter.ownsModel && !method.virtualTokens && ownsNoBuffers(this.model, adapter)
@@ -208,8 +215,13 @@ export class Generator {
       )
     return found
   }
+  /** Whether an encoder reads the text and a decoder writes another. */
+  private get answers(): boolean {
+    return this.model.graph.inputs.some((v) => v.name === 'decoder_input_ids')
+  }
   private room(prompt: number): number {
-    const room = this.model.positions - prompt
+    const left = this.model.positions - prompt
+    const room = this.answers && left >= 0 ? this.model.positions : left
     if (room <= 0)
       throw new GraftError(
         'TOO_LONG',
@@ -220,6 +232,15 @@ export class Generator {
 }
 
 const close = (sequence: Sequence): Promise<void> => sequence.end()
+
+/** What a folder's model is to be built for to write: a language model, else an encoder and a decoder. */
+function writingTask(folder: string, architectures: readonly Architecture[]): Task {
+  const type = existsSync(join(folder, 'config.json')) && String(readModelConfig(folder).model_type)
+  const tasks = architectures.find((a) => type && a.modelTypes.includes(type))?.tasks ?? []
+  return tasks.includes('sequence-to-sequence') && !tasks.includes('causal-lm')
+    ? 'sequence-to-sequence'
+    : 'causal-lm'
+}
 
 /** Buffers (VeRA's projections, SHiRA's places) are constants of the graph, so adapters that hold some can't share one. */
 function ownsNoBuffers(model: Model, { options }: OpenedAdapter): boolean {

@@ -133,9 +133,12 @@ const split: OpSpec = {
     const axis = n.axis(n.int('axis', 0), dims.length)
     const given = n.dims(1)
     const chunk = given ? undefined : splitChunk(dims[axis], n.outputs)
+    // Sizes that are computed are known when the graph runs.
+    const computed = n.x[1] && !given
     return outputs.flatMap((_, i) => {
       const part =
         given?.[i] ??
+        (computed ? formula(`${n.where}#part${i}`) : undefined) ??
         (i === n.outputs - 1 ? subtractDims(dims[axis], multiplyDims(chunk as Dim, i)) : (chunk as Dim))
       return like(
         n,

@@ -1,6 +1,6 @@
 /** Fields of transformers 5.24.0's config classes and their defaults but null, by model_type; made by test/golden/make_config_classes.py. */
 // biome-ignore format: a table
-export const configClasses: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+export const first: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   llama: {vocab_size: 32000, hidden_size: 4096, intermediate_size: 11008, num_hidden_layers: 32,
     num_attention_heads: 32, hidden_act: 'silu', max_position_embeddings: 2048, rms_norm_eps: 1e-06,
     tie_word_embeddings: false, attention_bias: false, mlp_bias: false, rope_theta: 10000.0},

@@ -1,0 +1,12 @@
+import { decoders } from './decoders.js'
+import { experts } from './experts.js'
+import { first } from './first.js'
+import { pairs } from './pairs.js'
+
+/** Fields of transformers' config classes and their defaults, by model_type. */
+export const configClasses: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  ...first,
+  ...decoders,
+  ...experts,
+  ...pairs,
+}

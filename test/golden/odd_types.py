@@ -1,0 +1,77 @@
+"""Every model_type's odd options by kind: config-classes/ has a file for each kind."""
+from odd_options import *
+from odd_options import TYPES as FIRST
+
+choices = lambda key, *values: [dict([(key, v)]) for v in values]
+SPARSE = ["causal-lm", "sequence-classification", "causal-lm", "features"]
+deepseek = [
+    [dict(n_group=2, topk_group=1), dict(n_group=3, topk_group=2)],
+    choices("norm_topk_prob", True, False),
+    choices("routed_scaling_factor", 2.5),
+    choices("first_k_dense_replace", 0, 2),
+    choices("n_shared_experts", 2),
+]
+DEEPSEEK = dict(n_routed_experts=6, n_shared_experts=1, num_experts_per_tok=2, moe_intermediate_size=12, first_k_dense_replace=1)
+EXPERTS = {
+    "mixtral": gated([head_dim, ropes, choices("sliding_window", 3), choices("num_experts_per_tok", 1, 3)], dict(num_local_experts=5, num_key_value_heads=2), QV, SPARSE),
+    "qwen2_moe": gated(
+        [ropes, choices("norm_topk_prob", True), choices("qkv_bias", False), choices("num_experts_per_tok", 1, 3), choices("shared_expert_intermediate_size", 10), [dict(decoder_sparse_step=2), dict(mlp_only_layers=[0])],
+         [dict(use_sliding_window=True, sliding_window=4, max_window_layers=1), *types]],
+        dict(num_experts=5, num_experts_per_tok=2, moe_intermediate_size=12, num_key_value_heads=2, shared_expert_intermediate_size=14), QV, SPARSE),
+    "qwen3_moe": gated(
+        [head_dim, bias, ropes, choices("norm_topk_prob", True), choices("num_experts_per_tok", 1, 3), [dict(decoder_sparse_step=2), dict(mlp_only_layers=[1])], [dict(use_sliding_window=True, sliding_window=4), dict(sliding_window=4)]],
+        dict(num_experts=5, num_experts_per_tok=2, moe_intermediate_size=12, head_dim=8), QV, SPARSE),
+    "olmoe": gated([bias, ropes, choices("clip_qkv", 0.5), choices("norm_topk_prob", True), choices("num_experts_per_tok", 1, 3)], dict(num_experts=5, num_experts_per_tok=2), QV, ["causal-lm", "features"]),
+    "granitemoe": gated([bias, ropes, [dict(embedding_multiplier=3.0, residual_multiplier=0.3)], [dict(attention_multiplier=0.4)], [dict(logits_scaling=4.0)], choices("num_experts_per_tok", 1, 3)], dict(num_local_experts=5), QV, ["causal-lm", "features"]),
+    "granitemoeshared": gated([bias, ropes, [dict(embedding_multiplier=3.0, residual_multiplier=0.3)], choices("shared_intermediate_size", 0, 10)], dict(num_local_experts=5, shared_intermediate_size=14), QV + ["input_linear"], ["causal-lm", "features"]),
+    "ernie4_5_moe": gated(
+        [[dict(use_bias=True)], ropes, choices("moe_k", 1, 3), choices("moe_num_shared_experts", 0, 1), choices("moe_layer_start_index", 0, 2), choices("moe_layer_interval", 2), choices("moe_layer_end_index", 1)],
+        dict(moe_num_experts=5, moe_k=2, moe_intermediate_size=12, num_hidden_layers=3), QV, ["causal-lm", "features"]),
+    "glm4_moe": gated([head_dim, bias, plain_ropes, [dict(use_qk_norm=True)], choices("partial_rotary_factor", 1.0), *deepseek], dict(head_dim=8, **DEEPSEEK), QV, ["causal-lm", "features"]),
+    "dots1": gated([bias, ropes, types, *deepseek], dict(sliding_window=4, **DEEPSEEK), QV, ["causal-lm", "features"]),
+    "gpt_oss": gated(
+        [head_dim, bias, types, ropes, choices("num_experts_per_tok", 1, 3), [dict(swiglu_limit=0.5)], [dict(swiglu_alpha=1.1)]],
+        dict(head_dim=8, num_local_experts=5, num_experts_per_tok=2, sliding_window=4, num_key_value_heads=2), QV, SPARSE),
+}
+gpt_act = choices("activation_function", "relu", "gelu_new", "silu")
+DECODERS = {
+    "mpt": dict(
+        base=dict(vocab_size=V, d_model=16, n_heads=4, n_layers=2, max_seq_len=96, **IDS),
+        odd=[choices("n_heads", 2), [dict(d_model=24, n_heads=6)], choices("attn_config", dict(clip_qkv=0.5), dict(softmax_scale=0.3)), choices("layer_norm_epsilon", 1e-3), tied],
+        targets=["Wqkv", "out_proj", "up_proj"],
+        tasks=DECODER,
+    ),
+    "codegen": dict(
+        base={**GPT2, "n_embd": 32, "n_head": 4, "rotary_dim": 4},
+        odd=[choices("rotary_dim", 8, 2), [dict(n_head=8)], choices("n_inner", 20), gpt_act, choices("layer_norm_epsilon", 1e-3), tied],
+        targets=["qkv_proj", "out_proj", "fc_in"],
+        tasks=["causal-lm", "features"],
+    ),
+    "persimmon": dict(base={**GATED, "hidden_size": 32}, odd=[plain_ropes, choices("qk_layernorm", False), choices("partial_rotary_factor", 0.25, 1.0), act, norm_eps, tied], targets=["query_key_value", "dense", "dense_h_to_4h"], tasks=DECODER),
+    "xglm": dict(
+        base=dict(vocab_size=V, d_model=16, attention_heads=4, num_layers=2, ffn_dim=20, max_position_embeddings=96, dropout=0, attention_dropout=0, bos_token_id=0, eos_token_id=2, pad_token_id=1),
+        odd=[choices("scale_embedding", False), gpt_act, choices("attention_heads", 2), choices("pad_token_id", 3), tied],
+        targets=QV + ["fc1"],
+        tasks=["causal-lm", "features"],
+    ),
+    "biogpt": dict(base={**GATED, **NO_DROP, "max_position_embeddings": 96}, odd=[choices("scale_embedding", False), act, norm_eps, tied], targets=QV + ["fc1"], tasks=["causal-lm", "sequence-classification", "causal-lm", "token-classification", "features"]),
+}
+BART = dict(
+    vocab_size=V, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=2, encoder_ffn_dim=20, decoder_ffn_dim=24,
+    max_position_embeddings=96, dropout=0, attention_dropout=0, pad_token_id=1, bos_token_id=0, eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=None,
+)
+def bart(*odd, **base):
+    return dict(base={**BART, **base}, odd=[gpt_act, tied, choices("scale_embedding", True, False), choices("decoder_layers", 1, 3), choices("encoder_layers", 1), *odd], targets=QV + ["fc1"], tasks=["sequence-to-sequence"])
+PAIRS = {
+    "bart": bart(),
+    "mbart": bart(),
+    "pegasus": bart(pad_token_id=0, eos_token_id=1),
+    "marian": bart([dict(share_encoder_decoder_embeddings=False, decoder_vocab_size=V + 4)], pad_token_id=0, decoder_start_token_id=0),
+    "m2m_100": bart(choices("pad_token_id", 3)),
+    "blenderbot": bart(),
+    "blenderbot-small": bart(),
+    "plbart": bart(),
+}
+
+KINDS = {"first": FIRST, "decoders": DECODERS, "experts": EXPERTS, "pairs": PAIRS}
+TYPES = {name: options for kind in KINDS.values() for name, options in kind.items()}
