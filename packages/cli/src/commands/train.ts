@@ -58,8 +58,8 @@ class JsonReport {
   constructor(private readonly config: TrainConfig) {}
 
   readonly hooks: TrainHooks = {
-    onStart: ({ inputs: { objective, reason, notices, reports, labels, totalSteps }, ...info }) => {
-      const learnt = { objective: objective.name, reason, labels, notices, reports }
+    onStart: ({ inputs: { objective, reason, notices, reports, heldOut, labels, totalSteps }, ...info }) => {
+      const learnt = { objective: objective.name, reason, labels, notices, reports, heldOut }
       printJson({ event: 'start', ...info, ...learnt, chosen: this.config.chosen, steps: totalSteps })
     },
     onStep: (info) => printJson({ event: 'step', ...info }),
@@ -99,9 +99,12 @@ class Report {
     resumedAt,
     compileSeconds,
   }: Parameters<NonNullable<TrainHooks['onStart']>>[0]): void {
-    const { model, objective, reason, notices, reports, labels, totalSteps } = inputs
+    const { model, objective, reason, notices, reports, heldOut, labels, totalSteps } = inputs
     this.shares = new Set(inputs.metrics.filter((m) => m.isShare).map((m) => m.name))
-    const sizes = Object.entries(reports).map(([part, r]) => `${part} ${thousands(r.examples)}`)
+    const how = heldOut ? ` (held out ${heldOut})` : ''
+    const sizes = Object.entries(reports).map(
+      ([part, r]) => `${part} ${thousands(r.examples)}${part === 'validation' ? how : ''}`,
+    )
     printLine(`Model    ${model.file}`)
     printLine(`         ${thousands(model.parameterCount)} parameters, frozen`)
     printLine(

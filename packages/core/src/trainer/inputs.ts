@@ -4,7 +4,7 @@ import type { Registry } from '../container.js'
 import { checkInputs } from '../data/batches.js'
 import { Coder, defaultMaxLength } from '../data/coder.js'
 import { type Dataset, inMemory, Spool } from '../data/dataset.js'
-import { Permutation } from '../data/order.js'
+import { HoldOut } from '../data/hold-out.js'
 import { packed } from '../data/packing.js'
 import { readRecords } from '../data/readers.js'
 import type { DataRecord, Notice } from '../data/records.js'
@@ -54,6 +54,8 @@ export interface RunInputs {
   test: Dataset
   /** what encoding did, per part of the data */
   reports: Partial<Record<Split, EncodeReport>>
+  /** how the validation part was chosen from the training file: the same share of each class, or any; undefined where it is a file or none */
+  heldOut?: 'by class' | 'at random'
   stepsPerEpoch: number
   totalSteps: number
   fingerprint: string
@@ -65,7 +67,7 @@ export interface RunInputs {
 export async function readInputs(config: TrainConfig, registry: Registry): Promise<RunInputs> {
   const notices = new Set<string>()
   const notice: Notice = (text) => notices.add(text)
-  const { objective, reason, labels, count } = await surveyData(config, registry, notice)
+  const { objective, reason, labels, sizes } = await surveyData(config, registry, notice)
   const model = openModel(config.model, {
     architectures: registry.all('architecture'),
     task: objective.task,
@@ -78,7 +80,7 @@ export async function readInputs(config: TrainConfig, registry: Registry): Promi
   const tasks = config.method.tasks?.(config.methodOptions)
   const coding = { ...config.data, max_length: maxLength(config, model), tasks }
   const coder = new Coder(model, labels, coding, notice)
-  const preparing = new Encoding(config, objective, coder, count, notice)
+  const preparing = new Encoding(config, objective, coder, sizes, notice)
   try {
     const { train, validation, test } = await preparing.parts()
     const { batch_size, gradient_accumulation, epochs, max_steps } = config.training
@@ -96,6 +98,7 @@ export async function readInputs(config: TrainConfig, registry: Registry): Promi
       pad: coder.pad,
       max_length: coder.options.max_length,
       reports: preparing.reports,
+      heldOut: preparing.heldOut,
       stepsPerEpoch,
       totalSteps: max_steps ?? epochs * stepsPerEpoch,
       get fingerprint() {
@@ -146,6 +149,8 @@ function checkPacking(
 /** Encodes the parts of a run's data, and remembers what it did. */
 class Encoding {
   readonly reports: Partial<Record<Split, EncodeReport>> = {}
+  /** how the validation part was chosen, where it was */
+  heldOut?: 'by class' | 'at random'
   private readonly spools: Spool[] = []
   private readonly hash = createHash('sha256')
   private known?: string
@@ -154,7 +159,7 @@ class Encoding {
     private readonly config: TrainConfig,
     private readonly objective: Objective,
     private readonly coder: Coder,
-    private readonly count: number,
+    private readonly sizes: ReadonlyMap<string, number>,
     private readonly notice: Notice,
   ) {
     makeFolder(config.output)
@@ -169,14 +174,31 @@ class Encoding {
         validation: await this.part('validation', readRecords(validation, this.notice)),
         test: await this.file('test', test),
       }
-    const held = new Permutation(this.count, this.config.seed, 'validation')
-    const limit = Math.floor(this.count * validation)
-    const chosen = (wanted: boolean) => select(readRecords(train), (i) => held.at(i) < limit === wanted)
+    const held = new HoldOut(this.sizes, validation, this.config.seed, 'validation')
+    const chosen = (wanted: boolean) => {
+      const isHeld = held.pass()
+      return select(readRecords(train), (record) => isHeld(this.groupOf(record)) === wanted)
+    }
+    if (validation > 0) this.tellHeldOut(held)
     return {
       train: await this.part('train', chosen(false)),
-      validation: limit > 0 ? await this.part('validation', chosen(true)) : inMemory([]),
+      validation: held.count > 0 ? await this.part('validation', chosen(true)) : inMemory([]),
       test: await this.file('test', test),
     }
+  }
+  private get isByClass(): boolean {
+    return this.objective.classifies && this.objective.answers === 'example'
+  }
+  private groupOf(record: DataRecord): string {
+    return this.isByClass ? this.objective.labelsOf(record, this.config.data.columns)[0] : ''
+  }
+  private tellHeldOut(held: HoldOut<string>): void {
+    if (held.count > 0) this.heldOut = this.isByClass ? 'by class' : 'at random'
+    const { length, 0: first } = held.without
+    if (this.isByClass && length > 0)
+      this.notice(
+        `${length} of ${this.sizes.size} classes, such as ${first}, have too few examples for one to be held out for validation.`,
+      )
   }
   private async file(name: Split, path: string | null): Promise<Dataset> {
     return path ? this.part(name, readRecords(path, this.notice)) : inMemory([])
@@ -253,10 +275,9 @@ class Encoding {
 
 async function* select(
   records: AsyncIterable<DataRecord>,
-  wanted: (i: number) => boolean,
+  wanted: (record: DataRecord) => boolean,
 ): AsyncGenerator<DataRecord> {
-  let i = 0
-  for await (const record of records) if (wanted(i++)) yield record
+  for await (const record of records) if (wanted(record)) yield record
 }
 async function* counted(rows: AsyncIterable<Example>, report: EncodeReport): AsyncGenerator<Example> {
   for await (const row of rows) {

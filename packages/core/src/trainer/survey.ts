@@ -16,8 +16,8 @@ export interface Survey {
   reason: string
   /** label names, a class's number being its place */
   labels: string[]
-  /** records of the training file */
-  count: number
+  /** records of the training file, by class where each has one */
+  sizes: ReadonlyMap<string, number>
 }
 
 /** Columns and, once the objective is known, labels. */
@@ -41,13 +41,12 @@ export async function surveyData(config: TrainConfig, registry: Registry, notice
   checkNearNames(fields, columns, found.columns)
   const { objective, reason } = chooseObjective(config, registry, found.columns)
   checkMapped(reads(objective), columns)
-  const labels = objective.classifies
-    ? orderedLabels(
-        { found: await labelsOf(config, objective), given, stored: storedLabels(config.model, objective) },
-        notice,
-      )
-    : []
-  return { objective, reason, labels, count: found.count }
+  if (!objective.classifies) return { objective, reason, labels: [], sizes: new Map([['', found.count]]) }
+  const counts = await labelCounts(config, objective)
+  const stored = storedLabels(config.model, objective)
+  const labels = orderedLabels({ found: new Set(counts.keys()), given, stored }, notice)
+  const sizes = objective.answers === 'example' ? counts : new Map([['', found.count]])
+  return { objective, reason, labels, sizes }
 }
 
 /** Columns that hold something in any record. */
@@ -61,11 +60,11 @@ async function columnsOf(file: string, notice: Notice): Promise<Found> {
   }
   return { columns, count }
 }
-async function labelsOf({ data }: TrainConfig, objective: Objective): Promise<Set<string>> {
-  const names = new Set<string>()
+async function labelCounts({ data }: TrainConfig, objective: Objective): Promise<Map<string, number>> {
+  const counts = new Map<string, number>()
   for await (const record of readRecords(data.train))
-    for (const name of objective.labelsOf(record, data.columns)) names.add(name)
-  return names
+    for (const name of objective.labelsOf(record, data.columns)) counts.set(name, (counts.get(name) ?? 0) + 1)
+  return counts
 }
 
 /** A mapping names a field that some objective reads, and a column that the file has. */
