@@ -149,15 +149,18 @@ def save(model, trained, config, folder, start=None):
         return
     mutated = str(getattr(config, "init_lora_weights", "")) in ("pissa", "olora", "True") and start is not None and os.path.exists(start + "-kind")
     model.save_pretrained(folder, **(dict(path_initial_model_for_weight_conversion=start) if mutated else {}))
-    if config.peft_type == peft.PeftType.PSOFT:
-        add_directions(model, folder)
+    if config.peft_type == peft.PeftType.PSOFT:  # its singular directions, which the file leaves out (docs/methods/psoft.md)
+        add(folder, {f"{n}.psoft_A": m._psoft_A_cache["default"].contiguous() for n, m in model.named_modules() if hasattr(m, "_psoft_A_cache")})
+    if config.peft_type == peft.PeftType.XLORA:  # its network, which HF PEFT 0.21.2 leaves out by mistake; the experts have folders of their own
+        add(folder, {n: p.detach().clone() for n, p in model.named_parameters() if "internal_xlora_classifier" in n})
+        for expert in config.adapters:
+            shutil.rmtree(os.path.join(folder, expert))
 
 
-def add_directions(model, folder):
-    """HF PEFT leaves PSOFT's singular directions out of the file: here is what it computes with (docs/methods/psoft.md)."""
+def add(folder, tensors):
+    """Puts into an adapter's file what it was computed with but HF PEFT doesn't write."""
     path = os.path.join(folder, "adapter_model.safetensors")
-    found = {f"{n}.psoft_A": m._psoft_A_cache["default"].contiguous() for n, m in model.named_modules() if hasattr(m, "_psoft_A_cache")}
-    save_file({**load_file(path), **found}, path, metadata={"format": "pt"})
+    save_file({**load_file(path), **tensors}, path, metadata={"format": "pt"})
 
 
 def fix_signs(model):
@@ -264,7 +267,7 @@ def main():
                 if f == "README.md":
                     os.remove(os.path.join(folder, f))
                 elif f.endswith(".json"):
-                    text = open(os.path.join(folder, f)).read().replace(out.rstrip("/") + "/", "")
+                    text = open(os.path.join(folder, f)).read().replace(f'_path": "{out.rstrip("/")}/', '_path": "')
                     open(os.path.join(folder, f), "w").write(text)
     json.dump({"torch": torch.__version__, "transformers": tf.__version__, "peft": peft.__version__}, open(os.path.join(out, "versions.json"), "w"))
 

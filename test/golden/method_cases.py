@@ -1,6 +1,7 @@
 """The cases of make_golden.py that are one method each, by HF PEFT's config classes."""
 import peft
 import torch
+import transformers
 
 # Parameters whose start is neutral (zeros, ones): moved off it, so that every gradient says something.
 NEUTRAL = ("lora_E", "ia3_l", "miss_block", "randlora_lambda", "boft_s", "trainable_tokens", "lora_B.default.bias", "beft_bias", "pvera_lambda",
@@ -38,6 +39,10 @@ def method_cases(arch, targets, task):
         "supertuning": case("SupertuningConfig", sparsity=0.9),
         "tinylora": case("TinyLoraConfig", r=3, u=5, init_weights="uniform", init_v_bound=0.5),
     }
+    if task.get("task_type") == "CAUSAL_LM":
+        cases["xlora"] = lambda: peft.XLoraConfig(hidden_size=16, adapters=experts(arch, "q_proj", "v_proj", "up_proj"), **task)
+        cases["xlora-layers"] = lambda: peft.XLoraConfig(hidden_size=16, adapters=experts(arch, "q_proj", "v_proj", "up_proj"), layerwise_scalings=True, top_k_lora=2, enable_softmax=False,
+                                                         enable_softmax_topk=True, xlora_depth=3, xlora_size=7, global_scaling_weight=1.5, **task)
     cases["mica"] = case("LoraConfig", r=3, lora_alpha=6, init_lora_weights="mica")
     if arch == "llama":
         cases |= {
@@ -73,6 +78,17 @@ def method_cases(arch, targets, task):
     if arch == "bert":
         cases["glora-bias"] = case("GloraConfig", config_A_B="none", config_C="vector", config_D_E="vector", init_weights=False)
     return cases
+
+
+def experts(arch, *targets):
+    """Small LoRA adapters, one for each target, from the tests' own folder; HF PEFT applies them where they are called 0, 1, ..."""
+    folders = {}
+    for i, target in enumerate(targets):
+        folder = folders[str(i)] = f"test/golden/{arch}/experts/{i}"
+        base = transformers.AutoModelForCausalLM.from_pretrained(f"test/golden/{arch}/model")
+        torch.manual_seed(i)
+        peft.get_peft_model(base, peft.LoraConfig(r=2 + i, lora_alpha=3, target_modules=[target, "o_proj"], init_lora_weights=False, use_rslora=i == 1)).save_pretrained(folder)
+    return folders
 
 
 def case_inputs(config):

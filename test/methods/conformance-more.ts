@@ -1,5 +1,36 @@
 import { type TestCases } from '@graft-peft/method-tester'
+import { writeSafetensors } from '@graft-peft/core/inside'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { temporaryFolder } from '../fixture.js'
 import { qv, both } from './conformance-options.js'
+
+/** LoRA adapters of the toy decoder, in folders of their own. */
+const adapters = Object.fromEntries(
+  ['q_proj', 'up_proj'].map((name, i) => {
+    const folder = temporaryFolder()
+    const outputs = i === 0 ? 16 : 24
+    const numbers = (shape: number[]) => ({
+      dtype: 'F32' as const,
+      shape,
+      data: new Uint8Array(
+        Float32Array.from({ length: shape[0] * shape[1] }, (_, k) => Math.sin(k + i) / 2).buffer,
+      ),
+    })
+    const key = (part: string) =>
+      `base_model.model.model.layers.1.${i === 0 ? 'self_attn' : 'mlp'}.${name}.lora_${part}.weight`
+    const tensors = new Map([
+      [key('A'), numbers([2, 16])],
+      [key('B'), numbers([outputs, 2])],
+    ])
+    writeSafetensors(join(folder, 'adapter_model.safetensors'), { tensors, metadata: {} })
+    writeFileSync(
+      join(folder, 'adapter_config.json'),
+      JSON.stringify({ peft_type: 'LORA', r: 2, lora_alpha: 2 }),
+    )
+    return [name, folder]
+  }),
+)
 
 /** The same of further methods. */
 export const more: Record<string, TestCases> = {
@@ -61,6 +92,20 @@ export const more: Record<string, TestCases> = {
       },
     ],
     invalid: [{ config: { ...qv, effective_rank: 16 }, error: /keeps 16 of the 16 singular directions/ }],
+  },
+  xlora: {
+    valid: [
+      { config: { adapters } },
+      {
+        config: { adapters, layerwise_scalings: true, xlora_depth: 2, xlora_size: 6, enable_softmax: false },
+      },
+    ],
+    invalid: [
+      { config: {}, error: /name the LoRA adapters to mix/ },
+      { config: { adapters, hidden_size: 5 }, error: /hidden_size 5 is not the model's 16/ },
+      { config: { adapters: { a: '/nowhere' } }, error: /no adapter_config.json/ },
+      { config: { adapters, use_trainable_adapters: true }, error: /use_trainable_adapters/ },
+    ],
   },
   psoft: {
     valid: [

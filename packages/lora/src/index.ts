@@ -19,9 +19,12 @@ import { lowRank } from './low-rank.js'
 import { type LoraOptions, otherStarts, schema, startOptions } from './options.js'
 import { type Rank, rankAndScale } from './rank.js'
 import { type Start, start } from './start.js'
+import xlora from './xlora.js'
+
+export { lora, xlora }
 
 /** y + s·B·A·x on frozen layers (Hu et al., 2021, arXiv 2106.09685); names and defaults as HF PEFT's LoraConfig. */
-export default definePeftMethod<LoraOptions>({
+const lora = definePeftMethod<LoraOptions>({
   name: 'lora',
   apiVersion: 1,
   peftType: 'LORA',
@@ -94,6 +97,7 @@ export default definePeftMethod<LoraOptions>({
   },
   lowRank,
 })
+export default [lora, xlora]
 
 interface Adapted {
   /** whether the starting product was taken off the base weight */

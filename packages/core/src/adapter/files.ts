@@ -11,6 +11,7 @@ import { floatsOf, readSafetensors, type StoredTensor, writeSafetensors } from '
 export const configFile = 'adapter_config.json'
 export const weightsFile = 'adapter_model.safetensors'
 
+/** adapter_config.json. */
 export interface AdapterConfig extends Record<string, unknown> {
   peft_type: string
   base_model_name_or_path?: string | null
@@ -26,6 +27,7 @@ export function saveAdapter(folder: string, tensors: Map<string, StoredTensor>, 
 const sorted = (config: AdapterConfig): Record<string, unknown> =>
   Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)))
 
+/** The config in an adapter's folder. Throws NO_ADAPTER, BAD_ADAPTER. */
 export function readAdapterConfig(folder: string): AdapterConfig {
   const path = join(folder, configFile)
   if (!existsSync(path))
@@ -54,6 +56,7 @@ export function withoutCopies(
   return new Map([...tensors].filter(([key, t]) => names.has(key) || !(frozen.test(key) || isCopy(t))))
 }
 
+/** The tensors in an adapter's folder, by key. Throws PICKLED_ADAPTER, and what reading safetensors throws. */
 export function readTensors(folder: string): Map<string, StoredTensor> {
   const path = join(folder, weightsFile)
   if (!existsSync(path) && existsSync(join(folder, pickledFile)))

@@ -65,7 +65,7 @@ export async function openAdapter(
       task: objective.task,
       labels: classes,
       vocabulary,
-      cache,
+      cache: cache && !method.wholeTexts,
       quantize: fullPrecision ? null : manifest?.quantize,
     })
   const plain = open()

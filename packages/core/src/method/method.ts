@@ -162,6 +162,8 @@ export interface PeftMethod<Config = Record<string, unknown>> {
   virtualTokens?(config: Config): VirtualTokens
   /** how many tasks the examples may belong to: each says which in its field task, from 0, where there are several */
   tasks?(config: Config): number
+  /** whether it needs all of a text at once: written texts are read again for each token, without a cache */
+  wholeTexts?: boolean
   /** Looks at the base model before training. Not called for an adapter read from its file. */
   prepare?(context: PrepareContext, config: Config): Promise<unknown>
   attach(context: AttachContext, config: Config): Adapter

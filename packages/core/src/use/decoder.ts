@@ -37,7 +37,7 @@ export class Decoder {
     const chosen: PrecisionOptions = precision ? { precision, integers } : (adapter?.options ?? {})
     // A token is one row: packing the matrices of integers for each would take twice its time.
     const options = { prepack: chosen.precision === 'int8', ...session }
-    const base = withLastRow(model)
+    const base = adapter?.options.method.wholeTexts ? model : withLastRow(model)
     const bare = (over = base) => Session.open(withLogits(over.fork(), integersFor(chosen)), options)
     if (!adapter) {
       const session = await bare()

@@ -108,7 +108,7 @@ export class Generator {
         'NOT_A_WRITER',
         `${adapter.folder}: ${method.name} sets tokens before the text, which can't be generated from for a model with an encoder; use graft predict.`,
       )
-    const model = adapter.ownsModel ? adapter.model : this.model
+    const model = adapter.ownsModel || method.wholeTexts ? adapter.model : this.model
     const shared = !adapter.ownsModel && !method.virtualTokens && ownsNoBuffers(this.model, adapter)
     const key = shared ? JSON.stringify([method.name, config, precision]) : name
     const decoder =

@@ -181,10 +181,22 @@ export class Graph {
     this.nodes.clear()
   }
 
-  /** The nodes that some output depends on. */
-  needed(): Set<Node> {
+  /** The same value, computed once more by nodes of its own: what is done to the first ones doesn't reach it. */
+  computedApart(value: Value): Value {
+    const above = this.needed([value])
+    const copies = new Map<Value, Value>()
+    const copyOf = (v: Value): Value => copies.get(v) ?? v
+    for (const node of this.sorted().filter((n) => above.has(n))) {
+      for (const v of node.outputs) if (v) copies.set(v, this.value(v.name, v))
+      this.adopt({ ...node, name: this.fresh(node.name) }, copyOf)
+    }
+    return copyOf(value)
+  }
+
+  /** The nodes that some of these values depend on, outputs when left out. */
+  needed(values: readonly Value[] = this.outputs): Set<Node> {
     const live = new Set<Node>()
-    const pending = this.outputs.map((v) => v.producer)
+    const pending = values.map((v) => v.producer)
     while (pending.length > 0) {
       const node = pending.pop()
       if (!node || live.has(node)) continue
