@@ -79,7 +79,7 @@ def build(kind, seed, folder):
     model.save_pretrained(folder)
     path = os.path.join(folder, "model.safetensors")
     with safe_open(path, "pt") as f:
-        shapes = {k: list(f.get_slice(k).get_shape()) for k in f.keys()}
+        shapes = {k: list(f.get_slice(k).get_shape()) for k in f.keys() if "inv_freq" not in k}
     output = "lm_head.weight"
     if own_head and "text_config" not in config and getattr(model, "_tied_weights_keys", None) and output in model._tied_weights_keys and output not in shapes:
         # Tied by the config, and yet stored: transformers 5 takes the stored one.

@@ -72,6 +72,29 @@ PAIRS = {
     "blenderbot-small": bart(),
     "plbart": bart(),
 }
+ROBERTA = {**ENCODER, **NO_DROP, "pad_token_id": 1}
+BERT_ODD = [act, norm_eps, layers, tied]
+ATTENTION = r".*\.(query|value|intermediate\.dense|output\.dense)"
+types_count = choices("type_vocab_size", 1, 3)
+ENCODERS = {
+    "albert": dict(base={**ENCODER, "embedding_size": 12, "classifier_dropout_prob": 0.0}, odd=[*BERT_ODD, choices("embedding_size", 16), [dict(num_hidden_groups=2), dict(inner_group_num=2)]], targets=["query", "value", "ffn"], tasks=READER),
+    "deberta-v2": dict(
+        base={**ENCODER, **NO_DROP, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "share_att_key": True, "max_relative_positions": -1, "position_buckets": 4, "norm_rel_ebd": "layer_norm", "position_biased_input": False},
+        odd=[*BERT_ODD, [dict(share_att_key=False), dict(pos_att_type="c2p|p2c"), dict(pos_att_type=["p2c"], share_att_key=False), dict(relative_attention=False)], [dict(position_buckets=-1, max_relative_positions=5), dict(position_buckets=8, max_relative_positions=6)],
+             choices("norm_rel_ebd", "none"), choices("position_biased_input", True), choices("type_vocab_size", 2), choices("embedding_size", 12), choices("pooler_hidden_act", "tanh")],
+        targets=["query_proj", "value_proj", "dense"], tasks=READER),
+    "nomic_bert": dict(base={**ENCODER, **NO_DROP}, odd=[*BERT_ODD, types_count, plain_ropes], targets=QV + MLP, tasks=READER),
+    "roformer": dict(base={**ENCODER, **NO_DROP}, odd=[*BERT_ODD, types_count, choices("rotary_value", True), choices("embedding_size", 12)], targets=ATTENTION, tasks=READER),
+    "xlm-roberta-xl": dict(base=ROBERTA, odd=[*BERT_ODD, choices("pad_token_id", 3)], targets=ATTENTION, tasks=READER),
+    "roberta-prelayernorm": dict(base={**ROBERTA, "type_vocab_size": 1}, odd=[*BERT_ODD, choices("pad_token_id", 3), choices("type_vocab_size", 2)], targets=ATTENTION, tasks=READER),
+    "data2vec-text": dict(base={**ROBERTA, "type_vocab_size": 1}, odd=[*BERT_ODD, choices("type_vocab_size", 2)], targets=ATTENTION, tasks=READER),
+    "megatron-bert": dict(base={**ENCODER, **NO_DROP}, odd=[*BERT_ODD, types_count], targets=ATTENTION, tasks=READER),
+    "ernie": dict(base={**ENCODER, **NO_DROP}, odd=[*BERT_ODD, types_count, [dict(use_task_id=True), dict(use_task_id=True, task_type_vocab_size=5)]], targets=ATTENTION, tasks=READER),
+    "esm": dict(
+        base={**ENCODER, **NO_DROP, "pad_token_id": 1, "mask_token_id": 7},
+        odd=[norm_eps, layers, tied, [dict(position_embedding_type="rotary"), dict(position_embedding_type="rotary", token_dropout=True)], choices("emb_layer_norm_before", True), choices("token_dropout", True)],
+        targets=ATTENTION, tasks=READER),
+}
 
-KINDS = {"first": FIRST, "decoders": DECODERS, "experts": EXPERTS, "pairs": PAIRS}
+KINDS = {"first": FIRST, "decoders": DECODERS, "experts": EXPERTS, "encoders": ENCODERS, "pairs": PAIRS}
 TYPES = {name: options for kind in KINDS.values() for name, options in kind.items()}

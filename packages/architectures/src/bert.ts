@@ -3,9 +3,11 @@ import { activation } from './blocks/activations.js'
 import {
   bertEmbeddings,
   bertEncoder,
+  type BertVariant,
   encoderInputs,
   type EncoderSizes,
   encoderSizes,
+  normAt,
 } from './blocks/bert-encoder.js'
 import { bareOutputs, firstToken, maskedVocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'
@@ -30,18 +32,58 @@ export const bert = defineArchitecture({
     'type_pooler',
   ],
   unused: (tensor) => /(^|\.)pooler\./.test(tensor),
-  build,
+  build: (c) => build(c, { path: 'bert' }),
 })
 
-function build(c: ArchitectureContext): Record<string, Value> {
+/** Megatron's BERT (Shoeybi et al., 2019, arXiv 1909.08053): norms before attention and feed-forward. */
+export const megatronBert = defineArchitecture({
+  ...bert,
+  name: 'megatron-bert',
+  modelTypes: ['megatron-bert'],
+  build: (c) =>
+    build(c, {
+      path: 'bert',
+      bare: true,
+      before: { attention: 'attention.ln', feed: 'ln' },
+      lastNorm: 'encoder.ln',
+    }),
+})
+
+/** ERNIE (Sun et al., 2019, arXiv 1904.09223): BERT whose tokens may tell by which task they were trained. */
+export const ernieEncoder = defineArchitecture({
+  ...bert,
+  name: 'ernie',
+  modelTypes: ['ernie'],
+  prefix: 'ernie',
+  build: (c) => {
+    const { g, config } = c
+    const kinds = config.count('task_type_vocab_size', 3)
+    const told = config.flag('use_task_id', false)
+    const first = (at: Scope, ids: Value) =>
+      at.embedding('task_type_embeddings', g.mul(ids, g.int(0)), kinds, config.count('hidden_size'))
+    return build(c, { path: 'ernie', others: (at, ids) => (told ? [first(at, ids)] : []) })
+  },
+})
+
+interface BertModel extends BertVariant {
+  path: string
+  others?: (at: Scope, ids: Value) => readonly Value[]
+}
+function build(c: ArchitectureContext, variant: BertModel): Record<string, Value> {
   const { g, config } = c
   const sizes = encoderSizes(config)
   const root = new Scope(c)
-  const model = root.in(c.task === 'features' ? '' : 'bert')
+  const model = root.in(c.task === 'features' ? '' : variant.path)
   const inputs = encoderInputs(c)
-  const embedded = bertEmbeddings(c, model.in('embeddings'), inputs, sizes, 2)
+  const place = model.in('embeddings')
+  const embedded = bertEmbeddings(c, place, inputs, sizes, 2, {
+    bare: variant.bare,
+    others: variant.others?.(place, inputs.ids),
+  })
   const ties = config.flag('tie_word_embeddings', true)
-  const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
+  const encoded = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded, variant)
+  const { lastNorm } = variant
+  const hidden = lastNorm ? normAt(model, lastNorm, encoded, sizes.width, sizes.epsilon) : encoded
   if (c.task === 'features') return bareOutputs(model, hidden)
   if (c.task === 'masked-lm')
     return {

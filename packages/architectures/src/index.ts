@@ -1,12 +1,15 @@
 import type { Architecture } from '@graft-peft/core'
+import { albert } from './albert.js'
 import { bart, blenderbot, blenderbotSmall, m2m100, marian, mbart, pegasus, plbart } from './bart.js'
-import { bert } from './bert.js'
+import { bert, ernieEncoder, megatronBert } from './bert.js'
 import { bloom } from './bloom.js'
 import { clip } from './clip.js'
 import { cohere, cohere2 } from './cohere.js'
 import { configClasses } from './config-classes/index.js'
+import { debertaV2 } from './deberta-v2.js'
 import { distilbert } from './distilbert.js'
 import { electra } from './electra.js'
+import { esm } from './esm.js'
 import { eurobert } from './eurobert.js'
 import { examples } from './examples.js'
 import { falcon } from './falcon.js'
@@ -27,6 +30,7 @@ import { dots1, ernieMoe, glm4Moe, graniteMoe, mixtral, olmoe, qwen2Moe, qwen3Mo
 import { mpnet } from './mpnet.js'
 import { mpt } from './mpt.js'
 import { multimodal } from './multimodal.js'
+import { nomicBert } from './nomic-bert.js'
 import { olmo, olmo2, olmo3 } from './olmo.js'
 import { opt } from './opt.js'
 import { persimmon } from './persimmon.js'
@@ -34,7 +38,8 @@ import { phi } from './phi.js'
 import { phi3 } from './phi3.js'
 import { qwen2 } from './qwen2.js'
 import { qwen3 } from './qwen3.js'
-import { roberta } from './roberta.js'
+import { data2vecText, roberta, robertaPreLayerNorm, xlmRobertaXl } from './roberta.js'
+import { roformer } from './roformer.js'
 import { t5 } from './t5.js'
 import { vit } from './vit.js'
 import { biogpt, xglm } from './xglm.js'
@@ -120,6 +125,16 @@ const architectures: readonly Architecture[] = [
   electra,
   mpnet,
   eurobert,
+  albert,
+  debertaV2,
+  nomicBert,
+  roformer,
+  xlmRobertaXl,
+  robertaPreLayerNorm,
+  data2vecText,
+  megatronBert,
+  ernieEncoder,
+  esm,
   t5,
   bart,
   mbart,

@@ -8,9 +8,11 @@ import {
 import {
   bertEmbeddings,
   bertEncoder,
+  type BertVariant,
   encoderInputs,
   type EncoderSizes,
   encoderSizes,
+  normAt,
 } from './blocks/bert-encoder.js'
 import { bareOutputs, firstToken, maskedVocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'
@@ -26,19 +28,56 @@ export const roberta = defineArchitecture({
   unused: (tensor) => /(^|\.)pooler\./.test(tensor),
   // Positions count from after the padding token's id.
   positions: (config) => config.count('max_position_embeddings') - config.number('pad_token_id', 1) - 1,
-  build,
+  build: (c) => build(c, { path: 'roberta' }),
 })
 
-function build(c: ArchitectureContext): Record<string, Value> {
+/** Data2Vec, texts (Baevski et al., 2022, arXiv 2202.03555). */
+export const data2vecText = defineArchitecture({
+  ...roberta,
+  name: 'data2vec-text',
+  modelTypes: ['data2vec-text'],
+  prefix: 'data2vec_text',
+  build: (c) => build(c, { path: 'data2vec_text' }),
+})
+/** Efficient pre-training (Ott et al., 2019, arXiv 1904.01038, fairseq's --encoder-normalize-before). */
+export const robertaPreLayerNorm = defineArchitecture({
+  ...roberta,
+  name: 'roberta-prelayernorm',
+  modelTypes: ['roberta-prelayernorm'],
+  prefix: 'roberta_prelayernorm',
+  build: (c) =>
+    build(c, {
+      path: 'roberta_prelayernorm',
+      before: { attention: 'attention.LayerNorm', feed: 'intermediate.LayerNorm' },
+      lastNorm: 'LayerNorm',
+    }),
+})
+/** XLM-RoBERTa XL and XXL (Goyal et al., 2021, arXiv 2105.00572). */
+export const xlmRobertaXl = defineArchitecture({
+  ...roberta,
+  name: 'xlm-roberta-xl',
+  modelTypes: ['xlm-roberta-xl'],
+  build: (c) =>
+    build(c, {
+      path: 'roberta',
+      bare: true,
+      before: { attention: 'attention.self_attn_layer_norm', feed: 'LayerNorm' },
+      lastNorm: 'encoder.LayerNorm',
+    }),
+})
+
+function build(c: ArchitectureContext, variant: BertVariant & { path: string }): Record<string, Value> {
   const { g, config } = c
   const sizes = encoderSizes(config)
   const root = new Scope(c)
-  const model = root.in(c.task === 'features' ? '' : 'roberta')
+  const model = root.in(c.task === 'features' ? '' : variant.path)
   const inputs = encoderInputs(c)
   const positions = countedPositions(g, inputs.ids, padding(config, sizes.rows))
-  const embedded = bertEmbeddings(c, model.in('embeddings'), { ...inputs, positions }, sizes, 1)
+  const embedded = bertEmbeddings(c, model.in('embeddings'), { ...inputs, positions }, sizes, 1, variant)
   const ties = config.flag('tie_word_embeddings', true)
-  const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
+  const encoded = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded, variant)
+  const { lastNorm } = variant
+  const hidden = lastNorm ? normAt(model, lastNorm, encoded, sizes.width, sizes.epsilon) : encoded
   if (c.task === 'features') return bareOutputs(model, hidden)
   if (c.task === 'masked-lm')
     return {

@@ -28,31 +28,62 @@ export const encoderInputs = (c: ArchitectureContext): TextInputs & { types: Val
   types: c.g.graph.addInput('token_type_ids', 'int64', ['batch', 'sequence']),
 })
 
+/** What some of BERT's kin do differently. */
+export interface BertVariant {
+  /** norms of what attention and feed-forward read, by their paths in a layer, instead of norms of the sums after them */
+  before?: { attention: string; feed: string }
+  /** a norm of the last states, by its path in the model */
+  lastNorm?: string
+  /** whether embeddings aren't normed */
+  bare?: boolean
+  /** turns heads by their positions */
+  turn?: (at: Scope, heads: Value, part: 'query' | 'key' | 'value') => Value
+}
+
+interface Embedded {
+  ids: Value
+  types: Value
+  /** left out where positions aren't embedded */
+  positions?: Value
+}
 /** The normed sum of what tokens, their text of a pair (`kinds` of them) and their positions are embedded as. */
 export function bertEmbeddings(
   { g, config }: ArchitectureContext,
   at: Scope,
-  { ids, types, positions }: { ids: Value; types: Value; positions: Value },
+  { ids, types, positions }: Embedded,
   { rows, width, epsilon }: Pick<EncoderSizes, 'rows' | 'width' | 'epsilon'>,
   kinds: number,
+  more: { bare?: boolean; others?: readonly Value[] } = {},
 ): Value {
   const places = config.count('max_position_embeddings')
   const parts = [
     at.embedding('word_embeddings', ids, rows, width),
     at.embedding('token_type_embeddings', types, config.count('type_vocab_size', kinds), width),
-    at.embedding('position_embeddings', positions, places, width),
+    ...(positions ? [at.embedding('position_embeddings', positions, places, width)] : []),
+    ...(more.others ?? []),
   ]
   const summed = at.run(() => parts.reduce(g.add))
-  return at.layerNorm('LayerNorm', summed, width, epsilon)
+  return more.bare ? summed : at.layerNorm('LayerNorm', summed, width, epsilon)
 }
 
-/** The layers of BERT and RoBERTa: norms after each residual sum. */
+/** A module by a dotted path. */
+const within = (at: Scope, path: string): [Scope, string] => {
+  const cut = path.lastIndexOf('.')
+  return cut < 0 ? [at, path] : [at.in(path.slice(0, cut)), path.slice(cut + 1)]
+}
+export const normAt = (at: Scope, path: string, x: Value, width: number, epsilon: number): Value => {
+  const [place, name] = within(at, path)
+  return place.layerNorm(name, x, width, epsilon)
+}
+
+/** The layers of BERT and RoBERTa: norms after each residual sum, or before what is added to it. */
 export function bertEncoder(
   c: ArchitectureContext,
   encoder: Scope,
   inputs: TextInputs,
   sizes: EncoderSizes,
   embedded: Value,
+  { before, turn = (_, heads) => heads }: BertVariant = {},
 ): Value {
   const { g, config } = c
   const { width, heads, inner, epsilon } = sizes
@@ -62,24 +93,25 @@ export function bertEncoder(
   /** A dense layer, the residual sum, a norm. */
   const output = (at: Scope, x: Value, from: number, residual: Value): Value => {
     const dense = at.linear('dense', x, from, width)
-    return at.layerNorm(
-      'LayerNorm',
-      at.run(() => g.add(dense, residual)),
-      width,
-      epsilon,
-    )
+    const sum = at.run(() => g.add(dense, residual))
+    return before ? sum : at.layerNorm('LayerNorm', sum, width, epsilon)
   }
   let hidden = embedded
   for (let i = 0; i < sizes.layers; i++) {
     const at = encoder.in('layer').in(i)
+    const read = before ? normAt(at, before.attention, hidden, width, epsilon) : hidden
     const self = at.in('attention.self')
-    const projected = ['query', 'key', 'value'].map((name) => self.linear(name, hidden, width, width))
+    const parts = ['query', 'key', 'value'] as const
+    const projected = parts.map((name) => self.linear(name, read, width, width))
     const mixed = self.run(() => {
-      const [query, key, value] = projected.map((y) => splitHeads(g, y, heads, headWidth))
+      const [query, key, value] = projected.map((y, j) =>
+        turn(self, splitHeads(g, y, heads, headWidth), parts[j]),
+      )
       return joinHeads(g, attend(g, { query, key, value }, { bias: seen }))
     })
     const attended = output(at.in('attention.output'), mixed, width, hidden)
-    const up = at.in('intermediate').linear('dense', attended, width, inner)
+    const next = before ? normAt(at, before.feed, attended, width, epsilon) : attended
+    const up = at.in('intermediate').linear('dense', next, width, inner)
     hidden = output(
       at.in('output'),
       at.in('intermediate').run(() => act(g, up)),

@@ -56,6 +56,17 @@ export class Scope {
     const b = bias ? at.parameter('bias', [out]) : undefined
     return at.run(() => withBias(this.g, this.g.linear(x, weight), b))
   }
+  /** Linear layers of one width without bias, whose weights checkpoints may hold as one, under the name `fused`. */
+  linears(names: readonly string[], fused: string, x: Value, into: number, out: number): Value[] {
+    if (!this.has(`${fused}.weight`)) return names.map((name) => this.linear(name, x, into, out, false))
+    return names.map((name, part) => {
+      const path = `${this.in(fused).path}.weight`
+      const weight = this.run(() =>
+        this.c.weights.get(path, [names.length * out, into], { part, as: [out, into] }),
+      )
+      return this.in(name).run(() => this.g.linear(x, weight))
+    })
+  }
   /** A linear layer of a task's head: new where the checkpoint has none. */
   head(name: string, x: Value, into: number, out: number, bias = true): Value {
     const at = this.in(name)

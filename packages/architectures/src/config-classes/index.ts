@@ -1,4 +1,5 @@
 import { decoders } from './decoders.js'
+import { encoders } from './encoders.js'
 import { experts } from './experts.js'
 import { first } from './first.js'
 import { pairs } from './pairs.js'
@@ -7,6 +8,7 @@ import { pairs } from './pairs.js'
 export const configClasses: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   ...first,
   ...decoders,
+  ...encoders,
   ...experts,
   ...pairs,
 }

@@ -61,6 +61,14 @@ export class Settings {
   texts(name: string, length: number): readonly string[] | undefined {
     return this.list(name, length, 'texts', (v): v is string => typeof v === 'string')
   }
+  /** Texts of a list, or of one text between bars; none where the key isn't there. */
+  words(name: string): readonly string[] {
+    this.heeded.set(name, true)
+    const value = this.value(name) ?? []
+    const all: unknown[] = typeof value === 'string' ? value.split('|') : [value].flat()
+    if (!all.every((v) => typeof v === 'string')) throw this.wrong(name, 'texts', value)
+    return all.map((v) => v.trim()).filter(Boolean)
+  }
   /** A list of numbers of a given length, or undefined when there is none. */
   numbersOf(name: string, length: number): readonly number[] | undefined {
     return this.list(name, length, 'numbers', (v): v is number => typeof v === 'number')

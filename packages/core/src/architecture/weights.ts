@@ -19,10 +19,10 @@ export type Names = (parameter: string) => readonly string[]
 export interface WeightOptions {
   /** what it starts from where the checkpoint has none: a new head's parameter. Without it a missing tensor is an error. */
   init?: Initialiser
-  /** one entry along the first axis alone, of a parameter that is stacked there: the graph sees [1, …] */
-  part?: number
-  /** the shape that the graph is to see, of as many numbers */
+  /** the shape that the graph is to see */
   as?: readonly number[]
+  /** one of the equal parts of that shape that a stored tensor is stacked of along its first axis; [1, …] where `as` is left out */
+  part?: number
 }
 
 /** A checkpoint's tensors as constants of a graph: float32 whatever their type on disk, where they stay. */
@@ -103,10 +103,9 @@ export class Weights {
         'UNSUPPORTED_TYPE',
         `${file}: ${parameter} is ${dtype}; weights can be ${Object.keys(dtypes).join(', ')}.`,
       )
-    const size = length / shape[0]
-    const data =
-      part === undefined ? { file, offset, length } : { file, offset: offset + part * size, length: size }
     const seen = as ?? (part === undefined ? shape : [1, ...shape.slice(1)])
+    const size = (length * elements(seen)) / elements(shape)
+    const data = { file, offset: offset + (part ?? 0) * size, length: size }
     return this.g.graph.addConstant(name, { dtype: type, shape: seen, data })
   }
 
@@ -154,6 +153,7 @@ export class Weights {
   }
 }
 
+const elements = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
 const chunk = 2 ** 22
 /** Whether two tensors hold the same numbers; read piece by piece, to the first that differs. */
 function sameBytes(a: LocatedTensor, b: LocatedTensor): boolean {
