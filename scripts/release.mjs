@@ -34,6 +34,7 @@ run('node', 'scripts/packages.mjs')
 run('node', 'scripts/errors.mjs')
 run('npm', 'install', '--package-lock-only', '--no-audit', '--no-fund')
 run('npx', 'tsc', '-b')
+run('npm', 'run', 'api')
 rmSync(folder, { recursive: true, force: true })
 run('node', 'scripts/tarballs.mjs', folder)
 if (flag === '--publish') {

@@ -1,6 +1,11 @@
+/**
+ * All that plugins and programs import, what is built in, and comparisons.
+ *
+ * @module graft-peft
+ */
+
 import { fileURLToPath } from 'node:url'
 
-/** All that plugins and programs import, what is built in, and comparisons. */
 export * from '@graft-peft/core'
 export * from '@graft-peft/core/app'
 export { compare, loadComparison, summarise, writeReport } from '@graft-peft/compare'

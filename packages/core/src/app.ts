@@ -1,7 +1,7 @@
 /**
  * What programs train, use, change and move adapters with.
  *
- * @packageDocumentation
+ * @module @graft-peft/core/app
  */
 
 // What is installed.

@@ -2,7 +2,7 @@
  * What authors of plugins write methods, objectives, metrics, architectures, trackers and launchers with.
  * Programs that train and use adapters import `@graft-peft/core/app`, or both at once from `graft-peft`.
  *
- * @packageDocumentation
+ * @module @graft-peft/core
  */
 
 // Errors: what was expected, what came, where, what to do.
