@@ -124,9 +124,8 @@ const sides = {
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor((list.length - 1) / 2)]
 const chosen = flags.only?.split(',')
 const isChosen = ({ id }) => !chosen || chosen.includes(id)
-console.log(
-  '| | what | Graft float32 | int8 | PEFT float32 | bfloat16 | int8 faster than | its memory | wanted |\n|---|---|---|---|---|---|---|---|---|',
-)
+const heads = ['', 'what', 'Graft float32', 'int8', 'PEFT float32', 'bfloat16', 'int8 faster than']
+console.log(`| ${[...heads, 'its memory', 'wanted'].join(' | ')} |\n|${'---|'.repeat(9)}`)
 for (const row of rows.filter(isChosen)) {
   sides.int8({ ...row, steps: 1 })
   const found = Object.fromEntries(row.sides.map((side) => [side, []]))
@@ -139,9 +138,9 @@ for (const row of rows.filter(isChosen)) {
   const faster = others.map((side) => `${(seconds(side) / seconds('int8')).toFixed(2)} × ${side}`)
   const smaller = others.map((side) => `${(peak('int8') / peak(side)).toFixed(2)} × ${side}`)
   const predicted = found.int8.at(-1).predicted_peak_mb
-  console.log(
-    `| ${[row.id, row.what, ...Object.keys(sides).map(cell), faster.join(', '), `${smaller.join(', ')}; predicted ${predicted} MB`, row.wanted].join(' | ')} |`,
-  )
+  const memory = `${smaller.join(', ')}; predicted ${predicted} MB`
+  const cells = [row.id, row.what, ...Object.keys(sides).map(cell), faster.join(', '), memory, row.wanted]
+  console.log(`| ${cells.join(' | ')} |`)
 }
 
 /** Tokens per second of one greedy text, the first token apart. */
@@ -182,7 +181,8 @@ for (const { id, size } of [
     found.transformers.push(run(flags.python, ['-c', writing, model(size), flags.threads, `${tokens}`]).rate)
   }
   const [int8, float32, bfloat16] = Object.values(found).map(median)
-  console.log(
-    `${id}: tokens/s of ${size}, one sequence: int8 ${int8.toFixed(1)}, float32 ${float32.toFixed(1)}, transformers in bfloat16 ${bfloat16.toFixed(1)}: ${(int8 / bfloat16).toFixed(2)} × (wanted ≥ 3 ×)`,
-  )
+  const rates = Object.entries({ int8, float32, 'transformers in bfloat16': bfloat16 })
+  const said = rates.map(([side, tokens]) => `${side} ${tokens.toFixed(1)}`).join(', ')
+  const times = (int8 / bfloat16).toFixed(2)
+  console.log(`${id}: tokens/s of ${size}, one sequence: ${said}: ${times} × (wanted ≥ 3 ×)`)
 }

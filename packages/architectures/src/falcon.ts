@@ -37,7 +37,8 @@ function build(c: ArchitectureContext): Record<string, Value> {
   if (heads % keyHeads !== 0) throw config.wrong('num_kv_heads', `a divisor of ${heads}`, keyHeads)
   const norms = config.optional('num_ln_in_parallel_attn') ?? (grouped ? 2 : 1)
   const inner = config.count('ffn_hidden_size', 4 * width)
-  const feedForward = { up: 'dense_h_to_4h', down: 'dense_4h_to_h', bias, activation: named(config, 'activation', 'gelu') } // biome-ignore format: one line
+  const activation = named(config, 'activation', 'gelu')
+  const feedForward = { up: 'dense_h_to_4h', down: 'dense_4h_to_h', bias, activation }
   const root = new Scope(c)
   const model = root.in(c.task === 'features' ? '' : 'transformer')
   const inputs = textInputs(c)

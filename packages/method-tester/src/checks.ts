@@ -100,7 +100,10 @@ const gradients: Check = {
     }
   },
 }
-/** The loss's slope along a random direction of one variable, by central differences at two steps, extrapolated (Richardson). */
+/**
+ * The loss's slope along a random direction of one variable, by central differences at two steps,
+ * extrapolated (Richardson).
+ */
 async function directional(
   run: (p: Float32Array) => Promise<{ loss: number }>,
   at: Float32Array,

@@ -145,14 +145,30 @@ const original = (s: Scaling): number =>
 
 const kinds: Readonly<Record<string, (s: Scaling) => Turning>> = {
   default: ({ g, theta, width }) => ({ frequencies: constant(g, plain(theta, width)) }),
-  linear: (s) => ({ frequencies: constant(s.g, plain(s.theta, s.width).map((f) => fround(f / required(s).number('factor')))) }),
+  linear,
   dynamic,
   yarn,
   longrope,
   su: longrope,
   llama3,
-  ntk_alpha: (s) => ({ frequencies: constant(s.g, plain(s.theta * required(s).number('alpha') ** (s.width / (s.width - 2)), s.width)) }),
-} // biome-ignore format: a table
+  ntk_alpha: ntk,
+}
+
+/** All positions closer together by one factor. */
+function linear(s: Scaling): Turning {
+  const factor = required(s).number('factor')
+  return {
+    frequencies: constant(
+      s.g,
+      plain(s.theta, s.width).map((f) => fround(f / factor)),
+    ),
+  }
+}
+/** A greater base: slow turns are stretched, quick ones hardly. */
+function ntk(s: Scaling): Turning {
+  const theta = s.theta * required(s).number('alpha') ** (s.width / (s.width - 2))
+  return { frequencies: constant(s.g, plain(theta, s.width)) }
+}
 
 /** Wavelengths beyond a threshold are stretched, those between two are blended (Llama 3.1). */
 function llama3(s: Scaling): Turning {

@@ -30,7 +30,10 @@ export interface WeightedAdapter {
   weight: number
 }
 
-/** Adds adapters of one base up into a new one of the method that says low-rank updates. Throws OUTPUT_EXISTS, OTHER_BASE, and what opening throws. */
+/**
+ * Adds adapters of one base up into a new one of the method that says low-rank updates. Throws OUTPUT_EXISTS,
+ * OTHER_BASE, and what opening throws.
+ */
 export async function combine(
   parts: readonly WeightedAdapter[],
   output: string,
@@ -54,7 +57,10 @@ export async function combine(
   return write(output, method, results, opened, weights)
 }
 
-/** Turns an adapter of any method that merges into one that says low-rank updates. Throws NOT_MERGEABLE, NOT_LINEAR, OUTPUT_EXISTS. */
+/**
+ * Turns an adapter of any method that merges into one that says low-rank updates. Throws NOT_MERGEABLE,
+ * NOT_LINEAR, OUTPUT_EXISTS.
+ */
 export async function convert(
   folder: string,
   output: string,
@@ -258,7 +264,10 @@ function averaged(opened: readonly OpenedAdapter[], weights: readonly number[]):
     return [key, storedFloats(values, shape)]
   })
 }
-/** Shares of a mean. A head trained in full has no difference to add up: with a weight below zero, or none above, there is no mean. */
+/**
+ * Shares of a mean. A head trained in full has no difference to add up: with a weight below zero, or none
+ * above, there is no mean.
+ */
 function sharesOf(weights: readonly number[], key: string): number[] {
   const total = weights.reduce((a, b) => a + b, 0)
   if (weights.every((w) => w >= 0) && total > 0) return weights.map((w) => w / total)

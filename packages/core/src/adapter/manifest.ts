@@ -76,6 +76,8 @@ export function readManifest(folder: string): Manifest {
 const isText = (v: unknown): v is string => typeof v === 'string' && v !== ''
 const isTexts = (v: unknown): boolean => Array.isArray(v) && v.every((x) => typeof x === 'string')
 const optional = (fits: (v: unknown) => boolean) => (v: unknown) => v === undefined || v === null || fits(v)
+const isPlan = (v: unknown) =>
+  isObject(v) && isTexts(v.float32) && isObject(v.smoothing) && isTexts(Object.values(v.smoothing))
 /** What each field of graft.json must be. */
 const fields: Readonly<Record<keyof Manifest, [fits: (v: unknown) => boolean, expected: string]>> = {
   model: [isText, "the base model's path"],
@@ -84,7 +86,7 @@ const fields: Readonly<Record<keyof Manifest, [fits: (v: unknown) => boolean, ex
   base: [optional(isText), 'a hash'],
   quantize: [optional((v) => (quantisations as readonly unknown[]).includes(v)), `one of ${quantisations.join(', ')}`],
   precision: [optional((v) => v === 'int8'), 'int8'],
-  integers: [optional((v) => isObject(v) && isTexts(v.float32) && isObject(v.smoothing) && isTexts(Object.values(v.smoothing))), 'lists of products'],
+  integers: [optional(isPlan), 'lists of products'],
   objective: [isText, "an objective's name"],
   labels: [isTexts, 'a list of texts'],
   max_length: [(v) => Number.isSafeInteger(v) && (v as number) > 0, 'a positive whole number'],

@@ -34,10 +34,11 @@ export interface OpenedAdapter {
 }
 
 /**
- * Opens an adapter that Graft or HF PEFT wrote: a folder, or a repository's name. `model` says which base model it belongs to, a path or
- * a name; an adapter of Graft's knows its own, as does one whose base is named by its name on the Hub. A base that was quantised for
- * training is quantised again, unless its full precision is asked for. With `as`, the adapter is attached under another objective and without
- * the head it was trained with. With `cache`, the model gets a key-value cache, for writing.
+ * Opens an adapter that Graft or HF PEFT wrote: a folder, or a repository's name. `model` says which base
+ * model it belongs to, a path or a name; an adapter of Graft's knows its own, as does one whose base is named
+ * by its name on the Hub. A base that was quantised for training is quantised again, unless its full
+ * precision is asked for. With `as`, the adapter is attached under another objective and without the head it
+ * was trained with. With `cache`, the model gets a key-value cache, for writing.
  * Throws NO_ADAPTER, NO_BASE_MODEL, UNSUPPORTED_ADAPTER, and what pulling and opening the model throw.
  */
 export async function openAdapter(
@@ -110,7 +111,10 @@ const integersOf = async ({ precision, integers }: Manifest): Promise<PrecisionO
   precision,
   integers: planFrom(integers ?? { float32: [], smoothing: {} }, (await saturates()) ? 63 : 127),
 })
-/** modules_to_save without the names that the file has nothing of: HF PEFT passes over what no module of a model is called. */
+/**
+ * modules_to_save without the names that the file has nothing of: HF PEFT passes over what no module of a
+ * model is called.
+ */
 function savedModules(config: AdapterConfig, tensors: ReadonlyMap<string, StoredTensor>): readonly string[] {
   const names = (config.modules_to_save as readonly string[] | null | undefined) ?? []
   const held = (name: string) => [...tensors.keys()].some((key) => key.includes(`${name}.`))

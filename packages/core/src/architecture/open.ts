@@ -15,7 +15,10 @@ export interface BuildOptions {
   /** classes of a classifier; those of config.json when left out */
   labels?: number
   cache?: boolean
-  /** rows of the token embedding, where there are to be more than config.json says: new ones start from the mean of the old */
+  /**
+   * rows of the token embedding, where there are to be more than config.json says: new ones start from the
+   * mean of the old
+   */
   vocabulary?: number
   /** decides a new head's starting values */
   seed?: number
@@ -63,7 +66,8 @@ export function architectureOf(
   const found = known.find((a) => a.modelTypes.includes(String(type)))
   if (found) return found
   const types = known.flatMap((a) => a.modelTypes)
-  // Types whose names are alike compute differently (llama and granite differ by factors alone): only the spelling may be off.
+  // Types whose names are alike compute differently (llama and granite differ by factors alone): only the
+  // spelling may be off.
   const spelt = types.find((known) => plain(known) === plain(String(type)))
   throw new GraftError(
     'UNKNOWN_ARCHITECTURE',
@@ -92,7 +96,10 @@ export function taskOf(config: Record<string, unknown>, { tasks }: Architecture)
   return task && tasks.includes(task) ? task : (tasks.find((t) => t === 'features') ?? tasks[0])
 }
 
-/** Builds the forward graph of a Hugging Face folder. Throws NO_TASK, and what reading config, weights and building throw. */
+/**
+ * Builds the forward graph of a Hugging Face folder. Throws NO_TASK, and what reading config, weights and
+ * building throw.
+ */
 export function buildModel(
   folder: string,
   architectures: readonly Architecture[],
@@ -153,7 +160,10 @@ export function positionsOf(
   return Number(config.max_position_embeddings ?? config.n_positions ?? Number.POSITIVE_INFINITY)
 }
 
-/** A parameter may lie under its path in the model, under names that the architecture knows, and each with or without the bare model's prefix. */
+/**
+ * A parameter may lie under its path in the model, under names that the architecture knows, and each with or
+ * without the bare model's prefix.
+ */
 function namesOf({ prefix, names }: Architecture): Names {
   const either = (name: string) =>
     prefix === ''

@@ -17,7 +17,7 @@ import { gradientName } from '../runtime/variable-tensors.js'
 import type { Adapted } from './adapt.js'
 import { LossScale, scalingName } from './loss-scale.js'
 
-/** Names of a step's inputs and outputs; state vectors come under the optimiser's own names, with this suffix when updated. */
+/** Names of a step's inputs and outputs. State vectors have the optimiser's, with this suffix when updated. */
 export const next = (name: string): string => `${name}_next`
 
 /** What the backward pass keeps, for batches of about these sizes (numbers for the symbols of the inputs' shapes). */
@@ -38,9 +38,9 @@ export interface StepOptions {
 }
 
 /**
- * The gradients of a scalar loss with respect to the trainable parameters, as `end` puts them. What it adds comes last and in the
- * order of the layers: ONNX Runtime starts from the last node of the file, so each layer's gradients are finished before the
- * backward pass goes below it, and its activations are freed.
+ * The gradients of a scalar loss with respect to the trainable parameters, as `end` puts them. What it adds
+ * comes last and in the order of the layers: ONNX Runtime starts from the last node of the file, so each
+ * layer's gradients are finished before the backward pass goes below it, and its activations are freed.
  */
 function gradientsOf<T extends Value | readonly Value[]>(
   g: Builder,
@@ -72,7 +72,7 @@ const flatGradient = (g: Builder, adapted: Adapted, loss: Value, keeping?: Keepi
     ),
   )
 
-/** The mean over supervised rows, and the method's penalty, of which each run of an accumulated batch adds its share. */
+/** The mean over supervised rows, and this run's share of the method's penalty where a batch is accumulated. */
 function losses(g: Builder, { objective, adapter }: Adapted): { loss: Value; penalty?: Value } {
   const inverseCount = g.graph.addInput('inverse_count', 'float32', [])
   const mean = g.mul(objective.lossSum, inverseCount)
@@ -109,7 +109,7 @@ export function compileWatched(
   return finish(g, outputs())
 }
 
-/** Loss, gradients and their global norm where each variable is an input of its own and its gradient an output: the optimiser's step is taken beside the graph. */
+/** Loss, gradients by variable and their global norm, where the optimiser's step is taken beside the graph. */
 export function compileSeparate(adapted: Adapted, keeping: Keeping): Graph {
   const { g } = adapted.model
   const { loss, penalty } = losses(g, adapted)
@@ -127,10 +127,12 @@ export function compileSeparate(adapted: Adapted, keeping: Keeping): Graph {
 
 /**
  * A whole training step as one graph: forward, loss, backward, optimiser, and the method's own work after it.
- * Inputs: the model's and the objective's, `inverse_count`, `parameters`, the optimiser's state and `scalars`; where the method
- * asks for them, `penalty_share`, `method_state` and `method_scalars`; where the loss is scaled, `scaling`.
- * Outputs: `loss` (this run's share of the mean, penalty included), `penalty`, `gradient_norm` (0 where a scaled gradient overflowed and nothing was updated),
- * `loss_scale`, and every state vector with the suffix `_next`.
+ * Inputs: the model's and the objective's, `inverse_count`, `parameters`, the optimiser's state and
+ * `scalars`; where the method asks for them, `penalty_share`, `method_state` and `method_scalars`; where the
+ * loss is scaled, `scaling`.
+ * Outputs: `loss` (this run's share of the mean, penalty included), `penalty`, `gradient_norm` (0 where a
+ * scaled gradient overflowed and nothing was updated), `loss_scale`, and every state vector with the suffix
+ * `_next`.
  */
 export function compileStep(
   adapted: Adapted,
@@ -263,7 +265,7 @@ function rateScale(g: Builder, variables: readonly Variable[]): Value | undefine
   )
 }
 
-/** The forward pass alone: outputs `loss_sum`, `predictions` and, where the objective has them, `row_logits` and `embeddings`. */
+/** The forward pass alone: `loss_sum`, `predictions` and, where there are any, `row_logits` and `embeddings`. */
 export function compileEvaluation({ model, objective, integers }: Adapted): Graph {
   const { g } = model
   const { lossSum, predictions, logits, embeddings } = objective
@@ -276,7 +278,7 @@ export function compileEvaluation({ model, objective, integers }: Adapted): Grap
   return finish(g, outputs, integers)
 }
 
-/** Makes these values the graph's only outputs and drops all that they don't need; the products of a forward pass go to integers where wanted. */
+/** Makes these the only outputs and drops what they don't need; a forward pass's products go to integers. */
 export function finish(g: Builder, outputs: Record<string, Value>, integers?: IntegerOptions): Graph {
   g.graph.outputs.splice(
     0,

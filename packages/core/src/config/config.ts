@@ -49,7 +49,10 @@ export interface DataOptions {
   /** several texts in a row, for language modelling */
   packing: boolean
 }
-/** A training config, checked and completed: paths absolute, plugins found. docs/config.md has each key's meaning and range. */
+/**
+ * A training config, checked and completed: paths absolute, plugins found. docs/config.md has each key's
+ * meaning and range.
+ */
 export interface TrainConfig {
   model: string
   /** the adapter that training goes on from */

@@ -34,7 +34,10 @@ export class ConfigSource {
     if (error) throw new GraftError('BAD_YAML', `${path}: ${error.message}`)
   }
 
-  /** All that the file and its overrides say. Throws BAD_YAML for what has no such form: an anchor that isn't there or holds itself, a tower of aliases. */
+  /**
+   * All that the file and its overrides say. Throws BAD_YAML for what has no such form: an anchor that isn't
+   * there or holds itself, a tower of aliases.
+   */
   contents(): unknown {
     try {
       const value: unknown = this.document.toJS({ maxAliasCount: 100 }) ?? {}
@@ -64,7 +67,10 @@ export class ConfigSource {
     this.overridden.set(key, text)
   }
 
-  /** A value of this file, standing under `prefix`, checked and completed. Throws BAD_CONFIG with file, line and column of each fault. */
+  /**
+   * A value of this file, standing under `prefix`, checked and completed. Throws BAD_CONFIG with file, line
+   * and column of each fault.
+   */
   check<T>(schema: object, value: unknown, prefix: readonly string[]): T {
     const result = validate<T>(schema, value)
     if ('value' in result) return result.value

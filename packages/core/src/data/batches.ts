@@ -8,12 +8,15 @@ import { float32, int32, int64, type Tensors } from '../runtime/tensor.js'
 import type { Dataset } from './dataset.js'
 import { Permutation } from './order.js'
 
-/** How many batches are sorted by length together: large enough to cut padding, small enough to keep the order random. */
+/**
+ * How many batches are sorted by length together: large enough to cut padding, small enough to keep the order
+ * random.
+ */
 const bucket = 50
 
 /**
- * Batch k of an epoch: examples in random order, of like length together. A function of seed, epoch and k alone, computed from one
- * bucket's sizes, so it needs no memory however many examples there are.
+ * Batch k of an epoch: examples in random order, of like length together. A function of seed, epoch and k
+ * alone, computed from one bucket's sizes, so it needs no memory however many examples there are.
  */
 export class EpochBatches {
   private readonly order: Permutation
@@ -42,7 +45,8 @@ export class EpochBatches {
       i,
       size: this.data.size(i),
     }))
-    // Equal lengths stay in the epoch's random order: by their place in the file, a sorted file would give batches of one class.
+    // Equal lengths stay in the epoch's random order: by their place in the file, a sorted file would give
+    // batches of one class.
     group.sort((a, b) => a.size - b.size)
     const batches: number[][] = []
     for (let i = 0; i < count; i += this.size) batches.push(group.slice(i, i + this.size).map((e) => e.i))
@@ -77,8 +81,9 @@ export function batchOf(
 }
 
 /**
- * Dummy tokens in front of every text, for methods that replace what the model makes of them: masks, positions and shapes come
- * out right in any graph. They differ from padding, since some models read the mask off the ids.
+ * Dummy tokens in front of every text, for methods that replace what the model makes of them: masks,
+ * positions and shapes come out right in any graph. They differ from padding, since some models read the mask
+ * off the ids.
  */
 function afterVirtual(
   { ids, tokenLabels, types, ...rest }: Example,
@@ -131,7 +136,10 @@ function padded(
   return int64(values, [examples.length, length])
 }
 
-/** The model's own inputs for a batch, and the tasks of its examples for who asks. Throws UNKNOWN_INPUT for an input Graft can't fill. */
+/**
+ * The model's own inputs for a batch, and the tasks of its examples for who asks. Throws UNKNOWN_INPUT for an
+ * input Graft can't fill.
+ */
 export function modelFeeds(inputs: readonly Value[], batch: Batch, pad: number): Tensors {
   const own = inputs.map(({ name, shape, dtype }) => {
     const made = filler(name)(batch, pad, shape ?? [])

@@ -7,7 +7,10 @@ export interface AdapterParameter {
   values: Float32Array
 }
 
-/** ONNX Runtime's adapter files: a flatbuffer of named tensors (onnxruntime/lora/adapter_format/adapter_schema.fbs), which onnxruntime-genai reads. */
+/**
+ * ONNX Runtime's adapter files: a flatbuffer of named tensors
+ * (onnxruntime/lora/adapter_format/adapter_schema.fbs), which onnxruntime-genai reads.
+ */
 export function encodeAdapterFile(parameters: readonly AdapterParameter[]): Uint8Array {
   const b = new FlatBuilder(1024)
   const offsets = parameters.map((p) => parameter(b, p))

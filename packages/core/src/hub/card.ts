@@ -11,7 +11,10 @@ const json = (path: string): Record<string, unknown> | undefined =>
 function results(folder: string): Evaluated[] {
   return readLog(join(folder, '..', 'log.jsonl')).filter((e): e is Evaluated => e.phase === 'after')
 }
-/** A base model is named on the card where the Hub knows it: by a name of its own, or by the cache folder it lies in. */
+/**
+ * A base model is named on the card where the Hub knows it: by a name of its own, or by the cache folder it
+ * lies in.
+ */
 export function hubName(base: unknown): string | undefined {
   if (typeof base !== 'string') return undefined
   const fromCache = base.match(/models--([^/]+)--([^/]+)\/snapshots\//)

@@ -36,7 +36,8 @@ const attempts = 5
 const longestWait = 60
 
 /**
- * Downloads a file to `target`, going on where an earlier download of it stopped, and checks its bytes before it gets its name.
+ * Downloads a file to `target`, going on where an earlier download of it stopped, and checks its bytes before
+ * it gets its name.
  * Throws CHECKSUM for other bytes than the repository lists, and what the last of several attempts threw.
  */
 export async function download(file: RemoteFile, target: string, options: DownloadOptions): Promise<void> {
@@ -67,7 +68,8 @@ export async function download(file: RemoteFile, target: string, options: Downlo
 
 const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0
 /**
- * A file of this process's own to download into. What a process that is gone had of it is taken over: renaming it is what only one can do.
+ * A file of this process's own to download into. What a process that is gone had of it is taken over:
+ * renaming it is what only one can do.
  */
 function goOn(target: string): string {
   const own = `${target}.${process.pid}.incomplete`
@@ -142,7 +144,10 @@ async function receive(
   if (written < size) throw new Error(`${path}: the connection ended after ${written} of ${size} bytes`)
 }
 
-/** Large files are listed by the SHA-256 of their bytes, small ones as git names them: SHA-1 of a header and the bytes. */
+/**
+ * Large files are listed by the SHA-256 of their bytes, small ones as git names them: SHA-1 of a header and
+ * the bytes.
+ */
 async function digest({ size, checksum }: RemoteFile, path: string): Promise<string> {
   const hash: Hash =
     checksum.kind === 'sha256' ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)

@@ -37,7 +37,10 @@ export function hubError(what: string, cause: unknown, settings: HubSettings): G
     { cause },
   )
 }
-/** Node's fetch says "fetch failed" with the reason within, or "terminated" when a connection breaks; others are cut off by time. */
+/**
+ * Node's fetch says "fetch failed" with the reason within, or "terminated" when a connection breaks; others
+ * are cut off by time.
+ */
 const isOfNetwork = (cause: unknown): boolean =>
   cause instanceof Silence ||
   ['AbortError', 'TimeoutError'].includes((cause as Error).name) ||

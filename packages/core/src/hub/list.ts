@@ -67,7 +67,10 @@ function listed({ path, size, oid, lfs }: Record<string, unknown>, name: string)
   return { path: safe(path), size: bytes, oid: String(oid), ...(sha256 ? { sha256: String(sha256) } : {}) }
 }
 
-/** A repository's file names come from outside: none may lead out of its folder, by the rules of any system. Throws ESCAPING_PATH. */
+/**
+ * A repository's file names come from outside: none may lead out of its folder, by the rules of any system.
+ * Throws ESCAPING_PATH.
+ */
 function safe(path: string): string {
   const parts = path.split(/[/\\]/)
   if (

@@ -29,9 +29,11 @@ export interface Pulled {
 }
 
 /**
- * Fetches a model or an adapter into the cache that huggingface_hub uses, in its layout; what is there already is not fetched again, and
- * what was fetched in part goes on. Without a network, or with HF_HUB_OFFLINE=1, a snapshot from the cache is taken.
- * Throws HUB_NOT_FOUND, HUB_UNAUTHORISED, HUB_FORBIDDEN, HUB_BUSY, NO_NETWORK, NOT_IN_CACHE, CHECKSUM, ESCAPING_PATH, DISK_FULL.
+ * Fetches a model or an adapter into the cache that huggingface_hub uses, in its layout; what is there
+ * already is not fetched again, and what was fetched in part goes on. Without a network, or with
+ * HF_HUB_OFFLINE=1, a snapshot from the cache is taken.
+ * Throws HUB_NOT_FOUND, HUB_UNAUTHORISED, HUB_FORBIDDEN, HUB_BUSY, NO_NETWORK, NOT_IN_CACHE, CHECKSUM,
+ * ESCAPING_PATH, DISK_FULL.
  */
 export async function pull(name: string, options: PullOptions = {}): Promise<Pulled> {
   const repository = parseRepository(name)

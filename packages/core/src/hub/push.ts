@@ -22,8 +22,8 @@ export interface Pushed {
 }
 
 /**
- * Uploads an adapter's or a model's folder as a repository, which is made where it isn't there. A model card is written from the run
- * where the folder has none. Throws NO_ADAPTER, NO_TOKEN, and the Hub's errors.
+ * Uploads an adapter's or a model's folder as a repository, which is made where it isn't there. A model card
+ * is written from the run where the folder has none. Throws NO_ADAPTER, NO_TOKEN, and the Hub's errors.
  */
 export async function push(folder: string, name: string, options: PushOptions = {}): Promise<Pushed> {
   const settings = options.settings ?? hubSettings()
@@ -72,7 +72,10 @@ export async function push(folder: string, name: string, options: PushOptions = 
   return { url: `${settings.endpoint}/${repository.name}`, files: [...paths, ...card.map((c) => c.path)] }
 }
 
-/** Files that say where the base model lies; elsewhere a path of this machine means nothing, and is nobody's business. */
+/**
+ * Files that say where the base model lies; elsewhere a path of this machine means nothing, and is nobody's
+ * business.
+ */
 const manifests = new Set(['graft.json', 'adapter_config.json'])
 function withoutPaths(folder: string, name: string): Blob {
   const content = readObject(join(folder, name), 'BAD_ADAPTER')

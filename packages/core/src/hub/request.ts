@@ -27,7 +27,10 @@ interface Ask {
   headers?: Record<string, string>
   signal?: AbortSignal
 }
-/** A request with the user's token, which goes to the Hub's own host alone: a redirection elsewhere loses it. Throws Silence. */
+/**
+ * A request with the user's token, which goes to the Hub's own host alone: a redirection elsewhere loses it.
+ * Throws Silence.
+ */
 export async function ask(
   url: string | URL,
   settings: HubSettings,
@@ -62,7 +65,10 @@ export async function* chunks(response: Response, settings: HubSettings): AsyncG
 
 /** bytes of one page of a listing */
 const longest = 2 ** 26
-/** An answer in JSON, with the page that follows it. Throws StatusError, Silence, and HUB_FAILED for what is no JSON of sensible length. */
+/**
+ * An answer in JSON, with the page that follows it. Throws StatusError, Silence, and HUB_FAILED for what is
+ * no JSON of sensible length.
+ */
 export async function askJson(
   url: string | URL,
   settings: HubSettings,

@@ -43,7 +43,10 @@ export interface PrepareContext {
   feed(sequences: readonly (readonly number[])[]): Tensors
   /** The model's inputs for the first batches of the training data, an array entry each. */
   batches(count: number): Promise<Tensors[]>
-  /** Per position of the same batches [batch, length], 1 where it is real and, where tokens are supervised, supervised; else 0. */
+  /**
+   * Per position of the same batches [batch, length], 1 where it is real and, where tokens are supervised,
+   * supervised; else 0.
+   */
   masks(count: number): Promise<Tensor[]>
   /** Computes values of the graph. */
   run(values: Record<string, Value>, feeds: Tensors): Promise<Tensors>
@@ -70,7 +73,10 @@ export interface AfterStep {
 
 /** What the adapter's file holds where that isn't the parameters and buffers by name. */
 export interface SavedForm {
-  /** tensors by full key, computed from the parameters: in place of variables of that key and of buffers that are `replaced`, or besides */
+  /**
+   * tensors by full key, computed from the parameters: in place of variables of that key and of buffers that
+   * are `replaced`, or besides
+   */
   tensors?: Record<string, Value>
   /** Last touches on the host: may cut or drop tensors. Returns options to write into adapter_config.json. */
   finish?(tensors: Map<string, StoredTensor>): Record<string, unknown>
@@ -103,7 +109,10 @@ export interface VirtualTokens {
 /** No virtual tokens: of every method that has no prompts. */
 export const noVirtualTokens: VirtualTokens = { count: 0, predictive: false }
 
-/** What an adapter adds to one linear layer's weight, as a product: ΔW = up·down, in torch's orientation, scales included. */
+/**
+ * What an adapter adds to one linear layer's weight, as a product: ΔW = up·down, in torch's orientation,
+ * scales included.
+ */
 export interface LowRankUpdate {
   /** the layer's module path */
   path: string
@@ -112,7 +121,10 @@ export interface LowRankUpdate {
   /** [out, rank] */
   up: Matrix
 }
-/** A method whose files say low-rank updates as they are: adapters of others can be turned into it, and its own be added up exactly. */
+/**
+ * A method whose files say low-rank updates as they are: adapters of others can be turned into it, and its
+ * own be added up exactly.
+ */
 export interface LowRankForm {
   /** A file's updates under its options; undefined where it holds more than those (a magnitude, a bias). */
   read(
@@ -154,8 +166,9 @@ export interface PeftMethod<Config = Record<string, unknown>> {
   /** learning rate of a training config that names none */
   learningRate?: number
   /**
-   * Options that train better than HF PEFT's defaults, from the options as a config gives them, completed. They take the place of those
-   * that a config leaves open, where an adapter is to be trained; what an adapter's own file leaves open means HF PEFT's default.
+   * Options that train better than HF PEFT's defaults, from the options as a config gives them, completed.
+   * They take the place of those that a config leaves open, where an adapter is to be trained; what an
+   * adapter's own file leaves open means HF PEFT's default.
    */
   start?(config: Config): Partial<Config>
   /** dummy tokens to feed in front of every text, whose embeddings, keys or values the method replaces */

@@ -24,7 +24,10 @@ import {
   WeightSlot,
 } from './site.js'
 
-/** Finds the modules of a graph: linear layers, embeddings, norms and convolutions, with the paths their exporter left. */
+/**
+ * Finds the modules of a graph: linear layers, embeddings, norms and convolutions, with the paths their
+ * exporter left.
+ */
 export function anatomy(g: Builder, exported = true): Site[] {
   const find = () => g.graph.sorted().flatMap((node) => finders[node.op]?.(g, node) ?? [])
   if (!exported) return find()
@@ -35,8 +38,9 @@ export function anatomy(g: Builder, exported = true): Site[] {
 }
 
 /**
- * Optimisers and quantisers lose the names of modules, and with them which of two layers an equal weight belonged to. What has none, and
- * what only a shared weight's name stands for a second time, is numbered by kind in the order of the graph: linear_0, linear_1, norm_0.
+ * Optimisers and quantisers lose the names of modules, and with them which of two layers an equal weight
+ * belonged to. What has none, and what only a shared weight's name stands for a second time, is numbered by
+ * kind in the order of the graph: linear_0, linear_1, norm_0.
  */
 function nameNameless(sites: readonly Site[]): void {
   const counts = new Map<string, number>()
@@ -204,8 +208,9 @@ const norm: Finder = (g, node) => {
 const isOne = (v: Value | null | undefined): boolean => v?.known?.length === 1 && Number(v.known[0]) === 1
 
 /**
- * Some norms scale by 1 + w (Gemma). PyTorch's exporters fold the sum into one constant, called after the addition or after its
- * user, never after a module; the parameter is that constant less one. Taken apart here, so that what is trained and stored is the parameter.
+ * Some norms scale by 1 + w (Gemma). PyTorch's exporters fold the sum into one constant, called after the
+ * addition or after its user, never after a module; the parameter is that constant less one. Taken apart
+ * here, so that what is trained and stored is the parameter.
  */
 function unfoldUnitOffset(g: Builder, node: Node): void {
   const sum = node.inputs[1]

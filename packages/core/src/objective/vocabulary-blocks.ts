@@ -105,9 +105,11 @@ function finishLogits(
 }
 
 /**
- * Cross entropy over blocks of the vocabulary. With lᵥ the logits, each block c gives its own log-sum Lc, soft-max and gradient
- * Gc = Σ softmax(l)ᵥ ∂lᵥ/∂h; then L = log Σ exp Lc, the loss is L − l_target and its gradient Σ exp(Lc − L)·Gc − ∂l_target/∂h:
- * the recurrence of online soft-max (Milakov and Gimelshein, 2018, arXiv 1805.02867) with the blocks independent.
+ * Cross entropy over blocks of the vocabulary. With lᵥ the logits, each block c gives its own log-sum Lc,
+ * soft-max and gradient
+ * Gc = Σ softmax(l)ᵥ ∂lᵥ/∂h; then L = log Σ exp Lc, the loss is L − l_target and its gradient Σ exp(Lc −
+ * L)·Gc − ∂l_target/∂h: the recurrence of online soft-max (Milakov and Gimelshein, 2018, arXiv 1805.02867)
+ * with the blocks independent.
  */
 export function blockLoss(
   g: Builder,
@@ -139,7 +141,10 @@ interface Part {
   start: number
   weight: Value
 }
-/** Rows of a matrix by their numbers, read from its parts: as a constant of its own the whole would take memory a second time. */
+/**
+ * Rows of a matrix by their numbers, read from its parts: as a constant of its own the whole would take
+ * memory a second time.
+ */
 function rowsAt(g: Builder, parts: readonly Part[], ids: Value): Value {
   const found = parts.map(({ start, weight }) => {
     const local = g.sub(ids, g.int(start))
@@ -182,8 +187,8 @@ function oneBlock(g: Builder, head: BlockHead, hidden: Value, { start, weight }:
   const p = g.softmax(logits)
   const sum = g.sumAll(logits)
   const [gradient] = differentiate(g, sum, [hidden], new Map([[sum, new Map([[logits, p]])]]))
-  // log Σ exp l = max l − log max p. Of two producers ONNX Runtime runs the later one first: the log-sum before the gradient, and for
-  // it the logits are read before the soft-max is written over them.
+  // log Σ exp l = max l − log max p. Of two producers ONNX Runtime runs the later one first: the log-sum
+  // before the gradient, and for it the logits are read before the soft-max is written over them.
   const most = g.log(g.reduce('ReduceMax', p, [-1], true))
   const greatest = g.reduce('ReduceMax', logits, [-1], true)
   const at = g.op('ArgMax', [logits], { axis: -1, keepdims: 1 })
@@ -191,8 +196,9 @@ function oneBlock(g: Builder, head: BlockHead, hidden: Value, { start, weight }:
 }
 
 /**
- * The gradient over all blocks, taken in one after the other. Each log-sum travels with its gradient, and of two producers ONNX
- * Runtime runs the later one first: what has been taken in is made after the next block, so only one block is alive at a time.
+ * The gradient over all blocks, taken in one after the other. Each log-sum travels with its gradient, and of
+ * two producers ONNX Runtime runs the later one first: what has been taken in is made after the next block,
+ * so only one block is alive at a time.
  */
 function folded(g: Builder, blocks: readonly Block[], width: number): Value {
   const joined = blocks.map(({ gradient, logSum }) => g.concat([gradient, logSum], 1))

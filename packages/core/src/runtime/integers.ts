@@ -15,8 +15,8 @@ export function checkIntegers(device: ChosenDevice = 'cpu'): void {
 
 let found: Promise<boolean> | undefined
 /**
- * Whether sums of two products of 8-bit numbers stop at 16 bits here, as they do on x86 processors without VNNI (VPMADDUBSW): then activations get 7 bits.
- * Asked of the arithmetic itself, once in a process.
+ * Whether sums of two products of 8-bit numbers stop at 16 bits here, as they do on x86 processors without
+ * VNNI (VPMADDUBSW): then activations get 7 bits. Asked of the arithmetic itself, once in a process.
  */
 export const saturates = (): Promise<boolean> => (found ??= probe())
 

@@ -8,7 +8,10 @@ export function lowered(graph: Graph, device: ChosenDevice = 'cpu'): Graph {
   return device === 'cuda' ? graph : lowerForCpu(graph)
 }
 
-/** Of these feeds, those that a graph has inputs for; inputs that are 32 bits wide, or were made so, get the same numbers. */
+/**
+ * Of these feeds, those that a graph has inputs for; inputs that are 32 bits wide, or were made so, get the
+ * same numbers.
+ */
 export function feedsFor(inputs: ReadonlyMap<string, DType>, feeds: Tensors): Tensors {
   const narrow = Object.entries(feeds).flatMap(([name, t]) =>
     inputs.has(narrowName(name)) ? [[narrowName(name), int32(t)] as const] : [],

@@ -61,7 +61,10 @@ export class Session {
     return Session.create(new Map(own.inputs.map((v) => [v.name, v.dtype])), encodeOnnx(own), options)
   }
 
-  /** A session whose one run is several runs of the graph, each beginning with what the one before left: input's name → output's name. */
+  /**
+   * A session whose one run is several runs of the graph, each beginning with what the one before left:
+   * input's name → output's name.
+   */
   static openLoop(
     graph: Graph,
     carried: Readonly<Record<string, string>>,
@@ -91,7 +94,10 @@ export class Session {
     return session
   }
 
-  /** Runs the graph once; feeds that it has no input for are left out. The feeds' buffers listed in `give` are moved to the thread, not copied, and are gone here afterwards. */
+  /**
+   * Runs the graph once; feeds that it has no input for are left out. The feeds' buffers listed in `give` are
+   * moved to the thread, not copied, and are gone here afterwards.
+   */
   run(
     feeds: Tensors,
     { give = [], fetches, carry }: { give?: string[]; fetches?: string[]; carry?: Carry } = {},
@@ -102,7 +108,10 @@ export class Session {
     )
   }
 
-  /** Runs a graph of loss and gradients and takes the optimiser's step on the vectors, which move to the thread and come back with loss, penalty and gradient_norm. */
+  /**
+   * Runs a graph of loss and gradients and takes the optimiser's step on the vectors, which move to the
+   * thread and come back with loss, penalty and gradient_norm.
+   */
   update(feeds: Tensors, update: Update): Promise<Tensors> {
     return this.send(
       { kind: 'update', feeds: this.wanted(feeds), update },

@@ -23,7 +23,10 @@ export type MeasuredType = keyof typeof products
 /** Every type that measureSpeed knows. */
 export const measuredTypes = Object.keys(products) as MeasuredType[]
 
-/** Operations per second of this machine's matrix products, two a multiply-add, at the size of a training step's. Takes about a second. */
+/**
+ * Operations per second of this machine's matrix products, two a multiply-add, at the size of a training
+ * step's. Takes about a second.
+ */
 export async function measureSpeed(
   options: SessionOptions = {},
   type: MeasuredType = 'float32',

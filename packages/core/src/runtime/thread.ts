@@ -11,7 +11,10 @@ export type RequestBody = Request extends infer R
     : never
   : never
 
-/** A thread that holds sessions, and who waits for its answers: `run` blocks its thread, so timers, progress and Ctrl-C stay alive here. */
+/**
+ * A thread that holds sessions, and who waits for its answers: `run` blocks its thread, so timers, progress
+ * and Ctrl-C stay alive here.
+ */
 export class Thread {
   /** All sessions on WebGPU share a thread: what ONNX Runtime keeps of the device may be touched from one alone. */
   private static gpu?: Thread

@@ -2,9 +2,15 @@ import type { OptimizerOptions } from '../optimizer/optimizer.js'
 import { makeOptimizer } from '../optimizer/table.js'
 import type { VariableRange } from './variable-tensors.js'
 
-/** An optimiser's step beside the graph: vectors of gigabytes are written over where they lie, instead of crossing as inputs and new outputs. */
+/**
+ * An optimiser's step beside the graph: vectors of gigabytes are written over where they lie, instead of
+ * crossing as inputs and new outputs.
+ */
 export interface Update {
-  /** flat vectors by name: parameters, the optimiser's state, and gradient_sum where gradients of several runs are added up */
+  /**
+   * flat vectors by name: parameters, the optimiser's state, and gradient_sum where gradients of several runs
+   * are added up
+   */
   vectors: Record<string, Float32Array>
   variables: readonly (VariableRange & { rateScale: number })[]
   optimizer: OptimizerOptions
@@ -15,7 +21,10 @@ export interface Update {
   apply: boolean
 }
 
-/** Adds up, clips, and moves the parameters. `ownNorm`: the norm of this run's own gradients. Returns the norm of those that are added up. */
+/**
+ * Adds up, clips, and moves the parameters. `ownNorm`: the norm of this run's own gradients. Returns the norm
+ * of those that are added up.
+ */
 export function applyGradients(
   { vectors, variables, optimizer, scalars, clip, apply }: Update,
   own: readonly Float32Array[],

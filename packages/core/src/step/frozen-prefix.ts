@@ -8,7 +8,10 @@ import { float32, type Tensors } from '../runtime/tensor.js'
 const batchSize = 32
 export type CachedDataset = Dataset & { close(): void }
 
-/** Examples with what the frozen layers below the adapter make of them: computed once, kept in a nameless file in `folder`. `inputs` are the model's own. */
+/**
+ * Examples with what the frozen layers below the adapter make of them: computed once, kept in a nameless file
+ * in `folder`. `inputs` are the model's own.
+ */
 export async function withFrozenPrefix(
   data: Dataset,
   { below, values }: FrozenCut,

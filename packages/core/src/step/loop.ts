@@ -1,7 +1,10 @@
 import { sizesOf, stacked } from '@graft-peft/onnx'
 import { int64, type Tensor, type Tensors } from '../runtime/tensor.js'
 
-/** What a loop is fed for several runs: each input's values one after another, padded to the largest, with the sizes they have. */
+/**
+ * What a loop is fed for several runs: each input's values one after another, padded to the largest, with the
+ * sizes they have.
+ */
 export function stackFeeds(runs: readonly Tensors[], names: readonly string[]): Tensors {
   const all: Tensors = { iterations: int64([runs.length], []) }
   for (const name of names) {

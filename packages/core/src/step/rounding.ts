@@ -22,15 +22,20 @@ export interface Rounding {
   errors: Errors
 }
 
-/** Products of what is normally distributed are off by 0.01. One that is off by more than the first is smoothed; one that still is by more than the second stays in float32. */
+/**
+ * Products of what is normally distributed are off by 0.01. One that is off by more than the first is
+ * smoothed; one that still is by more than the second stays in float32.
+ */
 const limits = { smoothed: 0.015, rounded: 0.05 }
 /** Columns of each result that are computed in float32 as well. */
 const sampled = 16
 
 /**
- * Looks how well a step's products bear 8 bits, on its sample. Activations of large models have columns far greater than the rest (LLM.int8(): Dettmers et al., 2022, arXiv
- * 2208.07339), whose range leaves the rest few levels. Where that shows, scale is moved from the activations' columns to the matrix's rows, which changes nothing but the rounding
- * (SmoothQuant: Xiao et al., 2023, arXiv 2211.10438, α = ½); where it doesn't help, the product stays in float32.
+ * Looks how well a step's products bear 8 bits, on its sample. Activations of large models have columns far
+ * greater than the rest (LLM.int8(): Dettmers et al., 2022, arXiv 2208.07339), whose range leaves the rest
+ * few levels. Where that shows, scale is moved from the activations' columns to the matrix's rows, which
+ * changes nothing but the rounding (SmoothQuant: Xiao et al., 2023, arXiv 2211.10438, α = ½); where it
+ * doesn't help, the product stays in float32.
  */
 export async function surveyRounding(step: Step, session: SessionOptions): Promise<Rounding> {
   const plain = { ...everything, levels: (await saturates()) ? 63 : 127 }
@@ -65,7 +70,10 @@ const errorsOf = (measured: readonly Measured[]): Errors => {
   return errors
 }
 
-/** A vector for each value that some product rounds badly, for all products that read it: they go on sharing what is rounded. */
+/**
+ * A vector for each value that some product rounds badly, for all products that read it: they go on sharing
+ * what is rounded.
+ */
 function smoothed(all: readonly Measured[]): Map<string, Float32Array> {
   const found = new Map<string, Float32Array>()
   for (const group of new Set(all.filter((p) => !(p.error <= limits.smoothed)).map((p) => p.group))) {
@@ -134,7 +142,8 @@ class Watched {
     this.products.push(product)
     this.energies.push(...energies)
     this.groups.push([...this.ranges.keys()].indexOf(product.x))
-    // What is read on depends on what was found, so that it is found now: at the end, all activations would still have to be there.
+    // What is read on depends on what was found, so that it is found now: at the end, all activations would
+    // still have to be there.
     const seen = g.add(energies[0], g.op('ReduceMax', [ranges], { keepdims: 1 }))
     return g.add(y, g.scale(seen, 0))
   }

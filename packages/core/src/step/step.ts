@@ -66,7 +66,10 @@ export class Step {
     })
   }
 
-  /** Attaches a method for training. Variables are inputs of their own where they are too many to slice, or as `separate` says. */
+  /**
+   * Attaches a method for training. Variables are inputs of their own where they are too many to slice, or as
+   * `separate` says.
+   */
   static of(base: Model, attaching: Attaching, settings: StepSettings): Step {
     const attach = (separate: boolean) => adapt(base, { ...attaching, training: true, separate })
     let adapted = attach(attaching.separate ?? false)
@@ -115,7 +118,10 @@ export class Step {
       : compileStep(adapted, { ...settings, keeping, scaled: isScaled(this.attaching) })
   }
 
-  /** The part of a compiled step that never changes. Throws NO_FROZEN_PREFIX where there is none, or where examples don't go through the model one by one. */
+  /**
+   * The part of a compiled step that never changes. Throws NO_FROZEN_PREFIX where there is none, or where
+   * examples don't go through the model one by one.
+   */
   cutFrozen(graph: Graph): FrozenCut {
     const inputs = new Set(this.base.graph.inputs.map((v) => v.name))
     const cut = this.attaching.objective.rows ? undefined : splitFrozen(graph, inputs, this.sizes())
@@ -156,7 +162,10 @@ export class Step {
   }
 }
 
-/** From this many parameters on (64 MB) vectors are updated where they lie. What a method does after a step needs them in the graph. */
+/**
+ * From this many parameters on (64 MB) vectors are updated where they lie. What a method does after a step
+ * needs them in the graph.
+ */
 const separateFrom = 16e6
 const wantsSeparate = ({ variables, adapter }: Adapted, attaching: Attaching): boolean =>
   variables.total >= separateFrom && !adapter.afterStep && !isScaled(attaching)

@@ -69,8 +69,8 @@ export class Stepper {
   }
 
   /**
-   * Compiles a step and opens a session for it, from the parameters `start` on. `freeze` is given the part of the step that never
-   * changes, and prepares the examples' own share of it: they then carry it in `frozen`.
+   * Compiles a step and opens a session for it, from the parameters `start` on. `freeze` is given the part of
+   * the step that never changes, and prepares the examples' own share of it: they then carry it in `frozen`.
    */
   static async open(
     step: Step,

@@ -35,7 +35,10 @@ function digest(tensors: ReadonlyMap<string, StoredTensor>, said: Record<string,
   return hash.digest('hex')
 }
 
-/** Reads a checkpoint. Throws NO_CHECKPOINT, BAD_SAFETENSORS, BAD_CHECKPOINT where a bit differs from what was written, or OTHER_RUN when config or data changed since. */
+/**
+ * Reads a checkpoint. Throws NO_CHECKPOINT, BAD_SAFETENSORS, BAD_CHECKPOINT where a bit differs from what was
+ * written, or OTHER_RUN when config or data changed since.
+ */
 export function loadCheckpoint(path: string, fingerprint: string): Checkpoint {
   if (!existsSync(path))
     throw new GraftError(

@@ -35,7 +35,10 @@ export interface Estimate {
   methods: MethodEstimate[]
 }
 
-/** What a training config would take, with other methods under their defaults beside it. Reads model and data as training does; trains nothing. Throws what preparing throws. */
+/**
+ * What a training config would take, with other methods under their defaults beside it. Reads model and data
+ * as training does; trains nothing. Throws what preparing throws.
+ */
 export async function estimateRun(
   config: TrainConfig,
   registry: Registry,

@@ -133,11 +133,12 @@ function checkPacking(
   objective: Objective,
 ): void {
   if (!data.packing) return
+  const { name } = method
   const why =
     !objective.packs ? `is for language modelling, not for ${objective.name}`
     : model.task === undefined ? 'needs a Hugging Face folder: an exported graph takes one text per row'
-    : (method.virtualTokens?.(methodOptions).count ?? 0) > 0 ? `does not go with ${method.name}, whose virtual tokens stand before each text`
-    : (method.tasks?.(methodOptions) ?? 1) > 1 ? `does not go with ${method.name}, to which each row belongs to one task`
+    : (method.virtualTokens?.(methodOptions).count ?? 0) > 0 ? `does not go with ${name}, whose tokens stand before each text`
+    : (method.tasks?.(methodOptions) ?? 1) > 1 ? `does not go with ${name}, to which each row belongs to one task`
     : undefined // biome-ignore format: a table
   if (why)
     throw new GraftError(
@@ -293,7 +294,10 @@ const whyLeft = ({ left }: EncodeReport): string =>
         .join('; ')}.`
     : 'Completions are empty.'
 
-/** A tokenizer of another model gives ids that the embedding doesn't have; ONNX Runtime would only say "index out of range". */
+/**
+ * A tokenizer of another model gives ids that the embedding doesn't have; ONNX Runtime would only say "index
+ * out of range".
+ */
 function checkVocabulary(model: Model, { ids }: Example): void {
   const { tokenEmbedding } = model
   if (!tokenEmbedding) return

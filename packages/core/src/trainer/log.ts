@@ -13,7 +13,10 @@ export class RunLog {
   entries(): LogLine[] {
     return readLog(this.path)
   }
-  /** Forgets what was logged after a step, and the evaluation that ends a run: a resumed run writes them again. Throws BAD_LOG. */
+  /**
+   * Forgets what was logged after a step, and the evaluation that ends a run: a resumed run writes them
+   * again. Throws BAD_LOG.
+   */
   truncateAfter(step: number): void {
     const kept = this.entries().filter((e) => e.step <= step && e.phase !== 'after')
     writeAtomically(this.path, kept.map((entry) => checkedLine(entry, measured)).join(''))

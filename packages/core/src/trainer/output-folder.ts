@@ -7,7 +7,10 @@ import { roundingFile } from './rounding.js'
 export const checkpointFile = ({ output }: TrainConfig, name: 'last' | 'best'): string =>
   join(output, 'checkpoints', `${name}.safetensors`)
 
-/** Makes a run's folder ready for it. Throws OUTPUT_EXISTS for one that holds a run, unless that is to be continued or replaced. */
+/**
+ * Makes a run's folder ready for it. Throws OUTPUT_EXISTS for one that holds a run, unless that is to be
+ * continued or replaced.
+ */
 export function claimOutput(config: TrainConfig, { resume, overwrite }: TrainFlags): void {
   const { output } = config
   if (overwrite)
@@ -25,6 +28,9 @@ export function claimOutput(config: TrainConfig, { resume, overwrite }: TrainFla
 export interface TrainFlags {
   resume?: boolean
   overwrite?: boolean
-  /** wait for whoever works in the output folder, and take it over from one that shows no life, instead of refusing it */
+  /**
+   * wait for whoever works in the output folder, and take it over from one that shows no life, instead of
+   * refusing it
+   */
   takeOver?: boolean
 }

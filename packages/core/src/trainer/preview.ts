@@ -31,7 +31,10 @@ export interface Preview {
   labels: string[]
 }
 
-/** Encodes a config's data as training would, and shows the first examples of the training part. Throws what preparing throws. */
+/**
+ * Encodes a config's data as training would, and shows the first examples of the training part. Throws what
+ * preparing throws.
+ */
 export async function preview(config: TrainConfig, registry: Registry, count: number): Promise<Preview> {
   const inputs = await readInputs(config, registry)
   try {

@@ -4,7 +4,10 @@ import { GraftError } from '../errors.js'
 import type { Metric } from '../metric/metric.js'
 import type { Evaluation } from '../step/evaluator.js'
 
-/** Where a run stands between two steps. Batches and dropout masks are functions of the seed and this, so it is all there is. */
+/**
+ * Where a run stands between two steps. Batches and dropout masks are functions of the seed and this, so it
+ * is all there is.
+ */
 export interface Progress {
   /** optimiser steps done */
   step: number
@@ -18,8 +21,8 @@ export interface Progress {
 export const beginning: Progress = { step: 0, best: null, stale: 0, stopped: false }
 
 /**
- * A run's progress after an evaluation. Of equal metrics the one of the lower loss is kept; early stopping goes by the metric alone.
- * With `settled` false the parameters can't be kept yet. Throws NOT_FINITE.
+ * A run's progress after an evaluation. Of equal metrics the one of the lower loss is kept; early stopping
+ * goes by the metric alone. With `settled` false the parameters can't be kept yet. Throws NOT_FINITE.
  */
 export function judged(
   { step, best, stale }: Progress,
@@ -48,8 +51,9 @@ export function judged(
 }
 
 /**
- * Whether a run's loss rose: the mean of its last fifth is twice that of its first three steps, or lies above that of its first fifth
- * by a tenth and by three standard errors of the difference, so that noise from batch to batch is no alarm. Returns both means.
+ * Whether a run's loss rose: the mean of its last fifth is twice that of its first three steps, or lies above
+ * that of its first fifth by a tenth and by three standard errors of the difference, so that noise from batch
+ * to batch is no alarm. Returns both means.
  */
 export function rise(losses: readonly number[]): { from: number; to: number } | undefined {
   if (losses.length < 10) return undefined

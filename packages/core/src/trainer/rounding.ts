@@ -18,7 +18,10 @@ interface Plan {
 export type KeptRounding = KeptPlan & { errors: Errors }
 export const roundingFile = 'int8.json'
 
-/** The plan with products rounded as its data bears it: looked at once a run, then as the run's folder says. The plan itself where nothing is rounded. */
+/**
+ * The plan with products rounded as its data bears it: looked at once a run, then as the run's folder says.
+ * The plan itself where nothing is rounded.
+ */
 export async function roundedPlan(
   plan: Plan,
   { precision, output }: Pick<TrainConfig, 'precision' | 'output'>,

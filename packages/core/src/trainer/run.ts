@@ -73,7 +73,10 @@ async function settingsOf(config: TrainConfig, { pad, train }: RunInputs): Promi
   }
 }
 
-/** On a GPU what is updated would cross to the host and back each step; here a run per step is as fast and tells of each at once. */
+/**
+ * On a GPU what is updated would cross to the host and back each step; here a run per step is as fast and
+ * tells of each at once.
+ */
 const onGpu = 16
 export function stepsPerRun({ device, training: { steps_per_run } }: TrainConfig): number {
   // WebGPU has no Loop, and keeps its buffers from run to run.
@@ -99,5 +102,8 @@ export async function compileRun(config: TrainConfig, inputs: RunInputs): Promis
   return { graph: step.compile(), state, feedsOf }
 }
 
-/** Below this many parameters (64 MB) a packed copy of the weights costs nothing worth saving and makes small batches faster. */
+/**
+ * Below this many parameters (64 MB) a packed copy of the weights costs nothing worth saving and makes small
+ * batches faster.
+ */
 const smallModel = 16e6

@@ -9,7 +9,10 @@ import type { Model } from '../model/model.js'
 import type { TrainConfig } from '../config/config.js'
 import type { RunInputs } from './inputs.js'
 
-/** Writes a trained adapter into the run's folder: HF PEFT's two files, and what Graft itself needs to use it. Returns the adapter's folder. */
+/**
+ * Writes a trained adapter into the run's folder: HF PEFT's two files, and what Graft itself needs to use it.
+ * Returns the adapter's folder.
+ */
 export async function saveTrained(
   config: TrainConfig,
   inputs: RunInputs,

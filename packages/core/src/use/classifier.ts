@@ -12,7 +12,10 @@ import { described, type Prediction } from './prediction.js'
 /** Records that are computed together. */
 const batchSize = 32
 
-/** An adapter that was opened once and answers records as they come: classes, a class per token, numbers or embeddings, as its objective has it. */
+/**
+ * An adapter that was opened once and answers records as they come: classes, a class per token, numbers or
+ * embeddings, as its objective has it.
+ */
 export class Classifier {
   private constructor(
     private readonly opened: OpenedAdapter,
@@ -46,8 +49,9 @@ export class Classifier {
   }
 
   /**
-   * Predicts for one record, or for several in batches of like length: their fields as in a data file ({ text }, { text, text_pair },
-   * { tokens }, { image }). Throws MISSING_FIELD, NO_TOKENS, and what reading an image throws.
+   * Predicts for one record, or for several in batches of like length: their fields as in a data file ({ text
+   * }, { text, text_pair }, { tokens }, { image }). Throws MISSING_FIELD, NO_TOKENS, and what reading an
+   * image throws.
    */
   predict(fields: Fields): Promise<Prediction>
   predict(fields: readonly Fields[]): Promise<Prediction[]>

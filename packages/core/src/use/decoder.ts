@@ -11,7 +11,10 @@ import { transpose } from '../numbers/initialise.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { float32, int64, type Tensors } from '../runtime/tensor.js'
 
-/** A language model ready to write, under one adapter or none: the text so far goes in, logits of the next token come out. */
+/**
+ * A language model ready to write, under one adapter or none: the text so far goes in, logits of the next
+ * token come out.
+ */
 export class Decoder {
   private serial = 0
 
@@ -27,7 +30,10 @@ export class Decoder {
     private readonly parameters: Float32Array | undefined,
   ) {}
 
-  /** Opens a model that was built or exported with a cache; one without reads the whole text again for each token. A precision given goes before the adapter's own. Throws what attaching throws. */
+  /**
+   * Opens a model that was built or exported with a cache; one without reads the whole text again for each
+   * token. A precision given goes before the adapter's own. Throws what attaching throws.
+   */
   static async open(
     model: Model,
     adapter: OpenedAdapter | undefined,
@@ -48,7 +54,8 @@ export class Decoder {
     const parameters = parametersOf(adapter, adapted)
     const prompt = await Session.open(withLogits(adapted.model, adapted.integers), options)
     const { count } = adapter.options.method.virtualTokens?.(adapter.options.methodOptions) ?? noVirtualTokens
-    // Prompts and prefixes are part of the past once the first tokens are read; what follows is the work of the model without them.
+    // Prompts and prefixes are part of the past once the first tokens are read; what follows is the work of
+    // the model without them.
     return new Decoder(
       prompt,
       count > 0 && shape.past.length > 0 ? await bare(withTrained(base, adapted, parameters)) : prompt,
@@ -145,8 +152,14 @@ export class Sequence {
     const { start } = this.shape
     if (start !== undefined) return this.answerAgain(start)
     const shape = [1, this.length]
-    const feeds = { input_ids: int64(this.ids, shape), attention_mask: int64(this.ids.map(() => 1), shape), position_ids: int64([...this.ids.keys()], shape), token_type_ids: int64(this.ids.map(() => 0), shape), [tasksInput]: tasksOf([0]) } // biome-ignore format: a table
-    return this.again(feeds)
+    const each = (number: number) => int64(new Array(this.length).fill(number), shape)
+    return this.again({
+      input_ids: int64(this.ids, shape),
+      attention_mask: each(1),
+      position_ids: int64([...this.ids.keys()], shape),
+      token_type_ids: each(0),
+      [tasksInput]: tasksOf([0]),
+    })
   }
   private answerAgain(start: number): Promise<Float32Array> {
     const written = [start, ...this.ids.slice(this.source)]
@@ -202,7 +215,10 @@ const emptyCache = ({ past }: CacheShape): Tensors =>
     past.map(({ name, heads, width }) => [name, float32(new Float32Array(0), [1, heads, 0, width])]),
   )
 
-/** A fork whose output layer reads the last position alone: done before anything is attached, so that what adapts that layer reads no more. */
+/**
+ * A fork whose output layer reads the last position alone: done before anything is attached, so that what
+ * adapts that layer reads no more.
+ */
 function withLastRow(model: Model): Model {
   const fork = model.fork()
   const { head, g } = fork

@@ -17,7 +17,10 @@ import type { SessionOptions } from '../runtime/session.js'
 import { Decoder, type Sequence } from './decoder.js'
 import { greedy, Sampler, type SamplingOptions } from './sampler.js'
 
-/** How a text is continued, and when that ends. What is left out: the most likely tokens, 256 of them, by the adapter loaded first. */
+/**
+ * How a text is continued, and when that ends. What is left out: the most likely tokens, 256 of them, by the
+ * adapter loaded first.
+ */
 export interface GenerationOptions extends Partial<SamplingOptions> {
   /** tokens to write at most */
   maxTokens?: number
@@ -48,7 +51,10 @@ interface Loaded {
   parameters?: Float32Array
 }
 
-/** A language model that was opened once and continues texts, with any number of adapters of the same base loaded side by side. */
+/**
+ * A language model that was opened once and continues texts, with any number of adapters of the same base
+ * loaded side by side.
+ */
 export class Generator {
   readonly tokenizer: Tokenizer
   private readonly decoders = new Map<string, Decoder>()
@@ -62,8 +68,8 @@ export class Generator {
   }
 
   /**
-   * Opens a model with a key-value cache: a folder, an .onnx file, or a repository; or an adapter, with its base, under the name of its
-   * folder. Throws what opening either throws.
+   * Opens a model with a key-value cache: a folder, an .onnx file, or a repository; or an adapter, with its
+   * base, under the name of its folder. Throws what opening either throws.
    */
   static async open(
     given: string,
@@ -90,7 +96,10 @@ export class Generator {
     return [...this.adapters.keys()]
   }
 
-  /** Loads an adapter under a name. Adapters of the same method, options and modules share one graph and differ in what is fed. Throws NOT_A_WRITER. */
+  /**
+   * Loads an adapter under a name. Adapters of the same method, options and modules share one graph and
+   * differ in what is fed. Throws NOT_A_WRITER.
+   */
   async load(name: string, adapter: OpenedAdapter): Promise<void> {
     const { method, methodOptions: config, precision, objective } = adapter.options
     if (objective.task !== 'causal-lm' && objective.task !== 'sequence-to-sequence')
@@ -132,7 +141,10 @@ export class Generator {
     }
   }
 
-  /** Continues a prompt; yields pieces of text as they come and returns the whole. Throws UNKNOWN_ADAPTER, TOO_LONG, NO_TOKENS, NO_CHAT_TEMPLATE. */
+  /**
+   * Continues a prompt; yields pieces of text as they come and returns the whole. Throws UNKNOWN_ADAPTER,
+   * TOO_LONG, NO_TOKENS, NO_CHAT_TEMPLATE.
+   */
   async *stream(
     given: Prompt,
     { adapter = this.names[0], maxTokens = longest, stop = [], signal, ...sampling }: GenerationOptions = {},
@@ -242,12 +254,18 @@ function writingTask(folder: string, architectures: readonly Architecture[]): Ta
     : 'causal-lm'
 }
 
-/** Buffers (VeRA's projections, SHiRA's places) are constants of the graph, so adapters that hold some can't share one. */
+/**
+ * Buffers (VeRA's projections, SHiRA's places) are constants of the graph, so adapters that hold some can't
+ * share one.
+ */
 function ownsNoBuffers(model: Model, { options }: OpenedAdapter): boolean {
   return adapt(model, { ...options, training: false }).buffers.every((b) => !b.stored)
 }
 
-/** Tokens to text, given out as soon as it is sure: not in the middle of a character, nor of what may become a stop text. */
+/**
+ * Tokens to text, given out as soon as it is sure: not in the middle of a character, nor of what may become a
+ * stop text.
+ */
 class StreamedText {
   whole = ''
   stopped = false

@@ -7,7 +7,10 @@ import type { Prediction } from './prediction.js'
 /** How many records are looked at together, so that batches are of like length. */
 const window = 256
 
-/** Predicts for a stream of records with an adapter, in order, a window at a time, or with `atOnce` each as it comes. Throws what Classifier does. */
+/**
+ * Predicts for a stream of records with an adapter, in order, a window at a time, or with `atOnce` each as it
+ * comes. Throws what Classifier does.
+ */
 export async function* predict(
   opened: OpenedAdapter,
   records: AsyncIterable<DataRecord>,

@@ -5,7 +5,10 @@ import type { Golden } from './golden.js'
 const onCpu: Tolerances = { forward: 1e-5, gradients: 1e-4, trajectory: 3e-3, adapter: 1e-2, ranks: 0 }
 /** On GPUs, which may compute exp, sin and cos to fewer digits (WGSL, 15.7.4; CUDA's TF32). */
 const onGpu: Tolerances = { ...onCpu, forward: 1e-4, gradients: 5e-3 }
-/** With products in 8-bit integers: the logits' distance relative to their norm, and 1 − the cosine of the whole gradient. */
+/**
+ * With products in 8-bit integers: the logits' distance relative to their norm, and 1 − the cosine of the
+ * whole gradient.
+ */
 const inIntegers: Tolerances = { forward: 5e-2, direction: 5e-3 }
 
 export type CheckName = 'forward' | 'gradients' | 'direction' | 'trajectory' | 'adapter' | 'ranks'

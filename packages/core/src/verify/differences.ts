@@ -5,7 +5,10 @@ import { floatsOf, readSafetensors, type StoredTensor } from '../files/safetenso
 import { GraftError } from '../errors.js'
 import type { Variable, Variables } from '../method/variables.js'
 
-/** Reads the trainable tensors, which torch names by module: with or without the wrapper's prefix, some with ".weight" at the end. */
+/**
+ * Reads the trainable tensors, which torch names by module: with or without the wrapper's prefix, some with
+ * ".weight" at the end.
+ */
 export function trainedFrom(path: string, variables: Variables): Float32Array {
   const { tensors } = readSafetensors(path)
   const flat = new Float32Array(variables.total)
@@ -40,8 +43,9 @@ function torchName(v: Variable, tensors: ReadonlyMap<string, unknown>): string |
 }
 
 /**
- * Greatest difference of any gradient, relative to the greatest of the same tensor, or to a thousandth of the greatest of all:
- * some gradients are zero but for rounding, such as those of a key's bias, which moves all scores of a row alike.
+ * Greatest difference of any gradient, relative to the greatest of the same tensor, or to a thousandth of the
+ * greatest of all: some gradients are zero but for rounding, such as those of a key's bias, which moves all
+ * scores of a row alike.
  */
 export function greatestRelative(flat: Float32Array, path: string, variables: Variables): number {
   const least = flat.reduce((m, v) => Math.max(m, Math.abs(v)), 0) / 1000
@@ -75,7 +79,10 @@ function gradientsIn(path: string, variables: Variables): Float32Array[] {
   })
 }
 
-/** Tensors whose gradient is rounding alone: AdamW divides it by its own size, so they wander at random in any implementation. */
+/**
+ * Tensors whose gradient is rounding alone: AdamW divides it by its own size, so they wander at random in any
+ * implementation.
+ */
 export function withoutGradient(path: string, variables: Variables): Set<string> {
   const { tensors } = readSafetensors(path)
   const sizes = variables.list.map((v) => {
@@ -89,7 +96,10 @@ export function withoutGradient(path: string, variables: Variables): Set<string>
   return new Set(sizes.filter((s) => s.size < 1e-6 * greatest).map((s) => s.key))
 }
 
-/** Greatest distance between two files' tensors, relative to the tensor's norm; infinite where a name or a shape differs. */
+/**
+ * Greatest distance between two files' tensors, relative to the tensor's norm; infinite where a name or a
+ * shape differs.
+ */
 export function greatestOfTensors(
   own: ReadonlyMap<string, StoredTensor>,
   file: ReadonlyMap<string, StoredTensor>,

@@ -101,7 +101,8 @@ async function verifyCase(
       training: false,
       precision: golden.precision,
     })
-    // Without a task type HF PEFT calls the base model past its tuner, and a method's own term of the loss is never added.
+    // Without a task type HF PEFT calls the base model past its tuner, and a method's own term of the loss is
+    // never added.
     return setup.objective.taskType === null
       ? { ...adapted, adapter: { ...adapted.adapter, penalty: undefined } }
       : adapted

@@ -6,21 +6,28 @@ import { flopsOf } from './flops.js'
 import { FlowGraph } from './min-cut.js'
 import { type Bindings, bytesOf } from './sizes.js'
 
-/** What the backward pass may compute again instead of keeping it from the forward pass: nothing, what is cheap (and a few blocks), all blocks. */
+/**
+ * What the backward pass may compute again instead of keeping it from the forward pass: nothing, what is
+ * cheap (and a few blocks), all blocks.
+ */
 export const memoryModes = ['fast', 'balanced', 'low'] as const
 /** What the backward pass keeps. */
 export type MemoryMode = (typeof memoryModes)[number]
 
 /** Share of a step's work that `balanced` may add by repeating whole blocks. */
 const extraShare = 0.05
-/** Work per byte of the output above which `balanced` keeps a value: scores of attention stay below, linear layers don't. */
+/**
+ * Work per byte of the output above which `balanced` keeps a value: scores of attention stay below, linear
+ * layers don't.
+ */
 const cheapFlopsPerByte = 64
 
 /**
- * Makes the backward pass read copies, computed when it gets there, of values that would otherwise live from the forward pass on.
- * Which values are kept is the cheapest cut, in bytes, between what must be kept and what the backward pass reads (as PyTorch's
- * min-cut rematerialisation). A block is a module under the first number of a path ("model.layers.5"): what crosses from one
- * block to another is kept, so that no copy reaches further back than its own block. Numbers come out bit for bit the same.
+ * Makes the backward pass read copies, computed when it gets there, of values that would otherwise live from
+ * the forward pass on. Which values are kept is the cheapest cut, in bytes, between what must be kept and
+ * what the backward pass reads (as PyTorch's min-cut rematerialisation). A block is a module under the first
+ * number of a path ("model.layers.5"): what crosses from one block to another is kept, so that no copy
+ * reaches further back than its own block. Numbers come out bit for bit the same.
  */
 export function recompute(
   graph: Graph,
