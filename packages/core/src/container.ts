@@ -99,8 +99,13 @@ export class Registry {
     for (const metric of metrics) this.register('metric', metric, core)
   }
 
-  /** Registers a plugin, once. Throws DUPLICATE_PLUGIN naming both packages, BAD_PLUGIN for one that its kind's contract refuses,
-   *  API_VERSION for one written for another interface, SECOND_CORE for one made with another copy of the core. */
+  /**
+   * Registers a plugin, once.
+   *
+   * @throws DUPLICATE_PLUGIN naming both packages, BAD_PLUGIN for one that its kind's contract refuses,
+   * API_VERSION for one written for another interface, SECOND_CORE for one made with another copy of the
+   * core.
+   */
   register<K extends Kind>(kind: K, plugin: Kinds[K], origin: Origin): this {
     const key = `${kind}/${plugin.name}`
     const taken = this.origins.get(key)
@@ -139,7 +144,11 @@ export class Registry {
       )
   }
 
-  /** Registers what a package exports as its default: one plugin or several. Throws BAD_PLUGIN for anything else. */
+  /**
+   * Registers what a package exports as its default: one plugin or several.
+   *
+   * @throws BAD_PLUGIN for anything else.
+   */
   registerPackage(exported: unknown, origin: Origin): this {
     const plugins = [exported].flat()
     if (plugins.length === 0) throw badPlugin(origin.package, 'an empty list')
@@ -163,7 +172,7 @@ export class Registry {
     return this.container.isRegistered(tokens[kind]) ? this.container.resolveAll<Kinds[K]>(tokens[kind]) : []
   }
 
-  /** Throws UNKNOWN_PLUGIN with the near misses and the list. */
+  /** @throws UNKNOWN_PLUGIN with the near misses and the list. */
   get<K extends Kind>(kind: K, name: string): Kinds[K] {
     const found = this.all(kind).find((p) => p.name === name)
     const written = found || kind !== 'method' ? undefined : this.writtenAs(name)

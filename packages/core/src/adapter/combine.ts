@@ -31,8 +31,9 @@ export interface WeightedAdapter {
 }
 
 /**
- * Adds adapters of one base up into a new one of the method that says low-rank updates. Throws OUTPUT_EXISTS,
- * OTHER_BASE, and what opening throws.
+ * Adds adapters of one base up into a new one of the method that says low-rank updates.
+ *
+ * @throws NOTHING_TO_COMBINE for fewer than two, UNKNOWN_MODE, OUTPUT_EXISTS, OTHER_BASE, and what opening throws.
  */
 export async function combine(
   parts: readonly WeightedAdapter[],
@@ -58,8 +59,9 @@ export async function combine(
 }
 
 /**
- * Turns an adapter of any method that merges into one that says low-rank updates. Throws NOT_MERGEABLE,
- * NOT_LINEAR, OUTPUT_EXISTS.
+ * Turns an adapter of any method that merges into one that says low-rank updates.
+ *
+ * @throws NO_LOW_RANK_FORM, NOT_MERGEABLE, NOT_LINEAR, OUTPUT_EXISTS, and what opening throws.
  */
 export async function convert(
   folder: string,

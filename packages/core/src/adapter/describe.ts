@@ -18,7 +18,11 @@ export interface AdapterDescription {
   tensors: { name: string; dtype: string; shape: readonly number[]; norm: number | null }[]
 }
 
-/** What an adapter's files say, without its base. Throws NO_ADAPTER, BAD_ADAPTER, PICKLED_ADAPTER, and what reading safetensors throws. */
+/**
+ * What an adapter's files say, without its base.
+ *
+ * @throws NO_ADAPTER, BAD_ADAPTER, PICKLED_ADAPTER, and what reading safetensors throws.
+ */
 export function describeAdapter(folder: string): AdapterDescription {
   const {
     peft_type,

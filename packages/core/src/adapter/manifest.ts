@@ -55,7 +55,11 @@ export function baseFingerprint(model: Model): string {
 }
 const sampled = 256
 
-/** Throws NO_MANIFEST or BAD_MANIFEST. */
+/**
+ * What Graft wrote beside an adapter: its base, method, objective and how its data was read (graft.json).
+ *
+ * @throws NO_MANIFEST or BAD_MANIFEST.
+ */
 export function readManifest(folder: string): Manifest {
   const path = join(folder, manifestFile)
   if (!existsSync(path))

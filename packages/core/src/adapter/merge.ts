@@ -39,10 +39,13 @@ export interface MergeReport {
 }
 
 /**
- * Folds an adapter into its base and writes a plain model: a Hugging Face folder where the base is one, else ONNX; a language model's
- * ONNX has a key-value cache, in the layout that transformers.js loads. The result is read back and compared.
- * Throws NOT_MERGEABLE for a method without a weight form, MERGE_DIFFERS where
- * they don't agree, OUTPUT_EXISTS, and what opening throws; nothing is then left on disk.
+ * Folds an adapter into its base and writes a plain model: a Hugging Face folder where the base is one, else
+ * ONNX; a language model's ONNX has a key-value cache, in the layout that transformers.js loads. The result
+ * is read back and compared.
+ *
+ * @throws NOT_MERGEABLE for a method without a weight form, MERGE_DIFFERS where they don't agree,
+ * NO_CHECKPOINT_BASE for safetensors of a base that is an ONNX file, OUTPUT_EXISTS, and what opening throws; nothing
+ * is then left on disk.
  */
 export async function merge(
   opened: OpenedAdapter,

@@ -39,7 +39,9 @@ export interface OpenedAdapter {
  * by its name on the Hub. A base that was quantised for training is quantised again, unless its full
  * precision is asked for. With `as`, the adapter is attached under another objective and without the head it
  * was trained with. With `cache`, the model gets a key-value cache, for writing.
- * Throws NO_ADAPTER, NO_BASE_MODEL, UNSUPPORTED_ADAPTER, and what pulling and opening the model throw.
+ *
+ * @throws NO_ADAPTER, NO_BASE_MODEL, UNSUPPORTED_ADAPTER, OTHER_BASE for a base whose weights differ from those it was
+ * trained on, and what pulling and opening the model throw.
  */
 export async function openAdapter(
   given: string,

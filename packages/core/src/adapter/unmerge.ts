@@ -24,8 +24,10 @@ export interface UnmergeReport {
 }
 
 /**
- * Takes an adapter off the model it was merged into, by subtraction. `opened` is the adapter on the merged model.
- * Throws NOT_MERGEABLE, NOT_EXACT for a method that does more than add, OUTPUT_EXISTS.
+ * Takes an adapter off the model it was merged into, by subtraction. `opened` is the adapter on the merged
+ * model.
+ *
+ * @throws NOT_MERGEABLE, NOT_EXACT for a method that does more than add, OUTPUT_EXISTS.
  */
 export async function unmerge(opened: OpenedAdapter, output: string): Promise<UnmergeReport> {
   const { model: merged, options, folder } = opened

@@ -26,7 +26,11 @@ export class Settings {
     private readonly heeded: Map<string, Settings | true> = new Map(),
   ) {}
 
-  /** A positive whole number, under the first of these names that is there. Throws BAD_MODEL_CONFIG. */
+  /**
+   * A positive whole number, under the first of these names that is there.
+   *
+   * @throws BAD_MODEL_CONFIG.
+   */
   count(names: string | readonly string[], otherwise?: number): number {
     const count = this.read(
       names,

@@ -25,7 +25,12 @@ export interface WeightOptions {
   part?: number
 }
 
-/** A checkpoint's tensors as constants of a graph: float32 whatever their type on disk, where they stay. */
+/**
+ * A checkpoint's tensors as constants of a graph: float32 whatever their type on disk, where they stay.
+ *
+ * @throws MISSING_TENSOR for a parameter that the checkpoint lacks, TENSOR_SHAPE for one of another shape than
+ * config.json makes it, UNSUPPORTED_TYPE for one that isn't of floating-point numbers.
+ */
 export class Weights {
   private readonly made = new Map<string, Value>()
   private readonly read = new Set<string>()
@@ -49,7 +54,7 @@ export class Weights {
     return this.source.names.filter((name) => !this.read.has(name))
   }
 
-  /** The parameter `parameter` (its path in the model), which must have this shape. Throws MISSING_TENSOR or TENSOR_SHAPE. */
+  /** The parameter `parameter` (its path in the model), which must have this shape. */
   get(parameter: string, shape: readonly number[], options: WeightOptions = {}): Value {
     const name = options.part === undefined ? parameter : `${parameter}.${options.part}`
     const known = this.made.get(name)

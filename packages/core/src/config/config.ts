@@ -156,8 +156,13 @@ export const configSchema = object(
   ['model', 'data'],
 )
 
-/** Reads a YAML training config and imports the plugins it names; `overrides` are key=value pairs with dotted keys.
- *  Throws CONFIG_NOT_FOUND, BAD_YAML or BAD_CONFIG with file, line and column of each fault, and what loading plugins throws. */
+/**
+ * Reads a YAML training config and imports the plugins it names; `overrides` are key=value pairs with dotted
+ * keys.
+ *
+ * @throws CONFIG_NOT_FOUND, BAD_YAML or BAD_CONFIG with file, line and column of each fault, and what loading
+ * plugins throws.
+ */
 export async function loadConfig(
   path: string,
   registry: Registry,

@@ -27,7 +27,12 @@ export interface CodingOptions {
   tasks?: number
 }
 
-/** Turns records into examples for one model: its tokenizer, the labels, the longest input. Counts what it had to cut. */
+/**
+ * Turns records into examples for one model: its tokenizer, the labels, the longest input. Counts what it had to cut.
+ *
+ * @throws BAD_DATA_LINE for a record without a field that is read, or with one of another kind; BAD_IMAGE for one
+ * that holds another count of pixels than the model takes. Both name file and line.
+ */
 export class Coder {
   truncated = 0
   /** what was left out, by reason */
@@ -41,7 +46,7 @@ export class Coder {
     private readonly notice?: Notice,
   ) {}
 
-  /** Throws NO_TOKENIZER. */
+  /** @throws NO_TOKENIZER. */
   get tokenizer(): Tokenizer {
     this.opened ??= Tokenizer.open(this.model.folder, this.model.config)
     return this.opened
@@ -64,7 +69,7 @@ export class Coder {
     return fieldOf(record, this.options.columns, name)
   }
 
-  /** Throws UNKNOWN_LABEL. */
+  /** @throws UNKNOWN_LABEL. */
   labelIndex(name: string, where: string): number {
     const index = labelNumber(name, this.labels)
     if (index === undefined)
@@ -77,7 +82,11 @@ export class Coder {
   number(record: DataRecord, name: string): number {
     return numberField(record, this.options.columns, name)
   }
-  /** The task a record belongs to, where there are several. Throws UNKNOWN_TASK. */
+  /**
+   * The task a record belongs to, where there are several.
+   *
+   * @throws UNKNOWN_TASK.
+   */
   task(record: DataRecord): Pick<Example, 'task'> {
     const { tasks = 1 } = this.options
     if (tasks === 1) return {}

@@ -34,9 +34,11 @@ const hints: Readonly<Record<string, string>> = {
 }
 
 /**
- * Reads JSON Lines (.jsonl), JSON (.json: an array, or objects one after another), CSV and TSV (by comma, semicolon or tab), Parquet, a
- * folder of images in a folder per label, or JSON Lines from standard input (-). `notice` is told what was guessed, such as the encoding.
- * Throws DATA_NOT_FOUND, UNKNOWN_DATA_FORMAT, NOT_TEXT, BAD_DATA_LINE, DUPLICATE_COLUMN, EMPTY_DATA.
+ * Reads JSON Lines (.jsonl), JSON (.json: an array, or objects one after another), CSV and TSV (by comma,
+ * semicolon or tab), Parquet, a folder of images in a folder per label, or JSON Lines from standard input
+ * (-). `notice` is told what was guessed, such as the encoding.
+ *
+ * @throws DATA_NOT_FOUND, UNKNOWN_DATA_FORMAT, NOT_TEXT, BAD_DATA_LINE, DUPLICATE_COLUMN, EMPTY_DATA.
  */
 export async function* readRecords(path: string, notice: Notice = () => {}): AsyncGenerator<DataRecord> {
   let count = 0

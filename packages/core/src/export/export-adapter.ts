@@ -20,7 +20,9 @@ export interface ExportReport {
  * Writes an adapter in ONNX Runtime's own format, adapter.onnx_adapter, and the base as model.onnx with the
  * adapter's tensors as inputs that have defaults: without an adapter it is the base, with one active
  * (RunOptions.add_active_adapter, or onnxruntime-genai's set_active_adapter) the adapted model. Other
- * adapters of the same shape fit the same model. Throws OUTPUT_EXISTS.
+ * adapters of the same shape fit the same model.
+ *
+ * @throws OUTPUT_EXISTS.
  */
 export function exportAdapter(opened: OpenedAdapter, output: string): ExportReport {
   const [model, file] = ['model.onnx', 'adapter.onnx_adapter'].map((name) => join(output, name))

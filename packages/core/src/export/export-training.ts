@@ -25,7 +25,9 @@ export interface TrainingExport {
  * Writes a compiled training step and all it starts from, for any ONNX Runtime to run: step.onnx with its
  * weights, state.safetensors (the vectors that each step takes and returns), batches.safetensors (feeds of
  * the first steps), step.json (what feeds what), and an example each for Python and the browser. The step is
- * spelt for the config's device. Throws OUTPUT_EXISTS, and what preparing throws.
+ * spelt for the config's device.
+ *
+ * @throws OUTPUT_EXISTS, NO_ACCUMULATION for a config that accumulates gradients, and what preparing throws.
  */
 export async function exportTraining(
   config: TrainConfig,

@@ -26,7 +26,11 @@ export function checked(
   )
 }
 
-/** Appends a line in one write. Throws errors of the disk in words. */
+/**
+ * Appends a line in one write.
+ *
+ * @throws errors of the disk in words.
+ */
 export function appendLine(path: string, line: string): void {
   try {
     appendFileSync(path, line)

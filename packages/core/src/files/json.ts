@@ -55,8 +55,11 @@ export interface JsonLine {
   value: Fields
 }
 /**
- * JSON Lines that Graft itself appends to. A last line that a crash, a full disk or a power cut left torn (cut short, or zeros) is
- * dropped; a line that is no object anywhere else is damage. Nothing when the file isn't there. Throws `code` with file and line.
+ * JSON Lines that Graft itself appends to. A last line that a crash, a full disk or a power cut left torn
+ * (cut short, or zeros) is dropped; a line that is no object anywhere else is damage. Nothing when the file
+ * isn't there.
+ *
+ * @throws `code` with file and line.
  */
 export function readJsonLines(path: string, code: string): JsonLine[] {
   if (!existsSync(path)) return []

@@ -187,7 +187,11 @@ export function storedNumbers(
   return { dtype, shape, data: new Uint8Array(view.buffer) }
 }
 
-/** A tensor's numbers as float32; whole numbers up to 2²⁴ are exact. Throws UNSUPPORTED_TYPE for truth values and bytes. */
+/**
+ * A tensor's numbers as float32; whole numbers up to 2²⁴ are exact.
+ *
+ * @throws UNSUPPORTED_TYPE for truth values and bytes.
+ */
 export function floatsOf({ dtype, data }: Pick<StoredTensor, 'dtype' | 'data'>, name: string): Float32Array {
   const buffer = new Uint8Array(data).buffer
   if (dtype === 'F32') return new Float32Array(buffer)

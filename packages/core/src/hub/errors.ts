@@ -3,22 +3,38 @@ import { GraftError } from '../errors.js'
 import { Silence, withoutSecrets } from './request.js'
 import type { HubSettings } from './settings.js'
 
-const byStatus: Readonly<Record<number, (what: string, settings: HubSettings) => [code: string, message: string]>> = {
-  401: (what, { token }) => ['HUB_UNAUTHORISED', `${what}: the Hub asks who you are (401). ${token ? 'The token is not valid, or has no right to it' : 'It may be private, gated or misspelt; set HF_TOKEN, or run "hf auth login"'}.`],
-  403: (what) => ['HUB_FORBIDDEN', `${what}: the Hub refuses (403). Accept its licence on the Hub, or use a token with the right to it.`],
-  404: (what) => ['HUB_NOT_FOUND', `${what}: not on the Hub (404). Check owner, name and revision.`],
-  429: (what) => ['HUB_BUSY', `${what}: too many requests (429). Wait some minutes and try again; with a token the limit is higher.`],
-} // biome-ignore format: a table
+type Said = (what: string, settings: HubSettings, cause: unknown) => GraftError
+const byStatus: Readonly<Record<number, Said>> = {
+  401: (what, { token }, cause) =>
+    new GraftError(
+      'HUB_UNAUTHORISED',
+      `${what}: the Hub asks who you are (401). ${token ? 'The token is not valid, or has no right to it' : 'It may be private, gated or misspelt; set HF_TOKEN, or run "hf auth login"'}.`,
+      { cause },
+    ),
+  403: (what, _, cause) =>
+    new GraftError(
+      'HUB_FORBIDDEN',
+      `${what}: the Hub refuses (403). Accept its licence on the Hub, or use a token with the right to it.`,
+      { cause },
+    ),
+  404: (what, _, cause) =>
+    new GraftError('HUB_NOT_FOUND', `${what}: not on the Hub (404). Check owner, name and revision.`, {
+      cause,
+    }),
+  429: (what, _, cause) =>
+    new GraftError(
+      'HUB_BUSY',
+      `${what}: too many requests (429). Wait some minutes and try again; with a token the limit is higher.`,
+      { cause },
+    ),
+}
 
 /** What a failed request to the Hub comes down to, in one line. */
 export function hubError(what: string, cause: unknown, settings: HubSettings): GraftError {
   if (cause instanceof GraftError) return cause
   const status = (cause as { statusCode?: number }).statusCode
   const known = status === undefined ? undefined : byStatus[status]
-  if (known) {
-    const [code, message] = known(what, settings)
-    return new GraftError(code, message, { cause })
-  }
+  if (known) return known(what, settings, cause)
   if (status !== undefined)
     return new GraftError('HUB_FAILED', `${what}: the Hub answers with status ${status}. Try again later.`, {
       cause,

@@ -32,8 +32,9 @@ export interface Pulled {
  * Fetches a model or an adapter into the cache that huggingface_hub uses, in its layout; what is there
  * already is not fetched again, and what was fetched in part goes on. Without a network, or with
  * HF_HUB_OFFLINE=1, a snapshot from the cache is taken.
- * Throws HUB_NOT_FOUND, HUB_UNAUTHORISED, HUB_FORBIDDEN, HUB_BUSY, NO_NETWORK, NOT_IN_CACHE, CHECKSUM,
- * ESCAPING_PATH, DISK_FULL.
+ *
+ * @throws BAD_REPOSITORY, HUB_NOT_FOUND, HUB_UNAUTHORISED, HUB_FORBIDDEN, HUB_BUSY, HUB_FAILED, NO_NETWORK,
+ * NOT_IN_CACHE, CHECKSUM, ESCAPING_PATH, DISK_FULL.
  */
 export async function pull(name: string, options: PullOptions = {}): Promise<Pulled> {
   const repository = parseRepository(name)
@@ -183,7 +184,11 @@ function requireRoom(cache: string, bytes: number, name: string): void {
 }
 const megabytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MB`
 
-/** A path as it is, or the snapshot of a repository named owner/name[@revision], pulled where it isn't in the cache. */
+/**
+ * A path as it is, or the snapshot of a repository named owner/name[@revision], pulled where it isn't in the cache.
+ *
+ * @throws what pull throws.
+ */
 export async function resolveModel(path: string, options: PullOptions = {}): Promise<string> {
   if (existsSync(path) || isFile.test(path) || !parseRepository(path)) return path
   try {

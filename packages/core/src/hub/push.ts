@@ -23,7 +23,9 @@ export interface Pushed {
 
 /**
  * Uploads an adapter's or a model's folder as a repository, which is made where it isn't there. A model card
- * is written from the run where the folder has none. Throws NO_ADAPTER, NO_TOKEN, and the Hub's errors.
+ * is written from the run where the folder has none.
+ *
+ * @throws BAD_REPOSITORY, NO_ADAPTER, NO_TOKEN, and the Hub's errors, as pull does.
  */
 export async function push(folder: string, name: string, options: PushOptions = {}): Promise<Pushed> {
   const settings = options.settings ?? hubSettings()

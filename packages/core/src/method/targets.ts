@@ -44,8 +44,12 @@ export interface TargetKinds<S extends Site> {
   defaults?: Readonly<Record<string, readonly string[]>>
 }
 
-/** The modules a config chooses, in the model's order. Throws TARGET_NOT_FOUND with near misses when there are none;
- *  names that match nothing beside others that do are left as a notice on the model, as HF PEFT lets them pass. */
+/**
+ * The modules a config chooses, in the model's order.
+ *
+ * @throws TARGET_NOT_FOUND with near misses when there are none; names that match nothing beside others that
+ * do are left as a notice on the model, as HF PEFT lets them pass.
+ */
 export function targets<S extends Site = LinearSite>(
   model: Model,
   options: TargetOptions,

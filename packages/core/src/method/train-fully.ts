@@ -7,7 +7,11 @@ import { copyOf } from './variables.js'
 
 type Param = AttachContext['param']
 
-/** Trains one parameter in full, from the value it has. Returns its name. */
+/**
+ * Trains one parameter in full, from the value it has. Returns its name.
+ *
+ * @throws what copyOf throws.
+ */
 export function trainParameter(param: Param, slot: WeightSlot, name: string): string {
   const init = copyOf(slot)
   const { shape } = slot

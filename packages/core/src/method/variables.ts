@@ -6,7 +6,11 @@ import { parameterName, variableTensors } from '../runtime/variable-tensors.js'
 import { Random } from '../numbers/random.js'
 import { type Initialiser, transpose } from '../numbers/initialise.js'
 
-/** The frozen parameter itself, in torch's orientation. */
+/**
+ * The frozen parameter's own numbers, in torch's orientation, as a start.
+ *
+ * @throws NOT_TRAINABLE, when they are drawn, for a parameter that is computed, packed or in whole numbers.
+ */
 export function copyOf(slot: WeightSlot): Initialiser {
   // Asked for now: once the slot is mapped to a variable, what was there is out of its sight.
   const read = slot.reader()
@@ -22,7 +26,11 @@ export function copyOf(slot: WeightSlot): Initialiser {
   }
 }
 
-/** The numbers of a frozen float32 tensor: of a buffer those its file holds, or those it was made with. */
+/**
+ * The numbers of a frozen float32 tensor: of a buffer those its file holds, or those it was made with.
+ *
+ * @throws NOT_CONSTANT for a value that is computed as the graph runs.
+ */
 export function numbersIn({ name, data, dtype, shape }: Value): Float32Array {
   const found = data && dtype && floatValues({ data, dtype, shape: shape as readonly number[] })
   if (found) return found

@@ -73,6 +73,7 @@ export class Model {
     })
   }
 
+  /** @throws NO_INPUT for a name that the graph doesn't have. */
   input(name: string): Value {
     const found = this.graph.inputs.find((v) => v.name === name)
     if (!found)
@@ -85,7 +86,11 @@ export class Model {
       )
     return found
   }
-  /** The output that holds logits: the one of that name, or the only one. */
+  /**
+   * The output that holds logits: the one of that name, or the only one.
+   *
+   * @throws NO_LOGITS for a graph without outputs.
+   */
   get logits(): Value {
     const { outputs } = this.graph
     const found =

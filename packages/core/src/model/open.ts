@@ -20,8 +20,10 @@ export interface OpenOptions extends BuildOptions {
 }
 
 /**
- * Opens a model: an .onnx file, a Hugging Face folder (config.json and safetensors) of one of `architectures`, or a folder with
- * model.onnx or onnx/model.onnx. Throws MODEL_NOT_FOUND, and what building or reading ONNX throws.
+ * Opens a model: an .onnx file, a Hugging Face folder (config.json and safetensors) of one of
+ * `architectures`, or a folder with model.onnx or onnx/model.onnx.
+ *
+ * @throws MODEL_NOT_FOUND, and what building or reading ONNX throws.
  */
 export function openModel(path: string, { quantize, ...options }: OpenOptions = {}): Model {
   const model = read(path, options)

@@ -8,7 +8,11 @@ import type { Model } from './model.js'
  * computes is already right, and what the graph made of the dummies is overwritten here.
  */
 
-/** Puts `prompt` [T, width], or [batch, T, width], in place of the embeddings of the first T tokens. Throws NO_TOKENS for a model that takes none. */
+/**
+ * Puts `prompt` [T, width], or [batch, T, width], in place of the embeddings of the first T tokens.
+ *
+ * @throws NO_TOKENS for a model that takes none.
+ */
 export function overwriteEmbeddings(model: Model, prompt: Value): void {
   const { g, tokenEmbedding } = model
   if (!tokenEmbedding) throw noTokens(model)
@@ -45,7 +49,12 @@ function leading(g: Builder, y: Value, first: Value, axis: number): Value {
   return g.reshape(g.concat([repeated, rest], axis), shape)
 }
 
-/** Takes the first `count` tokens away where the model turns a sequence into one vector (a pooler, a mean): they stood for no input. */
+/**
+ * Takes the first `count` tokens away where the model turns a sequence into one vector (a pooler, a mean): they
+ * stood for no input.
+ *
+ * @throws NO_INPUT for a model that takes no input_ids.
+ */
 export function hideFromPoolers(model: Model, count: number): void {
   const { g, graph } = model
   const sequence = shapeOf(model.input('input_ids'))[1]
@@ -66,7 +75,11 @@ export function hideFromPoolers(model: Model, count: number): void {
   }
 }
 
-/** The width of a token's embedding. Throws NO_TOKENS for a model that takes none. */
+/**
+ * The width of a token's embedding.
+ *
+ * @throws NO_TOKENS for a model that takes none.
+ */
 export function embeddingWidth(model: Model): number {
   if (!model.tokenEmbedding) throw noTokens(model)
   return model.tokenEmbedding.width

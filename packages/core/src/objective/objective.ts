@@ -89,7 +89,12 @@ export const classCount = (objective: Objective, labels: readonly string[]): num
 type Given = Pick<Objective, 'name' | 'taskType' | 'savedModules' | 'classifies' | 'build' | 'supervise'> &
   Partial<Objective>
 
-/** Gives an objective its types and its kind; a package default-exports the result. What is left out is that of a text classifier or a language model. */
+/**
+ * Gives an objective its types and its kind; a package default-exports the result. What is left out is that of a
+ * text classifier or a language model.
+ *
+ * @throws nothing itself; the default `encode` throws UNKNOWN_LABEL for a label that the data doesn't list.
+ */
 export const defineObjective = (given: Given): Objective => ({
   task: given.classifies ? 'sequence-classification' : 'causal-lm',
   answers: given.classifies ? 'example' : 'text',

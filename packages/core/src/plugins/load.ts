@@ -8,8 +8,10 @@ import { isObject, readObject, shown } from '../files/json.js'
 import { lacksHost, offerHost } from './host.js'
 
 /**
- * Imports the plugins a config names, packages or paths, resolved from the config's own folder, and registers what they export.
- * Nothing else is ever imported. Throws PLUGIN_NOT_FOUND, PLUGIN_FAILED, BAD_PLUGIN, DUPLICATE_PLUGIN, API_VERSION.
+ * Imports the plugins a config names, packages or paths, resolved from the config's own folder, and registers
+ * what they export. Nothing else is ever imported.
+ *
+ * @throws PLUGIN_NOT_FOUND, PLUGIN_FAILED, BAD_PLUGIN, DUPLICATE_PLUGIN, API_VERSION.
  */
 export async function loadPlugins(
   names: readonly string[],

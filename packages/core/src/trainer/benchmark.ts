@@ -43,7 +43,12 @@ export interface BenchmarkResult {
   loss: number
 }
 
-/** Times training steps of a language model on random tokens, the same batch each step. */
+/**
+ * Times training steps of a language model on random tokens, the same batch each step.
+ *
+ * @throws UNKNOWN_PLUGIN for a method that isn't installed, BAD_CONFIG for options that it doesn't have, and what
+ * opening the model throws.
+ */
 export async function benchmark(
   path: string,
   registry: Registry,

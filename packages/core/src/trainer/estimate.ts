@@ -37,7 +37,9 @@ export interface Estimate {
 
 /**
  * What a training config would take, with other methods under their defaults beside it. Reads model and data
- * as training does; trains nothing. Throws what preparing throws.
+ * as training does; trains nothing.
+ *
+ * @throws what preparing throws.
  */
 export async function estimateRun(
   config: TrainConfig,
@@ -72,7 +74,11 @@ export interface EstimateOptions {
   weightless?: boolean
 }
 
-/** What tuning a language model would take on batches of given size; with `weightless`, from its config.json alone. */
+/**
+ * What tuning a language model would take on batches of given size; with `weightless`, from its config.json alone.
+ *
+ * @throws UNKNOWN_PLUGIN for a method that isn't installed, and what opening the model throws.
+ */
 export function estimateModel(
   path: string,
   registry: Registry,

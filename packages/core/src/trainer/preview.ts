@@ -32,8 +32,9 @@ export interface Preview {
 }
 
 /**
- * Encodes a config's data as training would, and shows the first examples of the training part. Throws what
- * preparing throws.
+ * Encodes a config's data as training would, and shows the first examples of the training part.
+ *
+ * @throws what preparing throws.
  */
 export async function preview(config: TrainConfig, registry: Registry, count: number): Promise<Preview> {
   const inputs = await readInputs(config, registry)

@@ -8,8 +8,9 @@ import { type TrainHooks, type TrainResult } from './hooks.js'
 import { Trainer } from './trainer.js'
 
 /**
- * Trains an adapter as a config says. Throws what preparing throws, OUTPUT_EXISTS, OUTPUT_IN_USE,
- * OUTPUT_TAKEN, NOT_FINITE, DISK_FULL.
+ * Trains an adapter as a config says.
+ *
+ * @throws what preparing throws, OUTPUT_EXISTS, OUTPUT_IN_USE, OUTPUT_TAKEN, NOT_FINITE, DISK_FULL.
  */
 export async function train(
   config: TrainConfig,

@@ -24,7 +24,11 @@ export class Classifier {
     private readonly parameters: Float32Array,
   ) {}
 
-  /** Compiles the adapted model. Throws NOT_A_CLASSIFIER for an adapter that continues texts. */
+  /**
+   * Compiles the adapted model.
+   *
+   * @throws NOT_A_CLASSIFIER for an adapter that continues texts.
+   */
   static async open(opened: OpenedAdapter, session: SessionOptions = {}): Promise<Classifier> {
     const { model, options, folder } = opened
     if (!options.objective.input)
@@ -50,8 +54,9 @@ export class Classifier {
 
   /**
    * Predicts for one record, or for several in batches of like length: their fields as in a data file ({ text
-   * }, { text, text_pair }, { tokens }, { image }). Throws MISSING_FIELD, NO_TOKENS, and what reading an
-   * image throws.
+   * }, { text, text_pair }, { tokens }, { image }).
+   *
+   * @throws MISSING_FIELD, NO_TOKENS, and what reading an image throws.
    */
   predict(fields: Fields): Promise<Prediction>
   predict(fields: readonly Fields[]): Promise<Prediction[]>

@@ -54,6 +54,8 @@ interface Loaded {
 /**
  * A language model that was opened once and continues texts, with any number of adapters of the same base
  * loaded side by side.
+ *
+ * @throws NO_TASK on loading an adapter that tells tasks apart, which writing has no way to say.
  */
 export class Generator {
   readonly tokenizer: Tokenizer
@@ -69,7 +71,9 @@ export class Generator {
 
   /**
    * Opens a model with a key-value cache: a folder, an .onnx file, or a repository; or an adapter, with its
-   * base, under the name of its folder. Throws what opening either throws.
+   * base, under the name of its folder.
+   *
+   * @throws what opening either throws.
    */
   static async open(
     given: string,
@@ -98,7 +102,9 @@ export class Generator {
 
   /**
    * Loads an adapter under a name. Adapters of the same method, options and modules share one graph and
-   * differ in what is fed. Throws NOT_A_WRITER.
+   * differ in what is fed.
+   *
+   * @throws NOT_A_WRITER.
    */
   async load(name: string, adapter: OpenedAdapter): Promise<void> {
     const { method, methodOptions: config, precision, objective } = adapter.options
@@ -132,7 +138,11 @@ export class Generator {
     })
   }
 
-  /** Continues a prompt to its end. Throws what stream does. */
+  /**
+   * Continues a prompt to its end.
+   *
+   * @throws what stream does.
+   */
   async generate(prompt: Prompt, options: GenerationOptions = {}): Promise<Generated> {
     const writing = this.stream(prompt, options)
     for (;;) {
@@ -142,8 +152,9 @@ export class Generator {
   }
 
   /**
-   * Continues a prompt; yields pieces of text as they come and returns the whole. Throws UNKNOWN_ADAPTER,
-   * TOO_LONG, NO_TOKENS, NO_CHAT_TEMPLATE.
+   * Continues a prompt; yields pieces of text as they come and returns the whole.
+   *
+   * @throws UNKNOWN_ADAPTER, TOO_LONG, NO_TOKENS, NO_CHAT_TEMPLATE.
    */
   async *stream(
     given: Prompt,

@@ -9,7 +9,9 @@ const window = 256
 
 /**
  * Predicts for a stream of records with an adapter, in order, a window at a time, or with `atOnce` each as it
- * comes. Throws what Classifier does.
+ * comes.
+ *
+ * @throws what Classifier does.
  */
 export async function* predict(
   opened: OpenedAdapter,

@@ -32,7 +32,11 @@ export interface VerifyOptions extends Replaying {
   only?: string
 }
 
-/** Replays reference results on every export of a model: forward, first gradients, ten steps, end adapter. */
+/**
+ * Replays reference results on every export of a model: forward, first gradients, ten steps, end adapter.
+ *
+ * @throws NOT_GOLDEN for a folder without reference results or a model, UNKNOWN_CASE for `only` a case it lacks.
+ */
 export async function* verify(
   folder: string,
   registry: Registry,
