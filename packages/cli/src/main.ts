@@ -54,18 +54,22 @@ const commands = [
   workerCommand,
 ]
 
-/** Runs one command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
-export async function main(argv: readonly string[]): Promise<number> {
-  const program = new Command('graft')
+/** The command with all its own; `exit` is called by one that ends in anything but success. */
+export function program(exit: (code: number) => void): Command {
+  const all = new Command('graft')
     .description('Parameter-efficient fine-tuning of ONNX models, on stock ONNX Runtime.')
     .version(version)
     .showSuggestionAfterError()
     .exitOverride()
+  for (const command of commands) all.addCommand(command(exit).exitOverride())
+  return all.addCommand(runCommand(exit).exitOverride(), { hidden: true })
+}
+
+/** Runs one command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
+export async function main(argv: readonly string[]): Promise<number> {
   let code = 0
-  for (const command of commands) program.addCommand(command((c) => (code = c)).exitOverride())
-  program.addCommand(runCommand((c) => (code = c)).exitOverride(), { hidden: true })
   try {
-    await program.parseAsync(argv)
+    await program((c) => (code = c)).parseAsync(argv)
     await settleOutput()
     return code
   } catch (error) {

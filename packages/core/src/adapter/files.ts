@@ -27,7 +27,11 @@ export function saveAdapter(folder: string, tensors: Map<string, StoredTensor>, 
 const sorted = (config: AdapterConfig): Record<string, unknown> =>
   Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)))
 
-/** The config in an adapter's folder. Throws NO_ADAPTER, BAD_ADAPTER. */
+/**
+ * The config in an adapter's folder.
+ *
+ * @throws NO_ADAPTER, BAD_ADAPTER.
+ */
 export function readAdapterConfig(folder: string): AdapterConfig {
   const path = join(folder, configFile)
   if (!existsSync(path))
@@ -56,7 +60,11 @@ export function withoutCopies(
   return new Map([...tensors].filter(([key, t]) => names.has(key) || !(frozen.test(key) || isCopy(t))))
 }
 
-/** The tensors in an adapter's folder, by key. Throws PICKLED_ADAPTER, and what reading safetensors throws. */
+/**
+ * The tensors in an adapter's folder, by key.
+ *
+ * @throws PICKLED_ADAPTER, and what reading safetensors throws.
+ */
 export function readTensors(folder: string): Map<string, StoredTensor> {
   const path = join(folder, weightsFile)
   if (!existsSync(path) && existsSync(join(folder, pickledFile)))

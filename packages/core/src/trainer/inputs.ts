@@ -19,6 +19,7 @@ import { type Objective, classCount } from '../objective/objective.js'
 import type { TrainConfig } from '../config/config.js'
 import { surveyData, unreadColumns } from './survey.js'
 import { decisive, identity } from './decisive.js'
+import { checkPacking, checkVocabulary } from './fitting.js'
 
 /** What encoding did to a part of the data, for the user to read. */
 export interface EncodeReport {
@@ -125,26 +126,6 @@ function maxLength({ data }: TrainConfig, model: Model): number {
       `data.max_length: ${data.max_length} is more than the model's ${limit} positions. Set it to ${limit} or less.`,
     )
   return data.max_length ?? defaultMaxLength(model)
-}
-
-function checkPacking(
-  { data, method, methodOptions }: TrainConfig,
-  model: Model,
-  objective: Objective,
-): void {
-  if (!data.packing) return
-  const { name } = method
-  const why =
-    !objective.packs ? `is for language modelling, not for ${objective.name}`
-    : model.task === undefined ? 'needs a Hugging Face folder: an exported graph takes one text per row'
-    : (method.virtualTokens?.(methodOptions).count ?? 0) > 0 ? `does not go with ${name}, whose tokens stand before each text`
-    : (method.tasks?.(methodOptions) ?? 1) > 1 ? `does not go with ${name}, to which each row belongs to one task`
-    : undefined // biome-ignore format: a table
-  if (why)
-    throw new GraftError(
-      'NO_PACKING',
-      `data.packing ${why}. Leave it out; batches are then made of texts of like length.`,
-    )
 }
 
 /** Encodes the parts of a run's data, and remembers what it did. */
@@ -293,18 +274,3 @@ const whyLeft = ({ left }: EncodeReport): string =>
         .map(([reason, n]) => `${n} ${reason}`)
         .join('; ')}.`
     : 'Completions are empty.'
-
-/**
- * A tokenizer of another model gives ids that the embedding doesn't have; ONNX Runtime would only say "index
- * out of range".
- */
-function checkVocabulary(model: Model, { ids }: Example): void {
-  const { tokenEmbedding } = model
-  if (!tokenEmbedding) return
-  const greatest = ids.reduce((a, b) => Math.max(a, b), 0)
-  if (greatest >= tokenEmbedding.rows)
-    throw new GraftError(
-      'VOCABULARY_MISMATCH',
-      `${model.folder}/tokenizer.json gives token ${greatest}, the model's embedding has ${tokenEmbedding.rows} rows. The tokenizer belongs to another model.`,
-    )
-}

@@ -36,7 +36,11 @@ export interface EvaluateOptions extends SessionOptions {
   onProgress?: (done: number, total: number) => void
 }
 
-/** Compares what an adapter predicts with the answers of records, by its objective's metrics. Throws MISSING_FIELD, UNKNOWN_LABEL, NO_SUPERVISED_TOKENS. */
+/**
+ * Compares what an adapter predicts with the answers of records, by its objective's metrics.
+ *
+ * @throws MISSING_FIELD, UNKNOWN_LABEL, NO_SUPERVISED_TOKENS.
+ */
 export async function evaluate(
   opened: OpenedAdapter,
   records: AsyncIterable<DataRecord>,
