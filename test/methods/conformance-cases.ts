@@ -154,17 +154,21 @@ export const cases: Record<string, TestCases> = {
       },
     ],
   },
-  loha: { valid: both({ ...qv, r: 2 }) },
+  loha: {
+    valid: [...both({ ...qv, r: 2 }), { config: { ...qv, r: 2, rank_dropout: 0.2, module_dropout: 0.1 } }],
+  },
   lokr: {
     valid: [
       ...both({ ...qv, r: 2 }),
       { config: { ...qv, r: 1, decompose_both: true, decompose_factor: 2, init_weights: 'lycoris' } },
+      { config: { ...qv, r: 2, rank_dropout: 0.2, rank_dropout_scale: true } },
     ],
   },
   oft: {
     valid: [
       ...both({ ...qv, oft_block_size: 4 }),
       { config: { ...qv, r: 2, oft_block_size: 0, block_share: true } },
+      { config: { ...qv, oft_block_size: 4, module_dropout: 0.3 } },
       { config: { ...qv, oft_block_size: 4, use_cayley_neumann: false, coft: true, eps: 50 } },
       {
         // Outside the ball what is trained is projected, and the gradient passes straight through, as in HF PEFT.
@@ -175,7 +179,10 @@ export const cases: Record<string, TestCases> = {
     invalid: [{ config: { ...qv, r: 2 }, error: /either r.*or oft_block_size/ }],
   },
   boft: {
-    valid: [...both(qv), { config: { ...qv, boft_block_size: 4, boft_n_butterfly_factor: 2 } }],
+    valid: [
+      ...both(qv),
+      { config: { ...qv, boft_block_size: 4, boft_n_butterfly_factor: 2, boft_dropout: 0.5 } },
+    ],
     invalid: [{ config: { ...qv, boft_block_size: 5 }, error: /don't divide/ }],
   },
   hra: { valid: [...both({ ...qv, r: 4 }), { config: { ...qv, r: 3, apply_GS: true } }] },

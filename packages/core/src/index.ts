@@ -42,6 +42,7 @@ export {
   biasOption,
   flag,
   oneOf,
+  only,
   optionSchema,
   pattern,
   positive,

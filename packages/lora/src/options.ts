@@ -9,6 +9,7 @@ import {
   type TargetOptions,
   targetedSchema,
 } from '@graft-peft/core'
+import { refused } from './refused.js'
 
 /** HF PEFT's LoraConfig under its own names, and LoRA+'s ratio of learning rates. */
 export interface LoraOptions extends TargetOptions, BiasOption {
@@ -30,30 +31,33 @@ export const otherStarts = ['lora_ga']
 /** Options of starts. */
 export const startOptions = ['eva_config', 'loftq_config', 'corda_config', 'lora_ga_config']
 
-export const schema = targetedSchema({
-  r: positive(8),
-  lora_alpha: real(8),
-  lora_dropout: share(0),
-  use_rslora: flag(false),
-  use_dora: flag(false),
-  rank_pattern: { ...pattern, additionalProperties: { type: 'integer', minimum: 1 } },
-  alpha_pattern: pattern,
-  bias: biasOption('lora_only'),
-  lora_bias: flag(false),
-  fan_in_fan_out: flag(false),
-  init_lora_weights: {
-    anyOf: [
-      { type: 'boolean' },
-      { enum: ['gaussian', 'pissa', 'olora', 'orthogonal', 'eva', 'mica', ...otherStarts] },
-      { type: 'string', pattern: '^pissa_niter_[1-9][0-9]*$' },
-    ],
-    default: true,
+export const schema = targetedSchema(
+  {
+    r: positive(8),
+    lora_alpha: real(8),
+    lora_dropout: share(0),
+    use_rslora: flag(false),
+    use_dora: flag(false),
+    rank_pattern: { ...pattern, additionalProperties: { type: 'integer', minimum: 1 } },
+    alpha_pattern: pattern,
+    bias: biasOption('lora_only'),
+    lora_bias: flag(false),
+    fan_in_fan_out: flag(false),
+    init_lora_weights: {
+      anyOf: [
+        { type: 'boolean' },
+        { enum: ['gaussian', 'pissa', 'olora', 'orthogonal', 'eva', 'mica', ...otherStarts] },
+        { type: 'string', pattern: '^pissa_niter_[1-9][0-9]*$' },
+      ],
+      default: true,
+    },
+    eva_config: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      properties: { rho: { ...real(2), minimum: 1 }, use_label_mask: { const: true, default: true } },
+      default: null,
+    },
+    loraplus_lr_ratio: { ...real(1), exclusiveMinimum: 0 },
   },
-  eva_config: {
-    type: ['object', 'null'],
-    additionalProperties: false,
-    properties: { rho: { ...real(2), minimum: 1 }, use_label_mask: { const: true, default: true } },
-    default: null,
-  },
-  loraplus_lr_ratio: { ...real(1), exclusiveMinimum: 0 },
-})
+  refused,
+)

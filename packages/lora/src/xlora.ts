@@ -17,6 +17,7 @@ import {
   share,
   uniform,
   type Value,
+  only,
 } from '@graft-peft/core'
 import { lowRank } from './low-rank.js'
 
@@ -59,10 +60,11 @@ export default definePeftMethod<XLoraOptions>({
     xlora_depth: positive(1),
     xlora_size: positive(2048),
     xlora_dropout_p: share(0.2),
-    // HF PEFT saves the network alone: what experts had learned would be lost.
-    use_trainable_adapters: { const: false, default: false },
-    // HF PEFT reads it for a pass in which the adapters are off.
-    scaling_pass_value: { const: 0, default: 0 },
+    use_trainable_adapters: only(
+      false,
+      "HF PEFT's file holds the network alone: what the adapters had learned would be lost",
+    ),
+    scaling_pass_value: only(0, 'HF PEFT reads it for a pass in which the adapters are off'),
     global_scaling_weight: real(1),
   }),
   attach(context, options) {

@@ -7,6 +7,7 @@ import {
   type MergedWeight,
   normal,
   oneOf,
+  only,
   positive,
   share,
   type Site,
@@ -38,8 +39,7 @@ export default definePeftMethod<HiraOptions>({
     r: positive(32),
     hira_dropout: share(0),
     init_weights: oneOf([true, false, 'gaussian', null], true),
-    // HF PEFT takes the option and builds every layer with r all the same.
-    rank_pattern: { const: {}, default: {} },
+    rank_pattern: only({}, 'HF PEFT takes it and builds every layer with r all the same'),
     fan_in_fan_out: flag(false),
   }),
   attach(context, options) {

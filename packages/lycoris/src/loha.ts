@@ -7,7 +7,7 @@ import {
   targets,
   zeros,
 } from '@graft-peft/core'
-import { type LycorisOptions, lycorisOptions, rankAndScale, trainingOptions } from './shared.js'
+import { type LycorisOptions, lycorisOptions, rankAndScale, trainingOptions, withDropout } from './shared.js'
 
 /** ΔW = (α/r)·(w1a·w1b) ⊙ (w2a·w2b) (Hyeon-Woo et al., 2021, arXiv 2108.06098); options as HF PEFT's LoHaConfig. */
 export default definePeftMethod<LycorisOptions & { init_weights: boolean }>({
@@ -22,7 +22,8 @@ export default definePeftMethod<LycorisOptions & { init_weights: boolean }>({
   trainingOptions,
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({ ...lycorisOptions, init_weights: flag(true) }),
-  attach({ model, g, param }, options) {
+  attach(context, options) {
+    const { model, g, param } = context
     for (const site of targets(model, options)) {
       const { r, scale } = rankAndScale(site.path, options)
       const [m, n] = [site.outFeatures, site.inFeatures]
@@ -34,7 +35,7 @@ export default definePeftMethod<LycorisOptions & { init_weights: boolean }>({
         factor('w2_b', [r, n], options.init_weights ? zeros : kaimingUniform),
       )
       const delta = g.scale(g.mul(first, second), scale)
-      site.weight.add(delta)
+      site.weight.add(withDropout(context, site, delta, options, true))
     }
     return { merge: () => [] }
   },

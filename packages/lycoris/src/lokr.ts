@@ -8,11 +8,12 @@ import {
   targets,
   zeros,
 } from '@graft-peft/core'
-import { type LycorisOptions, lycorisOptions, rankAndScale, trainingOptions } from './shared.js'
+import { type LycorisOptions, lycorisOptions, rankAndScale, trainingOptions, withDropout } from './shared.js'
 
 export interface LokrOptions extends LycorisOptions {
   decompose_both: boolean
   decompose_factor: number
+  rank_dropout_scale: boolean
   init_weights: boolean | 'lycoris'
 }
 
@@ -35,7 +36,8 @@ export default definePeftMethod<LokrOptions>({
     rank_dropout_scale: flag(false),
     init_weights: oneOf([true, false, 'lycoris'], true),
   }),
-  attach({ model, g, param }, options) {
+  attach(context, options) {
+    const { model, g, param } = context
     const { decompose_both, decompose_factor, init_weights } = options
     for (const site of targets(model, options)) {
       const { r, scale } = rankAndScale(site.path, options)
@@ -72,7 +74,7 @@ export default definePeftMethod<LokrOptions>({
       )
       const blocks = g.mul(g.unsqueeze(w1, [1, 3]), g.unsqueeze(w2, [0, 2]))
       const delta = g.scale(g.reshape(blocks, [site.outFeatures, site.inFeatures]), scale)
-      site.weight.add(delta)
+      site.weight.add(withDropout(context, site, delta, options, options.rank_dropout_scale))
     }
     return { merge: () => [] }
   },

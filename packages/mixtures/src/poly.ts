@@ -14,6 +14,7 @@ import {
   uniform,
   type Value,
   zeros,
+  only,
 } from '@graft-peft/core'
 
 export interface PolyOptions extends TargetOptions {
@@ -39,7 +40,7 @@ export default definePeftMethod<PolyOptions>({
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     r: positive(8),
-    poly_type: { const: 'poly', default: 'poly' },
+    poly_type: only('poly', 'HF PEFT has this one alone'),
     n_tasks: positive(1),
     n_skills: positive(4),
     n_splits: positive(1),

@@ -1,7 +1,6 @@
 import {
   type BiasOption,
   biasOption,
-  type Builder,
   definePeftMethod,
   flag,
   GraftError,
@@ -15,13 +14,16 @@ import {
   type Value,
   whole,
   zeros,
+  share,
+  type AttachContext,
 } from '@graft-peft/core'
-import { cayley, rotateBlocks } from './rotation.js'
+import { cayley, rotateBlocks, someIdle } from './rotation.js'
 
 export interface BoftOptions extends TargetOptions, BiasOption {
   boft_block_size: number
   boft_block_num: number
   boft_n_butterfly_factor: number
+  boft_dropout: number
   init_weights: boolean
 }
 
@@ -41,7 +43,7 @@ export default definePeftMethod<BoftOptions>({
     boft_block_size: whole(4),
     boft_block_num: whole(0),
     boft_n_butterfly_factor: positive(1),
-    boft_dropout: { const: 0, default: 0 },
+    boft_dropout: share(0),
     init_weights: flag(true),
     fan_in_fan_out: flag(false),
     bias: biasOption('boft_only'),
@@ -57,7 +59,7 @@ export default definePeftMethod<BoftOptions>({
         init: options.init_weights ? zeros : normal(0.1),
       })
       const s = param(`${site.path}.boft_s`, { shape: [site.outFeatures, 1], init: ones })
-      const rotate = butterfly(g, R)
+      const rotate = butterfly(context, R, Math.trunc(options.boft_dropout * blocks), site.path)
       const flat = g.reshape(s, [site.outFeatures])
       site.input.map(rotate)
       site.output.map((y) =>
@@ -98,11 +100,13 @@ function layout(
 }
 
 /** x ↦ x·Bₙ₋₁·…·B₀, each B a block rotation of permuted features. */
-function butterfly(g: Builder, R: Value): (x: Value) => Value {
+function butterfly(context: AttachContext, R: Value, idle: number, path: string): (x: Value) => Value {
+  const { g } = context
   const [factors, blocks, b] = R.shape as number[]
   const rotations = Array.from({ length: factors }, (_, i) => {
     const data = g.reshape(g.slice(R, i, i + 1, 0), [blocks, b, b])
-    return cayley(g, g.scale(g.sub(data, g.swapLast(data)), 0.5))
+    const own = cayley(g, g.scale(g.sub(data, g.swapLast(data)), 0.5))
+    return someIdle(context, own, idle, `${path}.${i}`, oneOfThem(context, factors, i, path))
   })
   const orders = rotations.map((_, i) =>
     factors === 1 ? undefined : permutation(blocks * b, blocks / 2 ** i, b / 2),
@@ -115,6 +119,14 @@ function butterfly(g: Builder, R: Value): (x: Value) => Value {
       const inverse = order.map((_, j) => order.indexOf(j))
       return g.gather(rotateBlocks(g, g.gather(y, g.ints(inverse), axis), rotation), g.ints(order), axis)
     }, x)
+}
+
+/** 1 where this of the factors is the one whose blocks are dropped in this step. */
+function oneOfThem({ g, noise }: AttachContext, factors: number, i: number, path: string): Value {
+  if (factors === 1) return g.scalar(1)
+  const drawn = noise(g.zeros([factors, 1]), `${path}.factor`)
+  const most = g.op('ReduceMax', [drawn], { keepdims: 0 })
+  return g.cast(g.op('Equal', [g.squeeze(g.slice(drawn, i, i + 1, 0), [0, 1]), most]), 'float32')
 }
 
 /** The block butterfly permutation: within each of `groups` groups, runs of `run` features go evens first, then odds. */

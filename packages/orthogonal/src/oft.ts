@@ -16,8 +16,9 @@ import {
   type Value,
   whole,
   zeros,
+  share,
 } from '@graft-peft/core'
-import { cayley, neumann, rotateBlocks, skewOf } from './rotation.js'
+import { cayley, neumann, rotateBlocks, skewOf, someIdle } from './rotation.js'
 
 export interface OftOptions extends TargetOptions, BiasOption {
   r: number
@@ -26,6 +27,7 @@ export interface OftOptions extends TargetOptions, BiasOption {
   eps: number
   block_share: boolean
   init_weights: boolean
+  module_dropout: number
   use_cayley_neumann: boolean
   num_cayley_neumann_terms: number
 }
@@ -50,7 +52,7 @@ export default definePeftMethod<OftOptions>({
     block_share: flag(false),
     use_cayley_neumann: flag(true),
     num_cayley_neumann_terms: { ...positive(5), minimum: 2 },
-    module_dropout: { const: 0, default: 0 },
+    module_dropout: share(0),
     init_weights: flag(true),
     fan_in_fan_out: flag(false),
     bias: biasOption('oft_only'),
@@ -70,7 +72,9 @@ export default definePeftMethod<OftOptions>({
       const own = options.use_cayley_neumann
         ? neumann(g, skew, options.num_cayley_neumann_terms)
         : cayley(g, skew)
-      const rotations = options.block_share ? g.expand(own, [blocks, b, b]) : own
+      const rotations = options.block_share
+        ? g.expand(own, [blocks, b, b])
+        : someIdle(context, own, Math.trunc(options.module_dropout * blocks), site.path)
       site.input.map((x) => rotateBlocks(g, x, rotations))
       return { site, angles, rotations }
     })

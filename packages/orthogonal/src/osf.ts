@@ -13,6 +13,7 @@ import {
   targetedSchema,
   targets,
   type Value,
+  only,
 } from '@graft-peft/core'
 import { Matrix } from 'ml-matrix'
 
@@ -41,8 +42,7 @@ export default definePeftMethod<OsfOptions>({
     effective_rank: rank,
     rank_pattern: { anyOf: [ranks, { type: 'null' }], default: null },
     init_weights: oneOf([true, false, null], true),
-    // HF PEFT has the option and reads it nowhere.
-    target_svd_config: { const: null, default: null },
+    target_svd_config: only(null, 'HF PEFT reads it nowhere'),
   }),
   attach({ model, g, param, buffer }, options) {
     const target_modules = options.target_modules ?? defaults[`${model.config.model_type}`] ?? 'all-linear'

@@ -1,4 +1,4 @@
-import { type Builder, shapeOf, type Value } from '@graft-peft/core'
+import { type AttachContext, type Builder, shapeOf, type Value } from '@graft-peft/core'
 
 /** x [..., blocks·b] with each block of its last axis multiplied by that block's matrix [blocks, b, b]. */
 export function rotateBlocks(g: Builder, x: Value, rotations: Value): Value {
@@ -54,4 +54,26 @@ export function neumann(g: Builder, q: Value, terms: number): Value {
     sum = g.add(sum, g.scale(power, 2))
   }
   return g.add(sum, g.matMul(power, q))
+}
+
+/** Rotations [blocks, b, b], so many of them, drawn anew each step, the identity while training (multiplicative dropout). `where` is 0 or 1, whether this is
+ *  done at all. */
+export function someIdle(
+  { g, noise }: AttachContext,
+  rotations: Value,
+  count: number,
+  name: string,
+  where = g.scalar(1),
+): Value {
+  const [blocks, b] = rotations.shape as number[]
+  if (count === 0) return rotations
+  const drawn = noise(g.zeros([blocks, 1]), `${name}.idle`)
+  const [greatest] = g.ops('TopK', [drawn, g.ints([count])], { axis: 0 }, 2)
+  const idle = g.op('And', [
+    g.op('GreaterOrEqual', [drawn, g.slice(greatest, count - 1, count, 0)]),
+    // Out of training there is no noise.
+    g.op('Not', [g.op('Equal', [drawn, g.scalar(0)])]),
+  ])
+  const mask = g.mul(g.reshape(g.cast(idle, 'float32'), [blocks, 1, 1]), where)
+  return g.add(rotations, g.mul(mask, g.sub(g.identity(b), rotations)))
 }

@@ -8,6 +8,7 @@ import {
   promptKey,
   promptRecord,
   promptSchema,
+  only,
 } from '@graft-peft/core'
 import { initialiser, initTokens, type StartOptions, textOptions, tokenizerRecord } from './start.js'
 
@@ -32,7 +33,10 @@ export default definePeftMethod<MultitaskOptions>({
     // The others start from a file of source tasks.
     prompt_tuning_init: oneOf(['RANDOM', 'TEXT'], 'RANDOM'),
     ...textOptions,
-    prompt_tuning_init_state_dict_path: { const: null, default: null },
+    prompt_tuning_init_state_dict_path: only(
+      null,
+      'a run goes on from an adapter by its own key, adapter: FOLDER',
+    ),
     prompt_tuning_init_task: { type: ['integer', 'null'], default: 0 },
     num_ranks: positive(1),
     num_tasks: positive(1),

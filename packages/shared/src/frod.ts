@@ -19,6 +19,7 @@ import {
   type Value,
   whole,
   zeros,
+  only,
 } from '@graft-peft/core'
 import { Matrix, solve } from 'ml-matrix'
 import { jointBasis } from './joint-basis.js'
@@ -44,8 +45,7 @@ export default definePeftMethod<FrodOptions>({
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     projection_prng_key: whole(0),
-    // Eigenvectors are free up to a sign: what a file doesn't hold can't be made again.
-    save_projection: { const: true, default: true },
+    save_projection: only(true, "eigenvectors are free up to a sign, and can't be made again"),
     frod_dropout: share(0),
     sparse_rate: { type: 'number', minimum: 0, maximum: 1, default: 0.01 },
     regularization_alpha: { ...real(1e-3), minimum: 0 },
@@ -53,7 +53,7 @@ export default definePeftMethod<FrodOptions>({
     fan_in_fan_out: flag(false),
     bias: biasOption('frod_only'),
     progressbar: flag(true),
-    runtime_offload_base_weight: { const: false, default: false },
+    runtime_offload_base_weight: only(false, 'weights are read where they lie; there is nothing to move'),
   }),
   attach(context, options) {
     const { model, g, dropout } = context

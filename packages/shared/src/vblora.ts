@@ -15,6 +15,7 @@ import {
   trainBiases,
   uniform,
   type Value,
+  only,
 } from '@graft-peft/core'
 
 export interface VbloraOptions extends TargetOptions, BiasOption {
@@ -44,7 +45,7 @@ export default definePeftMethod<VbloraOptions>({
     vector_length: positive(256),
     topk: positive(2),
     // A file of chosen vectors alone can't be trained on; the whole choice is written.
-    save_only_topk_weights: { const: false, default: false },
+    save_only_topk_weights: only(false, 'training could not go on from such a file'),
     vblora_dropout: share(0),
     init_vector_bank_bound: real(0.02),
     init_logits_std: real(0.1),

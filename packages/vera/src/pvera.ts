@@ -15,6 +15,7 @@ import {
   trainBiases,
   whole,
   zeros,
+  only,
 } from '@graft-peft/core'
 import { projections } from './vera.js'
 
@@ -48,7 +49,7 @@ export default definePeftMethod<PveraOptions>({
     pvera_dropout: share(0),
     d_initial: real(0.1),
     // Answers would be drawn anew each time; used adapters take the mean.
-    sample_at_inference: { const: false, default: false },
+    sample_at_inference: only(false, 'an adapter says the same of the same text twice'),
     generator_seed: whole(null),
     init_weights: flag(true),
     fan_in_fan_out: flag(false),

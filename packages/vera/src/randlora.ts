@@ -16,6 +16,7 @@ import {
   trainBiases,
   whole,
   zeros,
+  only,
 } from '@graft-peft/core'
 
 export interface RandLoraOptions extends TargetOptions, BiasOption {
@@ -51,7 +52,7 @@ export default definePeftMethod<RandLoraOptions>({
     randlora_dropout: share(0),
     fan_in_fan_out: flag(false),
     bias: biasOption('randlora_only'),
-    init_weights: { const: true, default: true },
+    init_weights: only(true, 'another start is for tests of HF PEFT'),
   }),
   attach(context, options) {
     const { model, g, param, buffer, dropout } = context

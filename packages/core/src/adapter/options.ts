@@ -1,6 +1,6 @@
 import { GraftError } from '../errors.js'
 import type { PeftMethod } from '../method/method.js'
-import { methodOptions } from '../method/options.js'
+import { methodOptions, refusalOf } from '../method/options.js'
 import type { AdapterConfig } from './files.js'
 
 /** A file's options as a method reads them, and words on those it passes over. */
@@ -51,8 +51,12 @@ function refuse(method: PeftMethod, unknown: readonly [string, unknown][]): void
   if (unknown.length > 0)
     throw new GraftError(
       'UNSUPPORTED_ADAPTER',
-      `The adapter was made with ${unknown.map(([key, v]) => `${key}: ${JSON.stringify(v)}`).join(', ')}, which method ${method.name} doesn't have here.`,
+      `The adapter was made with ${unknown.map(([key, v]) => said(method, key, v)).join('; ')}, which method ${method.name} doesn't have here.`,
     )
+}
+const said = ({ configSchema }: PeftMethod, key: string, v: unknown): string => {
+  const why = refusalOf(configSchema, key)
+  return `${key}: ${JSON.stringify(v)}${why ? ` (${why})` : ''}`
 }
 const isOn = (v: unknown): boolean =>
   !(v === null || v === false || v === 0 || v === '' || v === 'none') &&

@@ -64,6 +64,8 @@ function complaint(error: ErrorObject): Complaint {
   const path = error.instancePath.split('/').slice(1)
   if (error.keyword === 'additionalProperties') {
     const key = String(error.params.additionalProperty)
+    const why = refusalOf(error.parentSchema, key)
+    if (why) return { path: [...path, key], key: true, message: `${key} is refused: ${why}` }
     const known = Object.keys((error.parentSchema as { properties?: object } | undefined)?.properties ?? {})
     const close = calledHere(key, known) ?? nearest(key, known)
     return {
@@ -81,8 +83,12 @@ function complaint(error: ErrorObject): Complaint {
       key: false,
       message: `expected one of ${(error.params.allowedValues as unknown[]).join(', ')}${got}`,
     }
-  return { path, key: false, message: `${error.message}${got}` }
+  const why = (error.parentSchema as { why?: string } | undefined)?.why
+  return { path, key: false, message: `${error.message}${got}${why ? `: ${why}` : ''}` }
 }
+/** Why a schema refuses an option that HF PEFT has; undefined for one that nobody knows. */
+export const refusalOf = (schema: object | undefined, key: string): string | undefined =>
+  (schema as { refused?: Record<string, string> } | undefined)?.refused?.[key]
 
 /** Of some options those that a method has: a rank means nothing to prompts. */
 export function knownOptions(

@@ -27,11 +27,16 @@ export const pattern = {
   default: {},
 } as const
 
-/** A method's options: these and no others. */
-export const optionSchema = (properties: object) => ({
+/** An option that takes one value alone, and why no other. */
+export const only = <T>(value: T, why: string) => ({ const: value, default: value, why }) as const
+
+/** A method's options: these and no others; for those of HF PEFT's that are `refused`, why. */
+export const optionSchema = (properties: object, refused: Readonly<Record<string, string>> = {}) => ({
   type: 'object',
   additionalProperties: false,
   properties: { ...properties, modules_to_save: nameList },
+  refused,
 })
 /** The same for a method that adapts chosen modules. */
-export const targetedSchema = (properties: object) => optionSchema({ ...properties, ...targetSchema })
+export const targetedSchema = (properties: object, refused?: Readonly<Record<string, string>>) =>
+  optionSchema({ ...properties, ...targetSchema }, refused)
