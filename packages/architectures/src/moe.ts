@@ -1,17 +1,5 @@
 import { type ArchitectureContext, defineArchitecture, type Settings, type Value } from '@graft-peft/core'
-import { activation } from './blocks/activations.js'
-import {
-  chosenRoutes,
-  correctedRoutes,
-  type Experts,
-  gatedExpert,
-  groupedRoutes,
-  groupsOf,
-  mixture,
-  type Routes,
-  softmaxRoutes,
-} from './blocks/experts.js'
-import { gatedFeedForward } from './blocks/feed-forward.js'
+import { chosenRoutes, correctedRoutes, groupedRoutes, groupsOf, softmaxRoutes } from './blocks/experts.js'
 import {
   gatedDecoder,
   type GatedDecoder,
@@ -20,6 +8,8 @@ import {
   llamaLike,
   slidingLayers,
 } from './blocks/gated-decoder.js'
+import { gatedFeedForward } from './blocks/feed-forward.js'
+import { gatedMixture, shared, sizes } from './blocks/gated-mixture.js'
 import { decoderTasks } from './blocks/heads.js'
 import type { Scope } from './blocks/scope.js'
 import { ernieLike, graniteLike } from './kin.js'
@@ -27,29 +17,6 @@ import { ernieLike, graniteLike } from './kin.js'
 /** What routers do while they train alone: losses of their own are not. */
 const training = ['router_jitter_noise', 'input_jitter_noise']
 const own = { tasks: decoderTasks, prefix: 'model', ignores: training }
-
-interface Gated {
-  count: number
-  chosen: number
-  inner: number
-  route: (at: Scope, shape: { count: number; chosen: number }) => (tokens: Value) => Routes
-}
-/** The mixture under `at`, of experts that are gated feed-forward parts. */
-function gatedMixture({ config }: ArchitectureContext, at: Scope, x: Value, gated: Gated): Value {
-  const [width, act] = [config.count('hidden_size'), activation(config, 'hidden_act', 'silu')]
-  const { count, chosen, inner, route } = gated
-  const expert = gatedExpert(at.in('experts'), { count, width, inner, act })
-  const experts: Experts = { count, chosen, route: route(at, { count, chosen }), expert }
-  return mixture(at, x, experts)
-}
-const sizes = (config: Settings, count: string | string[], inner: string) => ({
-  count: config.count(count),
-  chosen: config.count('num_experts_per_tok'),
-  inner: config.count(inner),
-})
-/** An expert that every token goes to. */
-const shared = (at: Scope, like: GatedDecoder, width: number, inner: number, x: Value): Value =>
-  gatedFeedForward(at, like.feedForward, width, inner, x)
 
 /** Mixtral (Jiang et al., 2024, arXiv 2401.04088): Mistral whose feed-forward part is a mixture. */
 export const mixtral = defineArchitecture({

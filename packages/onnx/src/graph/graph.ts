@@ -1,21 +1,10 @@
 import { printShape, type Shape } from './dim.js'
 import { GraftError } from './errors.js'
 import { ops } from './ops/index.js'
+import type { NodeOptions } from './node-options.js'
 import { producersFirst } from './order.js'
 import { OpView, type Typed } from './ops/spec.js'
 import type { Attribute, Constant, DType, Known, Node, Value } from './types.js'
-
-export interface NodeOptions {
-  /** names of the outputs; null leaves an optional output out */
-  outputs?: (string | null)[]
-  /** number of outputs, when they need no names */
-  count?: number
-  name?: string
-  scope?: string
-  captures?: Value[]
-  /** types to believe where the operator has no rule of its own */
-  declared?: ReadonlyMap<string, Typed>
-}
 
 /** A mutable dataflow graph. Every node is typed as it is added, so an illegal graph can't be built. */
 export class Graph {
