@@ -1,5 +1,12 @@
 import { Command, Option } from 'commander'
-import { type CaseReport, chosenDevice, type Device, verify, type VerifyOptions } from '@graft-peft/core/app'
+import {
+  type CaseReport,
+  chosenDevice,
+  type Device,
+  type Precision,
+  precisions,
+  verify,
+} from '@graft-peft/core/app'
 import { tolerancesOn } from '@graft-peft/core/inside'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, deviceOption, examples } from '../command.js'
@@ -9,7 +16,7 @@ interface Flags {
   plugins?: string
   case?: string
   device: Device
-  precision: VerifyOptions['precision']
+  precision: Precision
   json?: boolean
 }
 
@@ -22,9 +29,9 @@ export const verifyCommand: CommandMaker = (exit) =>
     .addOption(
       new Option(
         '--precision <type>',
-        'int8: the forward pass and the direction of the gradients, with products in 8-bit integers',
+        'what products are computed in; other than float32, the forward pass and the direction of the gradients are compared',
       )
-        .choices(['float32', 'int8'])
+        .choices(precisions)
         .default('float32'),
     )
     .option('--json', 'print one JSON object per case')

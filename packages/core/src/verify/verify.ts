@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { computeInIntegers } from '@graft-peft/onnx'
+import { computeInHalf, computeInIntegers, type Graph } from '@graft-peft/onnx'
 import { readTensors } from '../adapter/files.js'
 import { savedForm } from '../adapter/saved.js'
 import { adapt, type Adapted } from '../compile/adapt.js'
@@ -15,7 +15,7 @@ import { adamw } from '../optimizer/adamw.js'
 import { runOnce, Session } from '../runtime/session.js'
 import { float32, type Tensors, vectorTensors } from '../runtime/tensor.js'
 import { prepare, type Setup } from './case.js'
-import { type CaseReport, type Check, check, type Replayed, type Replaying } from './checks.js'
+import { type CaseReport, type Check, check, isRounded, type Replayed, type Replaying } from './checks.js'
 import {
   cosineTo,
   greatestOfTensors,
@@ -80,12 +80,18 @@ async function forward(golden: Replayed, model: Model): Promise<Check[]> {
     ...golden.feeds,
   }
   const { graph } = model.graph.clone()
-  const integers = integersFor(golden)
-  if (integers) computeInIntegers(graph, integers)
+  narrow(graph, golden)
   const outputs = await runOnce(graph, feeds, { device: golden.device })
   const logits = outputs[model.logits.name].data as Float32Array
-  const distance = integers ? relativeDistance : greatestDifference
+  const distance = isRounded(golden.precision) ? relativeDistance : greatestDifference
   return [check(golden, 'forward', distance(logits, golden.logits))]
+}
+
+/** Computes a forward pass's products in the precision that is asked for. */
+function narrow(graph: Graph, { precision }: Replaying): void {
+  const integers = integersFor({ precision })
+  if (integers) computeInIntegers(graph, integers)
+  else if (precision === 'float16' || precision === 'bfloat16') computeInHalf(graph, precision, new Set())
 }
 
 const steps = 10
@@ -115,7 +121,7 @@ async function verifyCase(
   const parameters = trainedFrom(join(golden.folder, name, 'parameters.safetensors'), start.variables)
   const gradients = await gradientCheck(golden, name, start, setup, parameters)
   // Ten steps amplify rounding beyond what a tolerance could tell from a fault.
-  if (golden.precision === 'int8') return [gradients]
+  if (isRounded(golden.precision)) return [gradients]
   const { losses, ranks, end } = await train(golden, name, build(), setup, parameters)
   const expected = trajectoryOf(golden, name)
   const saved = await savedForm(build(), end)
@@ -157,7 +163,7 @@ async function gradientCheck(
     { device: golden.device },
   )
   const [flat, path] = [gradient.data as Float32Array, join(golden.folder, name, 'gradients.safetensors')]
-  return golden.precision === 'int8'
+  return isRounded(golden.precision)
     ? check(golden, 'direction', 1 - cosineTo(flat, path, adapted.variables))
     : check(golden, 'gradients', greatestRelative(flat, path, adapted.variables))
 }
