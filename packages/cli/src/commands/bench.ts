@@ -28,6 +28,8 @@ interface Flags {
   microBatch?: number
   seq: number
   steps: number
+  stepsPerRun: number
+  profile?: string
   supervised: number
   threads?: number
   device: Device
@@ -58,6 +60,8 @@ export const benchCommand: CommandMaker = () =>
     )
     .option('--seq <n>', 'tokens per example', read(count), 128)
     .option('--steps <n>', 'steps to time', read(count), 8)
+    .option('--steps-per-run <n>', 'steps that are one run of the session', read(count), 1)
+    .option('--profile <prefix>', 'have ONNX Runtime write what each node took, and where it ran')
     .option('--supervised <share>', 'share of each sequence that is supervised', read(share), 1)
     .addOption(
       new Option('--memory <mode>', 'what the backward pass keeps').choices(memoryModes).default('balanced'),
@@ -86,6 +90,8 @@ export const benchCommand: CommandMaker = () =>
         microBatch: flags.microBatch,
         sequence: flags.seq,
         steps: flags.steps,
+        stepsPerRun: flags.stepsPerRun,
+        profile: flags.profile,
         supervised: flags.supervised,
         memory: flags.memory,
         quantize: flags.quantize,

@@ -17,16 +17,25 @@ export interface SessionOptions {
   prepack?: boolean
   /** outputs that stay on the device, to be carried from run to run; WebGPU only */
   resident?: readonly string[]
+  /** ONNX Runtime writes what each node took, and where it ran, to a file that begins so; once the session is closed */
+  profile?: string
 }
 
 /** Settings measured for training graphs: docs/decisions/0004-session-options.md says why each is as it is. */
-function sessionOptions({ device = 'cpu', threads, prepack = false, resident = [] }: SessionOptions) {
+function sessionOptions({
+  device = 'cpu',
+  threads,
+  prepack = false,
+  resident = [],
+  profile,
+}: SessionOptions) {
   return {
     executionProviders: [device],
     graphOptimizationLevel: 'disabled' as const,
     enableMemPattern: false,
     logSeverityLevel: 3 as const,
     ...(threads ? { intraOpNumThreads: threads } : {}),
+    ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
     ...(resident.length > 0
       ? { preferredOutputLocation: Object.fromEntries(resident.map((name) => [name, 'gpu-buffer' as const])) }
       : {}),
