@@ -119,7 +119,7 @@ function writePieces() {
     'sh',
     [
       '-c',
-      `tar -c -C "$1" graft | xz -T0 -4 | split -b ${Number(flags.piece)}M - "$2/piece-"`,
+      `tar -c -C "$1" graft | xz -T0 -2 | split -b ${Number(flags.piece)}M - "$2/piece-"`,
       'sh',
       staged,
       out,
@@ -137,7 +137,8 @@ function writePieces() {
   for (const name of pieces) console.log(`${name}: ${sizeOf(readFileSync(join(out, name)).length)}`)
 }
 
-const unpacking = (sums) => `#!/bin/sh
+function unpacking(sums) {
+  return `#!/bin/sh
 # Checks the pieces that lie beside this file and puts them together in graft/.
 cd "$(dirname "$0")" || exit 1
 sha256sum --quiet -c <<'END' || { echo 'A piece is missing or damaged: bring it again.' >&2; exit 1; }
@@ -146,3 +147,4 @@ END
 cat ${sums.map((line) => line.split('  ')[1]).join(' ')} | tar -xJ || exit 1
 echo "Now: graft/node graft/bench/gpu.mjs --golden graft/golden --out results"
 `
+}
