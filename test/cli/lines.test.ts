@@ -105,3 +105,11 @@ describe('opened once', () => {
     await expect(Generator.open(adapter, registry)).rejects.toThrow(/writes no texts; use graft predict/)
   })
 })
+
+test('a command line of 90 kB is as good as a short one', async () => {
+  const { code, stdout, stderr } = await graft([
+    ...['generate', sprout, '--prompt', 'where is', '--max-tokens', '2', '--stop', 'never said'.repeat(9000)],
+  ])
+  expect(code, stderr).toBe(0)
+  expect(stdout.trim()).not.toBe('')
+})

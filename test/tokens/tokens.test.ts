@@ -41,6 +41,29 @@ describe("tokens are those of Hugging Face's tokenizers", () => {
   })
 })
 
+describe('a regular expression that repeats a group', () => {
+  const splitting = (Regex: string) => ({
+    ...(golden.cases['single word'].file as object),
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: { type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false },
+    post_processor: null,
+    model: { type: 'WordLevel', vocab: { ab: 0, c: 1, '?': 2 }, unk_token: '?' },
+  })
+  it('gives its tokens', () =>
+    expect(Tokenizer.open(stored('repeats', splitting('(?:ab)+|c')), {}).encode('abcab', false)).toEqual([
+      0, 1, 0,
+    ]))
+  it.each(['((b+)c?)+!', '(b|bb)+!'])('and tries for ever is an error that names file and text: %s', (regex) => {
+    const tokenizer = Tokenizer.open(stored(regex.replace(/\W/g, '_'), splitting(regex)), {})
+    expect(tokenizer.encode('bb!', false)).toEqual([2])
+    expect(() => tokenizer.encode(`${'b'.repeat(80)}?`)).toThrow(
+      /tokenizer\.json: .*regular expressions tried too many ways.*"bbb/,
+    )
+    expect(Tokenizer.open(stored(`after${regex.length}`, splitting('c')), {}).encode('c', false)).toEqual([1])
+  })
+})
+
 describe('cutting keeps what stands around a text, and takes from the longer of two', () => {
   const { file, first, second, cut } = golden.framing
   const model = {

@@ -25,7 +25,7 @@ export interface ToEncode {
   places?: boolean
 }
 export type Question =
-  | { kind: 'open'; json: string }
+  | { kind: 'open'; json: string; apart: boolean }
   | ({ kind: 'encode'; tokenizer: number } & ToEncode)
   | { kind: 'decode'; tokenizer: number; ids: readonly number[]; skipSpecial: boolean }
   | { kind: 'id'; tokenizer: number; token: string }
@@ -33,6 +33,10 @@ export type Answer = { value: unknown } | { error: string }
 
 /** Milliseconds after which a tokenizer is taken for one that never ends. */
 const patience = 120_000
+
+/** Whether a regular expression of a tokenizer repeats a group: what tries 2ⁿ ways to match n letters does. */
+const mayTryForEver = (json: string): boolean =>
+  [...json.matchAll(/"Regex"\s*:\s*("(?:[^"\\]|\\.)*")/g)].some(([, p]) => /\)[*+{]/.test(JSON.parse(p)))
 
 /** A thread that asks Hugging Face's tokenizers, and hands their answers over while its caller waits. */
 class Thread {
@@ -71,7 +75,7 @@ export class NativeTokenizer {
   /** Throws BAD_TOKENIZER for what isn't a tokenizer's file. */
   static open(json: string): NativeTokenizer {
     thread ??= new Thread()
-    return new NativeTokenizer(thread.ask<number>({ kind: 'open', json }))
+    return new NativeTokenizer(thread.ask<number>({ kind: 'open', json, apart: mayTryForEver(json) }))
   }
   private ask<T>(question: Question): T {
     return (thread as Thread).ask<T>(question)

@@ -1,20 +1,39 @@
-import { type MessagePort, workerData } from 'node:worker_threads'
+import { type ChildProcess, fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { isMainThread, type MessagePort, workerData } from 'node:worker_threads'
 import { Tokenizer } from 'tokenizers'
 import type { Answer, Encoded, Placed, Question } from './native-tokenizer.js'
 
 // Hugging Face's own tokenizers answer later; this thread waits for them, so that its caller gets an answer at once.
-const { port, flag } = workerData as { port: MessagePort; flag: Int32Array }
-const opened: Tokenizer[] = []
+// The library ends its process where a regular expression tries too much: patterns that can do so run in a process of their own,
+// which is this same file.
+type Host = (question: Question) => Promise<unknown>
+const opened: (Tokenizer | Host)[] = []
 
 async function answer(question: Question): Promise<unknown> {
   if (question.kind === 'open') {
-    const tokenizer = Tokenizer.fromString(question.json)
-    // What a file says of cutting and filling up is for batches of its own maker.
-    tokenizer.disableTruncation()
-    tokenizer.disablePadding()
-    return opened.push(tokenizer) - 1
+    const host = question.apart ? apart() : undefined
+    if (host) await host({ ...question, apart: false })
+    return opened.push(host ?? open(question.json)) - 1
   }
   const tokenizer = opened[question.tokenizer]
+  return typeof tokenizer === 'function'
+    ? tokenizer({ ...question, tokenizer: 0 })
+    : answerOf(tokenizer, question)
+}
+
+function open(json: string): Tokenizer {
+  const tokenizer = Tokenizer.fromString(json)
+  // What a file says of cutting and filling up is for batches of its own maker.
+  tokenizer.disableTruncation()
+  tokenizer.disablePadding()
+  return tokenizer
+}
+
+async function answerOf(
+  tokenizer: Tokenizer,
+  question: Exclude<Question, { kind: 'open' }>,
+): Promise<unknown> {
   if (question.kind === 'id') return tokenizer.tokenToId(question.token)
   if (question.kind === 'decode') return tokenizer.decode([...question.ids], question.skipSpecial)
   const { text, pair, special, most } = question
@@ -31,15 +50,36 @@ async function answer(question: Question): Promise<unknown> {
   return placed
 }
 
-port.on('message', (question: Question) => {
-  void answer(question)
-    .then(
-      (value): Answer => ({ value }),
-      (error: Error): Answer => ({ error: error.message }),
+/** A process that holds one tokenizer; after its end every question is refused. */
+function apart(): Host {
+  const child = fork(fileURLToPath(import.meta.url), [], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+  const ended = new Promise<never>((_, fail) => {
+    child.once('exit', () =>
+      fail(new Error('one of its regular expressions tried too many ways to match this text, or one before.')),
     )
-    .then((result) => {
-      port.postMessage(result)
-      Atomics.store(flag, 0, 1)
-      Atomics.notify(flag, 0)
-    })
-})
+  })
+  ended.catch(() => undefined)
+  return (question) => Promise.race([asked(child, question), ended])
+}
+const asked = (child: ChildProcess, question: Question): Promise<unknown> =>
+  new Promise((done, fail) => {
+    child.once('message', (said: Answer) => ('error' in said ? fail(new Error(said.error)) : done(said.value)))
+    child.send(question, (unsent) => unsent && fail(unsent))
+  })
+
+const answered = (question: Question): Promise<Answer> =>
+  answer(question).then(
+    (value) => ({ value }),
+    (error: Error) => ({ error: error.message }),
+  )
+
+if (isMainThread) {
+  process.on('message', async (question: Question) => process.send?.(await answered(question)))
+} else {
+  const { port, flag } = workerData as { port: MessagePort; flag: Int32Array }
+  port.on('message', async (question: Question) => {
+    port.postMessage(await answered(question))
+    Atomics.store(flag, 0, 1)
+    Atomics.notify(flag, 0)
+  })
+}

@@ -12,13 +12,23 @@ export type RequestBody = Request extends infer R
   : never
 
 /**
+ * Megabytes of stack for a thread of sessions: Node's own 4, and what ONNX Runtime 1.30 takes to look through
+ * the process's command line when it opens its first session, a frame of some 300 bytes for every character.
+ * Beyond its stack the process would end without a word.
+ */
+const stackFor = ({ execArgv, argv }: NodeJS.Process): number =>
+  4 + Math.ceil((Buffer.byteLength([...execArgv, ...argv].join(' ')) * 400) / 2 ** 20)
+
+/**
  * A thread that holds sessions, and who waits for its answers: `run` blocks its thread, so timers, progress
  * and Ctrl-C stay alive here.
  */
 export class Thread {
   /** All sessions on WebGPU share a thread: what ONNX Runtime keeps of the device may be touched from one alone. */
   private static gpu?: Thread
-  private readonly worker = new Worker(new URL('./worker.js', import.meta.url))
+  private readonly worker = new Worker(new URL('./worker.js', import.meta.url), {
+    resourceLimits: { stackSizeMb: stackFor(process) },
+  })
   private readonly waiting = new Map<number, { resolve: (t: Tensors) => void; reject: (e: Error) => void }>()
   private requests = 0
   private opened = 0
