@@ -55,7 +55,9 @@ function apart(): Host {
   const child = fork(fileURLToPath(import.meta.url), [], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
   const ended = new Promise<never>((_, fail) => {
     child.once('exit', () =>
-      fail(new Error('one of its regular expressions tried too many ways to match this text, or one before.')),
+      fail(
+        new Error('one of its regular expressions tried too many ways to match this text, or one before.'),
+      ),
     )
   })
   ended.catch(() => undefined)
@@ -63,7 +65,9 @@ function apart(): Host {
 }
 const asked = (child: ChildProcess, question: Question): Promise<unknown> =>
   new Promise((done, fail) => {
-    child.once('message', (said: Answer) => ('error' in said ? fail(new Error(said.error)) : done(said.value)))
+    child.once('message', (said: Answer) =>
+      'error' in said ? fail(new Error(said.error)) : done(said.value),
+    )
     child.send(question, (unsent) => unsent && fail(unsent))
   })
 
