@@ -51,6 +51,21 @@ describe('every key of a config.json counts', () => {
   })
 })
 
+describe('a value that no model has is refused by its key', () => {
+  it.each([
+    ['llama-0', { hidden_act: 'valueOf' }, /hidden_act: no activation valueOf/],
+    [
+      'llama-0',
+      { rope_parameters: { rope_type: 'toString', rope_theta: 1e4 }, partial_rotary_factor: 1 },
+      /rope_type should be one of/,
+    ],
+    ['mistral-0', { sliding_window: 3.5 }, /sliding_window should be a positive whole number, got 3\.5/],
+  ])('%s with %o', (name, changes, message) => {
+    const given = tiny(name)
+    expect(() => open({ ...given, config: { ...given.config, ...changes } })).toThrow(message)
+  })
+})
+
 describe('every tensor of a checkpoint counts', () => {
   it('buffers and heads of other tasks are named', () => {
     const given = tiny('llama-0')

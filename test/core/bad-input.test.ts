@@ -64,6 +64,10 @@ describe('the config', () => {
     const line = Number(stderr.match(/config\.yaml:(\d+):/)?.[1])
     expect(readFileSync(join(folder, 'config.yaml'), 'utf8').split('\n')[line - 1]).toContain('learning_rat:')
   })
+  it('a key that every object has by birth is as unknown as any', async () => {
+    const { stderr } = await failure({ training: { constructor: 1 } })
+    expect(stderr).toMatch(/training\.constructor: unknown key constructor\. Known: /)
+  })
   it("misspelt method option: lists the method's options", async () => {
     const { stderr } = await failure({ method: { name: 'lora', rank: 8 } })
     expect(stderr).toMatch(/method\.rank: unknown key rank\..*Known: r, lora_alpha/)

@@ -198,6 +198,23 @@ describe('hostile graphs are refused by name', () => {
       { node: [node('Transpose', ['table'], ['t'], attribute('perm', { type: 2, i: 1n })), ...nodes] },
       /perm is INT, expected INTS/,
     ],
+    [
+      'an axis beyond the rank',
+      {
+        node: [node('Transpose', ['table'], ['t'], attribute('perm', { type: 7, ints: [1n, 9n] })), ...nodes],
+      },
+      /Transpose.* an axis that is not there/,
+    ],
+    [
+      'an operator named as what every object has',
+      { node: [node('hasOwnProperty', ['table'], ['t']), ...nodes] },
+      /there is no such operator/,
+    ],
+    [
+      'weights that are a folder',
+      { initializer: [floats('table', [32, 16]), external({ location: 'sub' })] },
+      /sub: a folder, where a file is expected/,
+    ],
     ['a constant without a value', { node: [node('Constant', [], ['c']), ...nodes] }, /it has no value/],
     ['a node without inputs', { node: [node('Identity', [], ['i']), ...nodes] }, /input 0 is missing/],
     ['an output without a name', { output: [info('', 1, [1])] }, /output without a name/],
@@ -214,6 +231,7 @@ describe('hostile graphs are refused by name', () => {
   ])('%s', (_, graph, says) => {
     const [folder, elsewhere] = [temporaryFolder(), temporaryFolder()]
     writeFileSync(join(folder, 'w.bin'), Buffer.alloc(1024))
+    mkdirSync(join(folder, 'sub'))
     mkdirSync(join(elsewhere, 'secret'))
     writeFileSync(join(elsewhere, 'secret/w.bin'), Buffer.alloc(1024))
     symlinkSync(join(elsewhere, 'secret'), join(folder, 'linked'))

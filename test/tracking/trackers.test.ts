@@ -191,4 +191,17 @@ describe('mlflow', () => {
     expect(code).toBe(1)
     expect(stderr).toMatch(/mlflow: http:\/\/127\.0\.0\.1:1 can't be reached.*\[TRACKER_FAILED\]/s)
   })
+  it.each(['http://me:pa/ss@w@host:1', 'htp://me:pass@host'])(
+    'whose address holds a password: %s',
+    async (uri) => {
+      const folder = temporaryFolder()
+      const { code, stdout, stderr } = await graft([
+        'train',
+        writeRun(folder, { trackers: [{ name: 'mlflow', uri }] }),
+      ])
+      expect(code).toBe(1)
+      expect(stderr).toMatch(/uri/)
+      expect(stdout + stderr).not.toMatch(/pa\/ss|me:pass|@w/)
+    },
+  )
 })

@@ -172,7 +172,7 @@ function placed(
 ): Value {
   const count = config.count('max_position_embeddings')
   if (kind === 'counted sines') {
-    const pad = config.number('pad_token_id', 1)
+    const pad = config.whole('pad_token_id', 1)
     const table = sinusoids(g, count + 2, width, { frequency: fairseqFrequency(width), zero: pad })
     return g.gather(table, later(g, countedPositions(g, ids, pad), pad, g.sub(total, sequence)))
   }

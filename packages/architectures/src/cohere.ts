@@ -75,7 +75,7 @@ export const cohere2 = defineArchitecture({
     'layer_switch',
   ],
   build: (c) => {
-    const pattern = c.config.optional('sliding_window_pattern') ?? 4
+    const pattern = c.config.optionalCount('sliding_window_pattern') ?? 4
     const layers = slidingLayers(c.config, (i) => (i + 1) % pattern !== 0)
     return gatedDecoder(c, {
       ...cohereLike(c.config),

@@ -67,7 +67,7 @@ function embeddings(
   { ids, mask }: TextInputs,
   { rows, width, epsilon }: { rows: number; width: number; epsilon: number },
 ): Value {
-  const pad = config.number('pad_token_id', 1)
+  const pad = config.whole('pad_token_id', 1)
   const kind = config.text('position_embedding_type', 'absolute')
   const real = g.unsqueeze(g.cast(g.greater(mask, g.int(0)), 'float32'), [-1])
   const tokens = at.embedding('word_embeddings', ids, rows, width)

@@ -32,10 +32,10 @@ function build(c: ArchitectureContext): Record<string, Value> {
   ]
   if (config.flag('alibi', false))
     throw config.wrong('alibi', 'false: positions by distance are not built here', true)
-  const stated = config.optional('num_kv_heads') ?? heads
+  const stated = config.optionalCount('num_kv_heads') ?? heads
   const keyHeads = grouped ? stated : shares ? 1 : stated
   if (heads % keyHeads !== 0) throw config.wrong('num_kv_heads', `a divisor of ${heads}`, keyHeads)
-  const norms = config.optional('num_ln_in_parallel_attn') ?? (grouped ? 2 : 1)
+  const norms = config.optionalCount('num_ln_in_parallel_attn') ?? (grouped ? 2 : 1)
   const inner = config.count('ffn_hidden_size', 4 * width)
   const activation = named(config, 'activation', 'gelu')
   const feedForward = { up: 'dense_h_to_4h', down: 'dense_4h_to_h', bias, activation }

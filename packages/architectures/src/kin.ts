@@ -126,8 +126,8 @@ export const cwm = decoder('cwm', (config) => {
 /** EXAONE 4 (LG AI Research, 2025, arXiv 2507.11407): norms after attention and feed-forward alone, positions in windowed layers alone. */
 export const exaone4 = decoder('exaone4', (config) => {
   const like = llamaLike(config)
-  const window = config.optional('sliding_window')
-  const pattern = config.optional('sliding_window_pattern') ?? 4
+  const window = config.optionalCount('sliding_window')
+  const pattern = config.optionalCount('sliding_window_pattern') ?? 4
   const layers = slidingLayers(config, (i) => window !== undefined && (i + 1) % pattern !== 0)
   return {
     ...like,

@@ -1,4 +1,4 @@
-import { type ArchitectureContext, defineArchitecture, type Settings, type Value } from '@graft-peft/core'
+import { type ArchitectureContext, defineArchitecture, entryOf, type Settings, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
 import { attend, joinHeads } from './blocks/attention.js'
 import { firstToken, meanToken, vocabularyLogits } from './blocks/heads.js'
@@ -101,7 +101,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
   )
   for (const [i, type] of layerTypes(config, count).entries()) {
     const at = model.in('layers').in(i)
-    const kind = kinds[type]
+    const kind = entryOf(kinds, type)
     if (!kind) throw config.wrong('layer_types', Object.keys(kinds).join(' or '), type)
     const x = hidden
     const attended = attention(at.in('attn'), kind, i === 0 ? x : norm(at, 'attn_norm', x))

@@ -61,7 +61,7 @@ export const qwen2Moe = defineArchitecture({
     const [width, inner] = [config.count('hidden_size'), config.count('shared_expert_intermediate_size')]
     const normalised = config.flag('norm_topk_prob', false)
     const windows = config.flag('use_sliding_window', false)
-    const last = config.number('max_window_layers', 28)
+    const last = config.whole('max_window_layers', 28)
     const layers = slidingLayers(config, (i) => windows && i % 2 === 0 && i < last)
     const experts = (layer: Scope, x: Value): Value => {
       const at = layer.in('mlp')
@@ -95,7 +95,7 @@ export const qwen3Moe = defineArchitecture({
     const [all, isSparse] = [sizes(config, ['num_experts', 'num_local_experts'], 'moe_intermediate_size'), sparse(config)] // biome-ignore format: one line
     const normalised = config.flag('norm_topk_prob', false)
     const windows = config.flag('use_sliding_window', false)
-    const window = config.optional('sliding_window')
+    const window = config.optionalCount('sliding_window')
     return gatedDecoder(c, {
       ...like,
       headNorm: headNorms(like.norm, headWidthOf(config)),
@@ -154,7 +154,7 @@ export const graniteMoe = defineArchitecture({
   build: (c) => {
     const { g, config } = c
     const all = sizes(config, ['num_local_experts', 'num_experts'], 'intermediate_size')
-    const common = config.number('shared_intermediate_size', 0)
+    const common = config.whole('shared_intermediate_size', 0)
     const like = graniteLike(config)
     const oneExpert = { ...like.feedForward, gate: undefined, up: 'input_linear', down: 'output_linear', fused: true, bias: false } // biome-ignore format: one line
     return gatedDecoder(c, {
@@ -185,11 +185,11 @@ export const ernieMoe = defineArchitecture({
     const [width, count] = [config.count('hidden_size'), config.count(['moe_num_experts', 'num_experts'])]
     const [inner, common] = [
       config.count('moe_intermediate_size'),
-      config.number('moe_num_shared_experts', 2),
+      config.whole('moe_num_shared_experts', 2),
     ]
     const chosen = config.count(['moe_k', 'num_experts_per_tok'])
-    const last = config.number('moe_layer_end_index', -1)
-    const [start, end] = [config.number('moe_layer_start_index', 1), last < 0 ? like.layers.length - 1 : last]
+    const last = config.whole('moe_layer_end_index', -1)
+    const [start, end] = [config.whole('moe_layer_start_index', 1), last < 0 ? like.layers.length - 1 : last]
     const interval = config.count('moe_layer_interval', 1)
     const least = config.number('moe_norm_min', 1e-12)
     const experts = (at: Scope, x: Value): Value => {
@@ -220,7 +220,7 @@ export function deepseekExperts(c: ArchitectureContext, like: GatedDecoder): Gat
   const all = sizes(config, ['n_routed_experts', 'num_local_experts'], 'moe_intermediate_size')
   const [width, common] = [config.count('hidden_size'), config.count('n_shared_experts')]
   const groups = groupsOf(config)
-  const first = config.number('first_k_dense_replace', 0)
+  const first = config.whole('first_k_dense_replace', 0)
   return (layer, x, i) => {
     if (i < first) return undefined
     const at = layer.in('mlp')
@@ -263,7 +263,7 @@ export const dots1 = defineArchitecture({
     const { config } = c
     const like = llamaLike(config)
     const bias = config.flag('attention_bias', false)
-    const from = config.number('max_window_layers', 62)
+    const from = config.whole('max_window_layers', 62)
     return gatedDecoder(c, {
       ...like,
       qkvBias: bias,

@@ -14,6 +14,6 @@ export const qwen2 = defineArchitecture({
 /** Layers from max_window_layers on look through the window, where there is one. */
 export function windowAfter(config: Settings): LayerKind[] {
   const windows = config.flag('use_sliding_window', false)
-  const first = config.number('max_window_layers', 28)
+  const first = config.whole('max_window_layers', 28)
   return slidingLayers(config, (i) => windows && i >= first).map((kind) => (windows ? kind : {}))
 }

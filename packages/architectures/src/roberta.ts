@@ -27,7 +27,7 @@ export const roberta = defineArchitecture({
     parameter.includes('LayerNorm.') ? [parameter.replace(/weight$/, 'gamma').replace(/bias$/, 'beta')] : [],
   unused: (tensor) => /(^|\.)pooler\./.test(tensor),
   // Positions count from after the padding token's id.
-  positions: (config) => config.count('max_position_embeddings') - config.number('pad_token_id', 1) - 1,
+  positions: (config) => config.count('max_position_embeddings') - config.whole('pad_token_id', 1) - 1,
   build: (c) => build(c, { path: 'roberta' }),
 })
 
@@ -105,7 +105,7 @@ function build(c: ArchitectureContext, variant: BertVariant & { path: string }):
 
 /** The padding token, whose positions don't count; it must be one of the table's. */
 function padding(config: Settings, rows: number): number {
-  const pad = config.number('pad_token_id', 1)
+  const pad = config.whole('pad_token_id', 1)
   if (pad < 0 || pad >= rows) throw config.wrong('pad_token_id', `a token below vocab_size, ${rows}`, pad)
   return pad
 }

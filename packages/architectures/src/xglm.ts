@@ -20,7 +20,7 @@ export const xglm = defineArchitecture({
     const width = config.count(['d_model', 'hidden_size'])
     const table = sinusoids(g, config.count('max_position_embeddings') + 2, width, {
       frequency: fairseqFrequency(width),
-      zero: config.number('pad_token_id', 1),
+      zero: config.whole('pad_token_id', 1),
     })
     return build(c, {
       path: 'model',

@@ -2,6 +2,10 @@ import { GraftError } from '@graft-peft/onnx'
 
 export { GraftError }
 
+/** What a table holds under a name from outside; what every object has by birth (constructor, toString) is none of it. */
+export const entryOf = <T>(table: Readonly<Record<string, T>>, name: string): T | undefined =>
+  Object.hasOwn(table, name) ? table[name] : undefined
+
 /** Letters to change to get from a to b. */
 function distance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, i) => i)

@@ -6,7 +6,7 @@
  */
 
 // Errors: what was expected, what came, where, what to do.
-export { GraftError, suggestion } from './errors.js'
+export { entryOf, GraftError, suggestion } from './errors.js'
 export type { ErrorCode } from './codes.js'
 
 // A method edits the graph of a model and declares variables.

@@ -95,7 +95,14 @@ class Sending {
 }
 
 class Server {
-  constructor(private readonly options: Options) {}
+  /** Throws TRACKER_FAILED for an address that holds a name or a password: it would stand in messages and in the config. */
+  constructor(private readonly options: Options) {
+    if (options.uri.includes('@'))
+      throw new GraftError(
+        'TRACKER_FAILED',
+        `mlflow: uri should be http://host:5000 without a name and password in it. Put a token into ${options.token_env}.`,
+      )
+  }
 
   async createRun(experiment: string, name: string, config: Record<string, unknown>): Promise<string> {
     const experiment_id = await this.experiment(experiment)

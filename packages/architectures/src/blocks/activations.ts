@@ -1,4 +1,4 @@
-import { type Builder, GraftError, type Settings, suggestion, type Value } from '@graft-peft/core'
+import { type Builder, entryOf, GraftError, type Settings, suggestion, type Value } from '@graft-peft/core'
 
 export type Activation = (g: Builder, x: Value) => Value
 const gelu =
@@ -35,7 +35,7 @@ export function activation(
   otherwise: string,
 ): Activation {
   const name = config.text(keys, otherwise)
-  const found = activations[name]
+  const found = entryOf(activations, name)
   if (!found)
     throw new GraftError(
       'BAD_MODEL_CONFIG',

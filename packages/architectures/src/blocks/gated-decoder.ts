@@ -277,7 +277,7 @@ export function slidingLayers(config: Settings, legacy: (i: number) => boolean):
   const types =
     config.texts('layer_types', count) ??
     Array.from({ length: count }, (_, i) => (legacy(i) ? 'sliding_attention' : 'full_attention'))
-  const window = config.optional('sliding_window')
+  const window = config.optionalCount('sliding_window')
   return types.map((type) => {
     if (type !== 'sliding_attention' && type !== 'full_attention')
       throw config.wrong('layer_types', 'full_attention or sliding_attention', type)

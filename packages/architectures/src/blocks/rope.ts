@@ -1,4 +1,4 @@
-import { type Builder, GraftError, type Settings, type Value } from '@graft-peft/core'
+import { type Builder, entryOf, GraftError, type Settings, type Value } from '@graft-peft/core'
 import type { TextInputs } from './inputs.js'
 
 /** Rotary position embedding (Su et al., 2021, arXiv 2104.09864) as tables over positions: cosines and sines [total, width / 2]. */
@@ -46,7 +46,7 @@ export function rotate(
 export function rope(g: Builder, config: Settings, inputs: TextInputs, shape: RopeShape): Rope {
   const settings = ropeSettings(config, shape)
   const width = Math.floor(shape.headWidth * settings.partial)
-  const kind = kinds[settings.type]
+  const kind = entryOf(kinds, settings.type)
   if (!kind)
     throw config.wrong('rope_parameters.rope_type', `one of ${Object.keys(kinds).join(', ')}`, settings.type)
   const { frequencies, factor = 1 } = kind({ g, config, longest: longest(g, inputs), width, ...settings })
@@ -90,8 +90,8 @@ function ropeSettings(config: Settings, shape: RopeShape): RopeSettings {
   const type = scaling?.text(['rope_type', 'type'], 'default') ?? 'default'
   const base = config.number(thetaKeys, theta)
   // Where positions aren't stretched nobody reads what they are stretched from.
-  config.optional('original_max_position_embeddings')
-  scaling?.optional('original_max_position_embeddings')
+  config.optionalCount('original_max_position_embeddings')
+  scaling?.optionalCount('original_max_position_embeddings')
   return {
     type,
     theta: scaling?.number('rope_theta', base) ?? base,
@@ -140,7 +140,7 @@ function required({ scaling, config, type }: Scaling): Settings {
 }
 /** Where the model itself says it (Phi-3), that goes before what the scaling says. */
 const original = (s: Scaling): number =>
-  s.config.optional('original_max_position_embeddings') ??
+  s.config.optionalCount('original_max_position_embeddings') ??
   required(s).count('original_max_position_embeddings', s.config.count('max_position_embeddings'))
 
 const kinds: Readonly<Record<string, (s: Scaling) => Turning>> = {

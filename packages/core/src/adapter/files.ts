@@ -4,7 +4,7 @@ import { writeAtomically } from '@graft-peft/onnx'
 import { GraftError, suggestion } from '../errors.js'
 import type { FrozenTensor, Variables } from '../method/variables.js'
 import { fileKey } from '../method/keys.js'
-import { readObject } from '../files/json.js'
+import { readObject, shown } from '../files/json.js'
 import { floatsOf, readSafetensors, type StoredTensor, writeSafetensors } from '../files/safetensors.js'
 
 /** HF PEFT's two adapter files. */
@@ -42,6 +42,12 @@ export function readAdapterConfig(folder: string): AdapterConfig {
   const config = readObject(path, 'BAD_ADAPTER')
   if (typeof config.peft_type !== 'string')
     throw new GraftError('BAD_ADAPTER', `${path}: key peft_type is missing.`)
+  const saved = config.modules_to_save ?? []
+  if (!Array.isArray(saved) || saved.some((name) => typeof name !== 'string'))
+    throw new GraftError(
+      'BAD_ADAPTER',
+      `${path}: modules_to_save should be a list of names, got ${shown(saved)}.`,
+    )
   return config as AdapterConfig
 }
 

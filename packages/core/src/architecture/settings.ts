@@ -7,6 +7,7 @@ const limits: readonly [RegExp, number][] = [
   [/layers?$/, 1024],
   [/heads?$/, 4096],
   [/(head|rotary)_dim$/, 2 ** 14],
+  [/distance$|buckets$/, 2 ** 20],
   [/(size|dim|width|inner|embd|d_\w+|ffn)$/, 2 ** 24],
 ]
 const greatest = (name: string): number => limits.find(([pattern]) => pattern.test(name))?.[1] ?? 2 ** 31 - 1
@@ -56,10 +57,19 @@ export class Settings {
   text(names: string | readonly string[], otherwise?: string): string {
     return this.read(names, otherwise, (v): v is string => typeof v === 'string', 'a text')
   }
+  /** A whole number, as of a token or a layer; negative ones have meanings of their own. */
+  whole(names: string | readonly string[], otherwise?: number): number {
+    return this.read(names, otherwise, (v): v is number => Number.isSafeInteger(v), 'a whole number')
+  }
   /** A number where the key is there and not null. */
   optional(name: string): number | undefined {
     this.heeded.set(name, true)
     return this.has(name) ? this.number(name) : undefined
+  }
+  /** A positive whole number where the key is there and not null. */
+  optionalCount(name: string): number | undefined {
+    this.heeded.set(name, true)
+    return this.has(name) ? this.count(name) : undefined
   }
   /** A list of texts of a given length, or undefined when there is none. */
   texts(name: string, length: number): readonly string[] | undefined {

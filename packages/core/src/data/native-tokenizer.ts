@@ -30,6 +30,8 @@ export type Question =
   | { kind: 'decode'; tokenizer: number; ids: readonly number[]; skipSpecial: boolean }
   | { kind: 'id'; tokenizer: number; token: string }
 export type Answer = { value: unknown } | { error: string }
+/** What goes to the thread and comes back has the question's number: one that was given up may be answered later. */
+export type Numbered<T> = { number: number; said: T }
 
 /** Milliseconds after which a tokenizer is taken for one that never ends. */
 const patience = 120_000
@@ -42,6 +44,7 @@ const mayTryForEver = (json: string): boolean =>
 class Thread {
   private readonly flag = new Int32Array(new SharedArrayBuffer(4))
   private readonly port
+  private asked = 0
 
   constructor() {
     const { port1, port2 } = new MessageChannel()
@@ -56,14 +59,22 @@ class Thread {
 
   /** Throws BAD_TOKENIZER. */
   ask<T>(question: Question): T {
-    Atomics.store(this.flag, 0, 0)
-    this.port.postMessage(question)
-    const outcome = Atomics.wait(this.flag, 0, 0, patience)
-    const answer = receiveMessageOnPort(this.port)?.message as Answer | undefined
-    if (!answer || outcome === 'timed-out')
+    const number = ++this.asked
+    this.port.postMessage({ number, said: question } satisfies Numbered<Question>)
+    const answer = this.answerTo(number, Date.now() + patience)
+    if (!answer)
       throw new GraftError('BAD_TOKENIZER', `the tokenizer gave no answer in ${patience / 1000} seconds.`)
     if ('error' in answer) throw new GraftError('BAD_TOKENIZER', answer.error)
     return answer.value as T
+  }
+  private answerTo(number: number, until: number): Answer | undefined {
+    // Whoever is woken looks whether it was for this: the word for the answer before may come late.
+    for (let last = Atomics.load(this.flag, 0); last !== number; last = Atomics.load(this.flag, 0))
+      if (Atomics.wait(this.flag, 0, last, until - Date.now()) === 'timed-out') return undefined
+    for (;;) {
+      const answer = receiveMessageOnPort(this.port)?.message as Numbered<Answer> | undefined
+      if (!answer || answer.number === number) return answer?.said
+    }
   }
 }
 let thread: Thread | undefined

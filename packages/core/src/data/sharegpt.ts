@@ -1,4 +1,4 @@
-import { GraftError } from '../errors.js'
+import { entryOf, GraftError } from '../errors.js'
 import type { ChatTemplate, Conversation, Message } from './chat-template.js'
 import { parseJson } from './json.js'
 
@@ -24,7 +24,7 @@ export function fromShareGpt(turns: readonly object[], where: string): Message[]
         'BAD_CONVERSATION',
         `${where}: turn ${i + 1} of conversations should have from and value, or role and content; it has ${Object.keys(turn).join(', ') || 'nothing'}.`,
       )
-    const role = roles[from] ?? from
+    const role = entryOf(roles, from) ?? from
     if (from !== 'function_call') return { ...rest, role, content: value }
     return { ...rest, role, tool_calls: callsOf(value, `${where}: turn ${i + 1}`) }
   })

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { isMainThread, type MessagePort, workerData } from 'node:worker_threads'
 import { Tokenizer } from 'tokenizers'
-import type { Answer, Encoded, Placed, Question } from './native-tokenizer.js'
+import type { Answer, Encoded, Numbered, Placed, Question } from './native-tokenizer.js'
 
 // Hugging Face's own tokenizers answer later; this thread waits for them, so that its caller gets an answer at once.
 // The library ends its process where a regular expression tries too much: patterns that can do so run in a process of their own,
@@ -81,9 +81,9 @@ if (isMainThread) {
   process.on('message', async (question: Question) => process.send?.(await answered(question)))
 } else {
   const { port, flag } = workerData as { port: MessagePort; flag: Int32Array }
-  port.on('message', async (question: Question) => {
-    port.postMessage(await answered(question))
-    Atomics.store(flag, 0, 1)
+  port.on('message', async ({ number, said }: Numbered<Question>) => {
+    port.postMessage({ number, said: await answered(said) } satisfies Numbered<Answer>)
+    Atomics.store(flag, 0, number)
     Atomics.notify(flag, 0)
   })
 }

@@ -11,6 +11,7 @@ import {
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { diskError, writeAtomically } from '@graft-peft/onnx'
+import { GraftError } from '../errors.js'
 import { cacheFolder } from './cache.js'
 
 /** Below this a file is read sooner than remembered. */
@@ -59,8 +60,9 @@ const notOfTheModel = /^\.|\.(md|ya?ml|jsonl|csv|tsv|parquet|log|png|jpe?g|py|sh
 /** Folders of a model that are parts of it. */
 const parts = /^(onnx|\d+_\w+)$/
 
-/** Over all files that opening a model can read: an .onnx file with those beside it, or a folder. */
+/** Over all files that opening a model can read: an .onnx file with those beside it, or a folder. Throws MODEL_NOT_FOUND. */
 export function modelDigest(path: string): string {
+  if (!existsSync(path)) throw new GraftError('MODEL_NOT_FOUND', `${path}: no such file or folder.`)
   const folder = statSync(path).isDirectory() ? path : dirname(path)
   const above = basename(folder) === 'onnx' ? filesIn(dirname(folder)) : []
   const hash = createHash('sha256')

@@ -89,6 +89,7 @@ export function shown(value: unknown): string {
   } catch {
     text = Array.isArray(value) ? 'a list too deep to show' : 'a value that can not be shown'
   }
+  text = text.replace(/(\w:\/\/)[^"\s]*@/g, '$1…@')
   return text.length > 120 ? `${text.slice(0, 100)}… (${text.length} characters)` : text
 }
 

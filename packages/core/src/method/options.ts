@@ -1,5 +1,5 @@
 import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
-import { GraftError, nearest } from '../errors.js'
+import { entryOf, GraftError, nearest } from '../errors.js'
 import { shown } from '../files/json.js'
 import type { PeftMethod } from './method.js'
 
@@ -53,7 +53,7 @@ const training = [
   'warmup_steps',
 ]
 function calledHere(key: string, known: readonly string[]): string | undefined {
-  const names = otherNames[key.toLowerCase()] ?? []
+  const names = entryOf(otherNames, key.toLowerCase()) ?? []
   const found = names.find((name) => known.includes(name))
   if (found || !known.includes('training')) return found
   const option = [...names, key].find((name) => training.includes(name))

@@ -6,7 +6,7 @@ import type { Registry } from '../container.js'
 import { orderedLabels } from '../data/labels.js'
 import { readRecords } from '../data/readers.js'
 import type { Notice } from '../data/records.js'
-import { GraftError, nearest, suggestion } from '../errors.js'
+import { entryOf, GraftError, nearest, suggestion } from '../errors.js'
 import type { Objective } from '../objective/objective.js'
 
 /** What a first reading of the training data tells. */
@@ -159,7 +159,7 @@ export function unreadColumns(
 ): string | undefined {
   const unread = [...present].filter((c) => !read.has(c))
   if (unread.length === 0) return undefined
-  const near = unread.map((c) => [c, synonyms[c.toLowerCase()] ?? nearest(c, fields)] as const)
+  const near = unread.map((c) => [c, entryOf(synonyms, c.toLowerCase()) ?? nearest(c, fields)] as const)
   const [column, field] = near.find(([, f]) => f) ?? []
   const hint = field ? ` If ${column} is the ${field}, map it: data.columns: { ${field}: ${column} }.` : ''
   return `Not read of the data: ${unread.slice(0, 12).join(', ')}${unread.length > 12 ? ' …' : ''}.${hint}`

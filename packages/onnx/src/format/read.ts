@@ -184,6 +184,8 @@ class Import {
       proto.domain === '' || proto.domain === 'ai.onnx' ? proto.opType : `${proto.domain}::${proto.opType}`
     if (op === 'Constant') return this.constantNode(proto)
     const where = `${proto.name || proto.output[0] || 'a node without a name'} (${op})`
+    // What every object has by birth would be found in each table of operators.
+    if (op in Object.prototype) throw new GraftError('ILLEGAL_NODE', `${where}: there is no such operator.`)
     const raw: RawNode = {
       op,
       inputs: trimmed(proto.input.map((name) => this.get(name, where))),

@@ -10,6 +10,7 @@ import {
   type Attribute,
 } from '../graph/types.js'
 import { knownLimit } from '../graph/ops/spec.js'
+import { diskError } from './disk-error.js'
 import { bfloat16ToFloat, halfToFloat } from './halves.js'
 import type { TensorProto } from './gen/onnx-ml_pb.js'
 
@@ -34,6 +35,8 @@ export function readBytes(data: TensorData): Uint8Array {
         )
       read += n
     }
+  } catch (cause) {
+    throw diskError(cause, data.file)
   } finally {
     closeSync(fd)
   }

@@ -276,6 +276,9 @@ export class Graph {
     if (inputs.length < least || inputs.length > most)
       throw view.illegal(`takes ${least} to ${most} inputs, got ${inputs.length}`)
     const typed = spec.infer(view)
+    // An attribute that names an axis beyond the rank leaves a hole.
+    if (typed.some(({ shape }) => shape?.includes(undefined as never)))
+      throw view.illegal('its attributes or inputs name an axis that is not there')
     if (typed.length < names.length)
       throw view.illegal(`makes ${typed.length} outputs, ${names.length} asked for`)
     return typed.map((t, i) => (t.shape ? t : { ...t, shape: declared?.get(names[i] ?? '')?.shape ?? null }))
