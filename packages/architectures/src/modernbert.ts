@@ -1,4 +1,10 @@
-import { type ArchitectureContext, defineArchitecture, entryOf, type Settings, type Value } from '@graft-peft/core'
+import {
+  type ArchitectureContext,
+  defineArchitecture,
+  entryOf,
+  type Settings,
+  type Value,
+} from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
 import { attend, joinHeads } from './blocks/attention.js'
 import { firstToken, meanToken, vocabularyLogits } from './blocks/heads.js'

@@ -183,10 +183,7 @@ export const ernieMoe = defineArchitecture({
     const { g, config } = c
     const like = ernieLike(config)
     const [width, count] = [config.count('hidden_size'), config.count(['moe_num_experts', 'num_experts'])]
-    const [inner, common] = [
-      config.count('moe_intermediate_size'),
-      config.whole('moe_num_shared_experts', 2),
-    ]
+    const [inner, common] = [config.count('moe_intermediate_size'), config.whole('moe_num_shared_experts', 2)]
     const chosen = config.count(['moe_k', 'num_experts_per_tok'])
     const last = config.whole('moe_layer_end_index', -1)
     const [start, end] = [config.whole('moe_layer_start_index', 1), last < 0 ? like.layers.length - 1 : last]
