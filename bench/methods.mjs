@@ -26,6 +26,11 @@ const options = {
   },
   trainable_tokens: { token_indices: Array.from({ length: 64 }, (_, i) => i + 300) },
   shira: { r: 8 },
+  c3a: { block_size: 64 },
+  vblora: { vector_length: 64 },
+  cpt: { cpt_token_ids: [5, 9, 3, 8] },
+  psoft: { r: 16, psoft_alpha: 16 },
+  adamss: { r: 64 },
   'prompt-tuning': { num_virtual_tokens: 20 },
 }
 const extra = {

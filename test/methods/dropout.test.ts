@@ -1,8 +1,9 @@
 import { float32, int64, type PeftMethod, type Value } from '@graft-peft/core'
-import { adapt, methodOptions, runOnce } from '@graft-peft/core/inside'
+import { adapt, methodOptions, runOnce, unit } from '@graft-peft/core/inside'
 import { toyDecoder } from '@graft-peft/method-tester'
 import { causalLm } from '@graft-peft/core'
 import { defaultRegistry } from 'graft-peft'
+import { Builder, Graph } from '@graft-peft/onnx'
 import { expect, it } from 'vitest'
 
 const registry = defaultRegistry()
@@ -86,4 +87,16 @@ it.each([
   expect(idle).toHaveLength(count)
   for (const i of [0, 1, 2, 3].filter((k) => !idle.includes(k)))
     some.forEach((row, t) => expect(change(block(row, i), block(whole[t], i))).toBeLessThan(1e-5))
+})
+
+it('noise is finite whatever is hashed', async () => {
+  const g = new Builder(new Graph())
+  const integers = [-(2 ** 31), -(2 ** 31) + 63, -(2 ** 31) + 65, -1, 0, 1, 2 ** 31 - 1]
+  const value = unit(g, g.constant('int32', integers))
+  g.graph.outputs.push(value)
+  const { [value.name]: found } = await runOnce(g.graph, {})
+  for (const u of found.data as Float32Array) {
+    expect(u).toBeGreaterThan(0)
+    expect(u).toBeLessThanOrEqual(1)
+  }
 })

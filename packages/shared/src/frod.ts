@@ -2,13 +2,10 @@ import {
   type AttachContext,
   type BiasOption,
   biasOption,
-  copyOf,
   definePeftMethod,
   flag,
   type LinearSite,
   normal,
-  numbersIn,
-  Random,
   real,
   share,
   type TargetOptions,
@@ -21,8 +18,7 @@ import {
   zeros,
   only,
 } from '@graft-peft/core'
-import { Matrix, solve } from 'ml-matrix'
-import { jointBasis } from './joint-basis.js'
+import { inBasis, jointBasis, kinds, matrixOf } from './joint-basis.js'
 
 export interface FrodOptions extends TargetOptions, BiasOption {
   projection_prng_key: number
@@ -78,18 +74,6 @@ export default definePeftMethod<FrodOptions>({
     return { merge: () => adapted.map(({ site, weight }) => [site.weight, weight]) }
   },
 })
-
-/** Layers by kind, as HF PEFT names kinds: the last two parts of a path, numbers left out. */
-function kinds(sites: readonly LinearSite[]): Map<string, LinearSite[]> {
-  const found = new Map<string, LinearSite[]>()
-  for (const site of sites) {
-    const [above, before = '', last] = ['', '', ...site.path.split('.')].slice(-3)
-    const both = /^\d*$/.test(before) ? last : `${before}_${last}`
-    const kind = both === 'output_dense' && above === 'attention' ? 'attention_output' : both
-    found.set(kind, [...(found.get(kind) ?? []), site])
-  }
-  return new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)))
-}
 
 interface Shared {
   V: Value
@@ -159,24 +143,4 @@ function ownParts(
   })
   const beside = g.op('ScatterND', [g.zeros([n, n]), g.swapLast(places), values])
   return { U, middle: g.add(beside, g.mul(g.identity(n), diagonal)) }
-}
-
-const matrixOf = ({ weight }: LinearSite): (() => Matrix) => {
-  const read = copyOf(weight)
-  const [m, n] = weight.shape
-  return () => Matrix.from1DArray(m, n, read([m, n], new Random(0)))
-}
-
-/** W·V⁻ᵀ as unit columns and their lengths. */
-function inBasis(site: LinearSite, V: Value): () => { U: Float32Array; lengths: Float32Array } {
-  const weight = matrixOf(site)
-  let made: { U: Float32Array; lengths: Float32Array } | undefined
-  const make = () => {
-    const n = site.inFeatures
-    const columns = solve(Matrix.from1DArray(n, n, numbersIn(V)), weight().transpose(), true).transpose()
-    const lengths = Float32Array.from({ length: n }, (_, j) => Math.hypot(...columns.getColumn(j)))
-    const unit = Array.from(lengths, (v) => (v > 1e-12 ? 1 / v : 0))
-    return { U: Float32Array.from(columns.mulRowVector(unit).to1DArray()), lengths }
-  }
-  return () => (made ??= make())
 }

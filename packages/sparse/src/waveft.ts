@@ -22,7 +22,7 @@ import {
   type Value,
   zeros,
 } from '@graft-peft/core'
-import { wavelets } from './wavelets.js'
+import { synthesis, wavelets } from './wavelets.js'
 
 export interface WaveFtOptions extends TargetOptions, BiasOption {
   n_frequency: number
@@ -133,21 +133,4 @@ function transformed(
   const along = synthesis(g, scatter(g, spectrum, places, [rows, columns]), low)
   const both = g.swapLast(synthesis(g, g.swapLast(along), low))
   return g.slice(g.slice(both, 0, m, 0), 0, n, 1)
-}
-
-/** Rows put together from approximations (upper half) and details (lower half): each pair of rows is a fixed mixture of a few of both. */
-function synthesis(g: Builder, coefficients: Value, low: readonly number[]): Value {
-  const [rows, columns] = coefficients.shape as number[]
-  const taps = low.length / 2
-  const [half, pairs] = [rows / 2, rows / 2 + 1 - taps]
-  const high = low.map((_, i) => (i % 2 === 0 ? 1 : -1) * low[low.length - 1 - i])
-  const shifts = Array.from({ length: taps }, (_, s) => s)
-  const windows = shifts.flatMap((s) =>
-    [s, half + s].map((start) => g.unsqueeze(g.slice(coefficients, start, start + pairs, 0), [1])),
-  )
-  const filters = [0, 1].flatMap((odd) =>
-    shifts.flatMap((s) => [low, high].map((filter) => filter[low.length - 2 + odd - 2 * s])),
-  )
-  const mixed = g.matMul(g.constant('float32', filters, [2, 2 * taps]), g.concat(windows, 1))
-  return g.reshape(mixed, [2 * pairs, columns])
 }

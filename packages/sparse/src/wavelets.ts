@@ -1,3 +1,5 @@
+import { type Builder, type Value } from '@graft-peft/core'
+
 /** Low-pass filters that put a signal together again, by the name the field gives the wavelet (Daubechies, 1992, tables 6.1 to 8.2). */
 export const wavelets: Readonly<Record<string, readonly number[]>> = {
   db1: [0.7071067811865476, 0.7071067811865476],
@@ -114,4 +116,21 @@ export const wavelets: Readonly<Record<string, readonly number[]>> = {
     -0.00017960623150243602, -0.0001598819866911797, 4.3110389559021745e-5, 1.791447688858775e-5,
     -2.2414246658720156e-6, -1.5895026298510706e-6,
   ],
+}
+
+/** Rows put together from approximations (upper half) and details (lower half): each pair of rows is a fixed mixture of a few of both. */
+export function synthesis(g: Builder, coefficients: Value, low: readonly number[]): Value {
+  const [rows, columns] = coefficients.shape as number[]
+  const taps = low.length / 2
+  const [half, pairs] = [rows / 2, rows / 2 + 1 - taps]
+  const high = low.map((_, i) => (i % 2 === 0 ? 1 : -1) * low[low.length - 1 - i])
+  const shifts = Array.from({ length: taps }, (_, s) => s)
+  const windows = shifts.flatMap((s) =>
+    [s, half + s].map((start) => g.unsqueeze(g.slice(coefficients, start, start + pairs, 0), [1])),
+  )
+  const filters = [0, 1].flatMap((odd) =>
+    shifts.flatMap((s) => [low, high].map((filter) => filter[low.length - 2 + odd - 2 * s])),
+  )
+  const mixed = g.matMul(g.constant('float32', filters, [2, 2 * taps]), g.concat(windows, 1))
+  return g.reshape(mixed, [2 * pairs, columns])
 }

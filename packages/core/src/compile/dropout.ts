@@ -24,9 +24,8 @@ export class Dropout {
   /** Standard normal numbers in the shape of x, from two uniform ones each (Box and Muller, 1958). */
   normal(x: Value, name: string): Value {
     const { g } = this
-    const uniform = (part: string) =>
-      g.add(g.scale(g.cast(this.hash(x, `${name}/${part}`), 'float32'), 2 ** -32), g.scalar(0.5 + 2 ** -25))
-    const radius = g.sqrt(g.scale(g.log(g.op('Min', [uniform('radius'), g.scalar(1)])), -2))
+    const uniform = (part: string) => unit(g, this.hash(x, `${name}/${part}`))
+    const radius = g.sqrt(g.scale(g.log(uniform('radius')), -2))
     return g.cast(g.mul(radius, g.op('Cos', [g.scale(uniform('angle'), 2 * Math.PI)])), x.dtype ?? 'float32')
   }
 
@@ -66,3 +65,10 @@ export class Dropout {
 }
 /** An odd number near 2³²/φ as a signed one: neighbours land far apart (Knuth, volume 3, 6.4). */
 const spread = -1640531527
+
+/** Any int32 as a number above 0 and up to 1: its logarithm is finite. In float32 the least integers fall together, and would give 0. */
+export const unit = (g: Builder, integer: Value): Value =>
+  g.op('Max', [
+    g.op('Min', [g.add(g.scale(g.cast(integer, 'float32'), 2 ** -32), g.scalar(0.5)), g.scalar(1)]),
+    g.scalar(2 ** -26),
+  ])
