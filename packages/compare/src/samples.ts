@@ -14,7 +14,7 @@ import {
   Permutation,
   type RunInputs,
   take,
-  Tokenizer,
+  tokenizerOf,
 } from '@graft-peft/core/inside'
 import type { Answer, RunResult } from './results.js'
 
@@ -65,7 +65,7 @@ async function classified(
       inMemory(examples),
       fillVariables(opened.folder, opened.options.stored ?? new Map(), adapted),
     )
-    const tokenizer = examples[0].ids.length > 0 ? Tokenizer.open(model.folder, model.config) : undefined
+    const tokenizer = examples[0].ids.length > 0 ? tokenizerOf(model) : undefined
     const text = (e: Example) => e.image?.file.split('/').at(-1) ?? tokenizer?.decode(e.ids) ?? 'an image'
     return examples.map((e, i) => ({
       input: text(e),

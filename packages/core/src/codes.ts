@@ -55,6 +55,7 @@ export type ErrorCode =
   | 'HUB_UNAUTHORISED'
   | 'ILLEGAL_CONSTANT'
   | 'ILLEGAL_NODE'
+  | 'KNOWN_TOKEN'
   | 'MALFORMED_TENSOR'
   | 'MERGE_DIFFERS'
   | 'MERGE_SHARED'

@@ -54,6 +54,7 @@ export {
 export { named, type TargetKinds, type TargetOptions, targets } from './method/targets.js'
 export { defaultTargets } from './method/default-targets.js'
 export { byPattern } from './method/patterns.js'
+export { isTied, type RowsToTrain, trainOutputRows, trainRows } from './method/train-rows.js'
 export { type BiasOption, biasOf, trainBiases, trainParameter } from './method/train-fully.js'
 
 // The model: modules as sites, what they compute as slots.

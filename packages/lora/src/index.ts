@@ -19,6 +19,7 @@ import { lowRank } from './low-rank.js'
 import { type LoraOptions, otherStarts, schema, startOptions } from './options.js'
 import { type Rank, rankAndScale } from './rank.js'
 import { type Start, start } from './start.js'
+import { attachTokens } from './tokens.js'
 import xlora from './xlora.js'
 
 export { lora, xlora }
@@ -79,7 +80,8 @@ const lora = definePeftMethod<LoraOptions>({
       else if (site.kind === 'embedding') others.push(...adaptEmbedding(context, site, rank, options))
       else others.push(...adaptConvolution(context, site, rank, options))
     }
-    const finish = found
+    const rows = attachTokens(context, options.trainable_token_indices)
+    const start = found
       ? () => redistributed(found, options)
       : linears.some((l) => l.frozen)
         ? () =>
@@ -88,10 +90,12 @@ const lora = definePeftMethod<LoraOptions>({
               sites.filter((s) => s.kind !== 'linear'),
             )
         : undefined
+    const tensors = () => (start ? Object.fromEntries(linears.flatMap((l) => l.saved())) : undefined)
+    const named = rows.named ? { trainable_token_indices: rows.named } : {}
     return {
-      merge: () => [...linears.flatMap((l) => l.merged()), ...others],
-      ...(finish && !context.inference
-        ? { save: () => ({ tensors: Object.fromEntries(linears.flatMap((l) => l.saved())), finish }) }
+      merge: () => [...linears.flatMap((l) => l.merged()), ...others, ...rows.merged],
+      ...((start || rows.named) && !context.inference
+        ? { save: () => ({ tensors: tensors(), finish: () => ({ ...start?.(), ...named }) }) }
         : {}),
     }
   },

@@ -10,6 +10,7 @@ import {
   targetedSchema,
 } from '@graft-peft/core'
 import { refused } from './refused.js'
+import type { TokenIndices } from './tokens.js'
 
 /** HF PEFT's LoraConfig under its own names, and LoRA+'s ratio of learning rates. */
 export interface LoraOptions extends TargetOptions, BiasOption {
@@ -24,12 +25,20 @@ export interface LoraOptions extends TargetOptions, BiasOption {
   init_lora_weights: boolean | string
   eva_config: { rho: number } | null
   loraplus_lr_ratio: number
+  trainable_token_indices: TokenIndices | null
 }
 
 /** HF PEFT's starts that aren't built here. Its adapters begun so are none the less plain low-rank updates. */
 export const otherStarts = ['lora_ga']
 /** Options of starts. */
 export const startOptions = ['eva_config', 'loftq_config', 'corda_config', 'lora_ga_config']
+
+const tokens = {
+  type: 'array',
+  items: { type: 'integer', minimum: 0 },
+  minItems: 1,
+  uniqueItems: true,
+} as const
 
 export const schema = targetedSchema(
   {
@@ -58,6 +67,10 @@ export const schema = targetedSchema(
       default: null,
     },
     loraplus_lr_ratio: { ...real(1), exclusiveMinimum: 0 },
+    trainable_token_indices: {
+      anyOf: [tokens, { type: 'object', additionalProperties: tokens, minProperties: 1 }, { type: 'null' }],
+      default: null,
+    },
   },
   refused,
 )

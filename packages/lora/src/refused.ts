@@ -15,8 +15,6 @@ export const refused = {
   kasa_config: "KaSA isn't built; init_lora_weights: pissa trains principal directions",
   arrow_config: "Arrow isn't built; method: { name: xlora } mixes adapters",
   target_parameters: "parameters without a module of their own aren't adapted",
-  trainable_token_indices:
-    "it isn't built beside LoRA; method: { name: trainable_tokens } trains tokens alone",
   ensure_weight_tying: "it isn't built; name both modules, or neither",
   layer_replication: "a model of repeated layers isn't built",
 }

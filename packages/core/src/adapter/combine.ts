@@ -4,7 +4,7 @@ import { Matrix } from 'ml-matrix'
 import type { Registry } from '../container.js'
 import { GraftError, suggestion } from '../errors.js'
 import type { LowRankUpdate, PeftMethod } from '../method/method.js'
-import { denseUpdates, type Truncated, truncate, truncateProduct } from './dense.js'
+import { denseUpdates, refuseTables, type Truncated, truncate, truncateProduct } from './dense.js'
 import { type AdapterConfig, configFile, readAdapterConfig, saveAdapter, weightsFile } from './files.js'
 import { fileKey, moduleKey } from '../method/keys.js'
 import { hasManifest, readManifest, writeManifest } from './manifest.js'
@@ -48,6 +48,7 @@ export async function combine(
   const opened: OpenedAdapter[] = []
   for (const { folder } of parts)
     opened.push(await openAdapter(folder, registry, options.model, { fullPrecision: true }))
+  opened.forEach(refuseTables)
   requireOneBase(opened)
   const method = lowRankMethod(registry)
   const weights = parts.map((p) => p.weight)
@@ -77,6 +78,7 @@ export async function convert(
       `method ${to} doesn't say low-rank updates; ${lowRankMethod(registry).name} does.`,
     )
   const opened = await openAdapter(folder, registry, model, { fullPrecision: true })
+  refuseTables(opened)
   const exact = exactOf(opened)
   if (exact && rank === undefined)
     return write(

@@ -116,3 +116,13 @@ function orthogonal(m: Matrix): { q: Matrix; r: Matrix } {
   }
   return { q, r }
 }
+
+/** Tokens of an adapter's own, and tables it brings, would be lost. */
+export function refuseTables({ folder, ownsModel, options }: OpenedAdapter): void {
+  const rows = [...(options.stored?.keys() ?? [])].some((key) => key.endsWith('trainable_tokens_delta'))
+  if (ownsModel || rows)
+    throw new GraftError(
+      'NOT_LINEAR',
+      `${folder}: the adapter holds rows of the embedding or output layer, which a low-rank update can't say. Merge it into its base (graft merge), or use it as it is.`,
+    )
+}

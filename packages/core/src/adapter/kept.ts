@@ -35,7 +35,7 @@ export function keptParameters(
     if (own.some((key) => `${tensors.get(key)?.shape}` !== `${users[0].slot.shape}`)) continue
     for (const key of own) stored.delete(key)
     // A tied table is saved once, under the name of either of its users.
-    for (const s of users) if (own.length > 0) replace(s, tensors.get(keyOf(s) ?? own[0]) as StoredTensor)
+    if (own.length > 0) replaceAll(users, (s) => tensors.get(keyOf(s) ?? own[0]) as StoredTensor)
   }
   return { model, stored, replaced: stored.size < tensors.size }
 }
@@ -51,10 +51,22 @@ function grouped<T>(items: readonly T[], by: (item: T) => unknown): T[][] {
   return [...groups.values()]
 }
 
-/** Sets a parameter; one that the base holds already stays in its file. */
-function replace({ name, slot }: NamedSlot, tensor: StoredTensor): void {
+/** Sets the parameters of modules that share one: those that get the same go on sharing it. */
+function replaceAll(users: readonly NamedSlot[], tensorOf: (user: NamedSlot) => StoredTensor): void {
+  const [first] = users
+  const shared = valuesOf(first, tensorOf(first))
+  for (const user of users) {
+    const same = Buffer.compare(tensorOf(user).data, tensorOf(first).data) === 0
+    replace(user, same ? shared : valuesOf(user, tensorOf(user)))
+  }
+}
+/** A tensor as a slot's file holds it. */
+function valuesOf({ name, slot }: NamedSlot, tensor: StoredTensor): Float32Array {
   const values = floatsOf(tensor, name)
-  const stored = slot.transposed ? transpose(values, slot.shape[0], slot.shape[1]) : values
+  return slot.transposed ? transpose(values, slot.shape[0], slot.shape[1]) : values
+}
+/** Sets a parameter; one that the base holds already stays in its file. */
+function replace({ slot }: NamedSlot, stored: Float32Array): void {
   const own = slot.reader()()
   if (own && own.length === stored.length && own.every((v, i) => v === stored[i])) return
   slot.set(stored)

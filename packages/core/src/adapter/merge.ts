@@ -132,6 +132,9 @@ function refuseQuantised(base: Model): void {
     )
 }
 
+const grownLike = ({ addedTokens: tokens, tokenEmbedding }: Model): OpenOptions =>
+  tokens.length > 0 ? { tokens, vocabulary: tokenEmbedding?.rows } : {}
+
 type Constants = (model: Model) => AttachContext['param']
 
 /** Writes the merged graph with its config and tokenizer; a language model built here is built again with a cache. */
@@ -145,14 +148,17 @@ function writeGraph(
 ): void {
   const { model: base, labels } = opened
   const cached = base.task === 'causal-lm'
-  const merged = withWeights(cached ? openModel(base.folder, { ...open, cache: true }) : base, weights)
+  const merged = withWeights(
+    cached ? openModel(base.folder, { ...open, ...grownLike(base), cache: true }) : base,
+    weights,
+  )
   if (!cached) countPositions(merged)
   if (!cached)
     finish(merged.g, {
       [base.task === 'features' ? 'hidden' : 'logits']: deployedLogits(merged, opened, constants(merged)),
     })
   mkdirSync(join(file, '..'), { recursive: true })
-  copyBesides(base.folder, output)
+  copyBesides(base, output)
   writeConfig(base, output, labels)
   writeOnnx(merged.graph, file)
 }

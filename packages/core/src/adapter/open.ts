@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
 import { planFrom, type PrecisionOptions } from '../compile/precision.js'
 import type { Registry } from '../container.js'
+import { type Growth, growth, tokensBeyond } from '../data/added-tokens.js'
 import { saturates } from '../runtime/integers.js'
 import { GraftError } from '../errors.js'
 import type { PeftMethod } from '../method/method.js'
@@ -58,6 +59,7 @@ export async function openAdapter(
     ? registry.get('objective', manifest.objective)
     : objectiveFor(folder, config, registry, ownTask(path, registry))
   const objective = as ? registry.get('objective', as) : trained
+  const grown = growthOf(folder, path, config)
   // What the file doesn't name as trained is the base's own.
   const saved = savedModules(config, readTensors(folder))
   const all = as ? withoutModules(readTensors(folder), trained.savedModules) : readTensors(folder)
@@ -67,7 +69,8 @@ export async function openAdapter(
       architectures: registry.all('architecture'),
       task: objective.task,
       labels: classes,
-      vocabulary,
+      vocabulary: vocabulary ?? grown?.vocabulary,
+      tokens: grown?.tokens,
       cache: cache && !method.wholeTexts,
       quantize: fullPrecision ? null : manifest?.quantize,
     })
@@ -96,7 +99,7 @@ export async function openAdapter(
   return {
     folder,
     model: base,
-    ownsModel: replaced,
+    ownsModel: replaced || grown !== undefined,
     options: { ...attaching, stored },
     labels,
     max_length: manifest?.max_length ?? null,
@@ -113,6 +116,23 @@ const integersOf = async ({ precision, integers }: Manifest): Promise<PrecisionO
   precision,
   integers: planFrom(integers ?? { float32: [], smoothing: {} }, (await saturates()) ? 63 : 127),
 })
+/** What an adapter with tokens of its own makes of its base: they are in its tokenizer, or at least among the rows that it trains. */
+function growthOf(
+  folder: string,
+  base: string,
+  config: AdapterConfig,
+): Pick<Growth, 'vocabulary' | 'tokens'> | undefined {
+  if (!isCheckpoint(base)) return undefined
+  const tokens = tokensBeyond(folder, base)
+  if (tokens.length > 0) return growth(base, tokens)
+  const rows = 1 + Math.max(-1, ...trainedRows(config))
+  const own = Number(readModelConfig(base).vocab_size)
+  return rows > own ? { tokens, vocabulary: rows } : undefined
+}
+const trainedRows = ({ token_indices, trainable_token_indices: named }: AdapterConfig): number[] =>
+  [token_indices, Array.isArray(named) ? named : Object.values(named ?? {})]
+    .flat(2)
+    .filter((id): id is number => Number.isSafeInteger(id))
 /**
  * modules_to_save without the names that the file has nothing of: HF PEFT passes over what no module of a
  * model is called.

@@ -95,7 +95,7 @@ function write(
 ): void {
   if (merged.task) return void writeCheckpoint(merged, restored, output, [])
   mkdirSync(output, { recursive: true })
-  copyBesides(merged.folder, output)
+  copyBesides(merged, output)
   writeConfig(merged, output, [])
   writeOnnx(withWeights(merged, restored).graph, file)
 }

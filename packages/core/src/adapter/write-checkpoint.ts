@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import { AtomicFile, type Constant, floatToBfloat16, floatToHalf, writeAtomically } from '@graft-peft/onnx'
 import { Checkpoint } from '../architecture/checkpoint.js'
 import type { Task, Untied } from '../architecture/architecture.js'
+import { withTokens } from '../data/tokenizer-file.js'
 import { GraftError } from '../errors.js'
+import { readObject } from '../files/json.js'
 import type { Model } from '../model/model.js'
 import { type NamedSlot, parametersIn } from './fold.js'
 import { withKeys } from '../files/json-text.js'
@@ -24,10 +26,26 @@ const besides = [
   'spiece.model',
   'added_tokens.json',
 ]
-export function copyBesides(folder: string, output: string): void {
+/** Copies them; a tokenizer with tokens added is written with them. */
+export function copyBesides(model: Model, output: string): void {
+  const { folder } = model
   mkdirSync(output, { recursive: true })
   for (const name of besides)
     if (existsSync(join(folder, name))) copyFileSync(join(folder, name), join(output, name))
+  if (model.addedTokens.length > 0) writeTokenizer(model, output)
+}
+
+/** A model's tokenizer.json with the tokens that were added to it. */
+function writeTokenizer({ folder, addedTokens }: Model, output: string): void {
+  const path = join(folder, 'tokenizer.json')
+  const grown = withTokens(readObject(path, 'BAD_TOKENIZER'), addedTokens, path)
+  writeAtomically(join(output, 'tokenizer.json'), `${JSON.stringify(grown, null, 2)}\n`)
+}
+/** Writes what a tokenizer needs beside an adapter that brings tokens. */
+export function saveTokenizer(model: Model, output: string): void {
+  for (const name of besides.filter((n) => /token|vocab|merges|chat_template|spiece/.test(n)))
+    if (existsSync(join(model.folder, name))) copyFileSync(join(model.folder, name), join(output, name))
+  writeTokenizer(model, output)
 }
 
 const classSuffix: Partial<Record<Task, string>> = {
@@ -69,6 +87,7 @@ export function writeConfig(
     withKeys(existsSync(own) ? readFileSync(own, 'utf8') : '{}\n', {
       ...(architectures ? { architectures } : {}),
       ...named,
+      ...(model.addedTokens.length > 0 ? { vocab_size: model.tokenEmbedding?.rows } : {}),
       ...changes,
     }),
   )
@@ -94,7 +113,7 @@ export function writeCheckpoint(
 ): string {
   const checkpoint = Checkpoint.open(base.folder)
   const { tensors, apart } = merged(base, checkpoint, weights, untied.scale)
-  copyBesides(base.folder, output)
+  copyBesides(base, output)
   const file = join(output, 'model.safetensors')
   writeTensors(file, tensors)
   writeConfig(base, output, labels, apart ? { tie_word_embeddings: false, ...untied.config } : {})

@@ -18,6 +18,7 @@ import { chosenDevice } from '../runtime/devices.js'
 import type { Launcher } from '../launch/launcher.js'
 import type { Tracker, ChosenTracker } from '../tracking/tracker.js'
 import { expandHome } from '../files/home.js'
+import { withNewRows } from './new-tokens.js'
 import { ConfigSource } from './source.js'
 
 export interface TrainingOptions extends ScheduleOptions, Omit<OptimizerOptions, 'name'> {
@@ -60,6 +61,8 @@ export interface TrainConfig {
   /** packages or paths that bring methods and objectives */
   plugins: readonly string[]
   data: DataOptions
+  /** added to the vocabulary */
+  tokens: readonly string[]
   objective: string | null
   /** decides which checkpoint is the best; the objective's own when left out */
   metric: string | null
@@ -109,6 +112,7 @@ export const configSchema = object(
     adapter: nullable(text),
     plugins: { type: 'array', items: text, default: [] },
     method: pluginEntry,
+    tokens: { type: 'array', items: text, uniqueItems: true, default: [] },
     objective: nullable(text),
     metric: nullable(text),
     data: object(
@@ -183,7 +187,8 @@ export async function loadConfig(
   const chosen = raw.training.learning_rate === null ? { ...own.chosen, learning_rate } : own.chosen
   const training = { ...raw.training, learning_rate }
   const fixed = { training, device, method, methodOptions, chosen, adapter, trackers }
-  return { ...(await located(raw, path, hub)), ...fixed }
+  const here = await located(raw, path, hub)
+  return { ...here, ...fixed, ...withNewRows(source, { ...here, ...fixed }, registry) }
 }
 type Resolved = 'adapter' | 'method' | 'methodOptions' | 'chosen' | 'trackers' | 'device' | 'training'
 /** A training config as it is written. */

@@ -16,7 +16,7 @@ import {
   textField,
 } from './records.js'
 import { promptAndCompletion, textForm } from './texts.js'
-import { Tokenizer } from './tokenizer.js'
+import { type Tokenizer, tokenizerOf } from './tokenizer.js'
 
 export interface CodingOptions {
   columns: Columns
@@ -48,7 +48,7 @@ export class Coder {
 
   /** @throws NO_TOKENIZER. */
   get tokenizer(): Tokenizer {
-    this.opened ??= Tokenizer.open(this.model.folder, this.model.config)
+    this.opened ??= tokenizerOf(this.model)
     return this.opened
   }
   get pad(): number {

@@ -2,8 +2,14 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { GraftError } from '../errors.js'
 import { readObject } from '../files/json.js'
+import type { Model } from '../model/model.js'
+import { withTokens } from './tokenizer-file.js'
 import { ChatTemplate, contentOf } from './chat-template.js'
 import { type Encoded, NativeTokenizer, type Placed, type ToEncode } from './native-tokenizer.js'
+
+/** The tokenizer of a model, with the tokens that were added to it. Throws NO_TOKENIZER or BAD_TOKENIZER. */
+export const tokenizerOf = ({ folder, config, addedTokens }: Model): Tokenizer =>
+  Tokenizer.open(folder, config, addedTokens)
 
 interface PreTokenizer {
   type?: string
@@ -29,8 +35,8 @@ export class Tokenizer {
     private readonly file: Record<string, unknown>,
   ) {}
 
-  /** Reads tokenizer.json and tokenizer_config.json from a model's folder. Throws NO_TOKENIZER or BAD_TOKENIZER. */
-  static open(folder: string, config: Record<string, unknown>): Tokenizer {
+  /** Reads tokenizer.json and tokenizer_config.json from a model's folder; `added`: further tokens. Throws NO_TOKENIZER or BAD_TOKENIZER. */
+  static open(folder: string, config: Record<string, unknown>, added: readonly string[] = []): Tokenizer {
     const path = join(folder, 'tokenizer.json')
     if (!existsSync(path))
       throw new GraftError(
@@ -40,7 +46,7 @@ export class Tokenizer {
     const settings = withSpecialTokens(folder, optional(join(folder, 'tokenizer_config.json')))
     const generation = optional(join(folder, 'generation_config.json'))
     try {
-      const file = json(path)
+      const file = withTokens(json(path), added, path)
       const units = ((file.added_tokens ?? []) as unknown[]).map(contentOf).filter((t) => !!t) as string[]
       checkGrowth(file.normalizer as Normalizer | null | undefined)
       const hf = NativeTokenizer.open(JSON.stringify(file))

@@ -14,6 +14,8 @@ export class Model {
   readonly sites: readonly Site[]
   /** things worth telling the user that stop nothing */
   readonly notices: string[] = []
+  /** tokens that its tables have rows for beyond its tokenizer's own */
+  addedTokens: readonly string[] = []
   /** the modules that a method chose here; and the names that say so, where they say no more than that */
   targeted?: { paths: readonly string[]; names?: readonly string[] | string }
 
@@ -36,6 +38,7 @@ export class Model {
   fork(): Model {
     const fork = new Model(this.graph.clone().graph, this.file, this.folder, this.task, this.positions)
     fork.notices.push(...this.notices)
+    fork.addedTokens = this.addedTokens
     return fork
   }
 

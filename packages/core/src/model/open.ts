@@ -17,6 +17,8 @@ export interface OpenOptions extends BuildOptions {
   architectures?: readonly Architecture[]
   /** keep the frozen weights of linear layers in fewer bits */
   quantize?: Quantisation | null
+  /** tokens added to its tokenizer; `vocabulary` says whether its tables grow for them */
+  tokens?: readonly string[]
 }
 
 /**
@@ -25,8 +27,9 @@ export interface OpenOptions extends BuildOptions {
  *
  * @throws MODEL_NOT_FOUND, and what building or reading ONNX throws.
  */
-export function openModel(path: string, { quantize, ...options }: OpenOptions = {}): Model {
+export function openModel(path: string, { quantize, tokens = [], ...options }: OpenOptions = {}): Model {
   const model = read(path, options)
+  model.addedTokens = tokens
   if (!quantize) return model
   quantise(model)
   return model.fork()

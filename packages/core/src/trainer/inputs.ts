@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { rmdirSync } from 'node:fs'
 import type { Registry } from '../container.js'
 import { checkInputs } from '../data/batches.js'
+import { growth } from '../data/added-tokens.js'
 import { Coder, defaultMaxLength } from '../data/coder.js'
 import { type Dataset, inMemory, Spool } from '../data/dataset.js'
 import { HoldOut } from '../data/hold-out.js'
@@ -75,6 +76,7 @@ export async function readInputs(config: TrainConfig, registry: Registry): Promi
     labels: classCount(objective, labels),
     seed: config.seed,
     quantize: config.quantize,
+    ...(config.tokens.length > 0 ? growth(config.model, config.tokens) : {}),
   })
   checkInputs(model.graph.inputs)
   checkPacking(config, model, objective)

@@ -4,7 +4,7 @@ import { finish } from '../compile/step.js'
 import { batchOf, EpochBatches, modelFeeds } from '../data/batches.js'
 import type { Batch } from '../data/example.js'
 import { take } from '../data/dataset.js'
-import { Tokenizer } from '../data/tokenizer.js'
+import { tokenizerOf } from '../data/tokenizer.js'
 import { GraftError } from '../errors.js'
 import type { PrepareContext } from '../method/method.js'
 import type { Model } from '../model/model.js'
@@ -52,7 +52,7 @@ export function prepareContext(base: Model, pad: number, seed: number): PrepareC
     model,
     g: model.g,
     seed,
-    tokenize: (text) => Tokenizer.open(base.folder, base.config).encode(text),
+    tokenize: (text) => tokenizerOf(base).encode(text),
     // The base's own inputs: what the method adds to its fork it feeds itself.
     feed: (sequences) => modelFeeds(base.graph.inputs, batchOf(sequences.map((ids) => ({ ids }))), pad),
     batches: noData,

@@ -1,5 +1,5 @@
 import type { Registry } from '../container.js'
-import { Tokenizer } from '../data/tokenizer.js'
+import { type Tokenizer, tokenizerOf } from '../data/tokenizer.js'
 import type { Example } from '../data/example.js'
 import type { TrainConfig } from '../config/config.js'
 import { type Split, type EncodeReport, readInputs } from './inputs.js'
@@ -42,7 +42,7 @@ export async function preview(config: TrainConfig, registry: Registry, count: nu
     const { train, objective, reason, notices, reports, max_length, labels, model } = inputs
     const tokenizer = model.graph.inputs.some((v) => v.name === 'pixel_values')
       ? undefined
-      : Tokenizer.open(model.folder, model.config)
+      : tokenizerOf(model)
     const examples: PreviewedExample[] = []
     for (let i = 0; i < Math.min(count, train.length); i++)
       examples.push(describe(await train.get(i), tokenizer, labels, objective.answers === 'tokens'))

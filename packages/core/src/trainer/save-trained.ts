@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { saveAdapter } from '../adapter/files.js'
 import { baseFingerprint, writeManifest } from '../adapter/manifest.js'
 import { savedForm } from '../adapter/saved.js'
+import { saveTokenizer } from '../adapter/write-checkpoint.js'
 import { adapt, type AdaptOptions } from '../compile/adapt.js'
 import { keptPlan } from '../compile/precision.js'
 import { hubName } from '../hub/card.js'
@@ -36,6 +37,7 @@ export async function saveTrained(
     inference_mode: true,
     base_model_name_or_path: hubName(inputs.model.folder) ?? inputs.model.folder,
   })
+  if (inputs.model.addedTokens.length > 0) saveTokenizer(inputs.model, adapter)
   writeManifest(adapter, {
     model: inputs.model.path,
     method: method.name,

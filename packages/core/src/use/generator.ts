@@ -7,7 +7,7 @@ import { readModelConfig } from '../architecture/open.js'
 import { adapt } from '../compile/adapt.js'
 import type { Registry } from '../container.js'
 import type { Message } from '../data/chat-template.js'
-import { Tokenizer } from '../data/tokenizer.js'
+import { type Tokenizer, tokenizerOf } from '../data/tokenizer.js'
 import { GraftError, suggestion } from '../errors.js'
 import { resolveModel } from '../hub/pull.js'
 import type { Model } from '../model/model.js'
@@ -49,6 +49,8 @@ const longest = 256
 /** An adapter's graph, and its own parameters where others share the graph. */
 interface Loaded {
   decoder: Decoder
+  /** the base's, or with tokens of the adapter's own */
+  tokenizer: Tokenizer
   parameters?: Float32Array
 }
 
@@ -67,7 +69,7 @@ export class Generator {
     private readonly model: Model,
     private readonly session: SessionOptions & PrecisionOptions = {},
   ) {
-    this.tokenizer = Tokenizer.open(model.folder, model.config)
+    this.tokenizer = tokenizerOf(model)
   }
 
   /**
@@ -133,6 +135,7 @@ export class Generator {
     this.decoders.set(key, decoder)
     this.adapters.set(name, {
       decoder,
+      tokenizer: model.addedTokens.length > 0 ? tokenizerOf(model) : this.tokenizer,
       parameters: shared
         ? parametersOf(adapter, adapt(this.model, { ...adapter.options, training: false }))
         : undefined,
@@ -161,17 +164,17 @@ export class Generator {
     given: Prompt,
     { adapter = this.names[0], maxTokens = longest, stop = [], signal, ...sampling }: GenerationOptions = {},
   ): AsyncGenerator<string, Generated> {
-    const prompt = this.encode(given)
+    const { decoder, parameters, tokenizer } = await this.decoder(adapter)
+    const prompt = this.encode(given, tokenizer)
     if (prompt.length === 0)
       throw new GraftError(
         'NO_TOKENS',
         'The prompt has no tokens, so there is nothing to continue. Give a text, or a conversation (--chat).',
       )
     const sampler = new Sampler({ ...greedy, ...sampling })
-    const { decoder, parameters } = await this.decoder(adapter)
     const sequence = decoder.begin(parameters)
     const limit = Math.min(maxTokens, this.room(prompt.length))
-    const text = new StreamedText(this.tokenizer, stop)
+    const text = new StreamedText(tokenizer, stop)
     const started = performance.now()
     let ended: Generated['ended'] = 'length'
     let first = started
@@ -180,7 +183,7 @@ export class Generator {
       let next = sampler.next(await sequence.read(prompt))
       first = performance.now()
       for (; count < limit; count++) {
-        if (this.tokenizer.ends.has(next)) ended = 'end'
+        if (tokenizer.ends.has(next)) ended = 'end'
         else if (signal?.aborted) ended = 'aborted'
         else {
           const piece = text.add(next)
@@ -206,17 +209,17 @@ export class Generator {
   }
 
   /** Token ids of a prompt; a conversation ends where the model is to answer. */
-  private encode(prompt: Prompt): readonly number[] {
-    if (typeof prompt === 'string') return this.tokenizer.encode(prompt)
+  private encode(prompt: Prompt, tokenizer: Tokenizer): readonly number[] {
+    if (typeof prompt === 'string') return tokenizer.encode(prompt)
     const isIds = (p: readonly unknown[]): p is readonly number[] => p.every((id) => typeof id === 'number')
     if (isIds(prompt)) return prompt
-    const { template } = this.tokenizer
+    const { template } = tokenizer
     if (!template)
       throw new GraftError(
         'NO_CHAT_TEMPLATE',
         `${this.model.folder}: the model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json). Use graft generate with --prompt.`,
       )
-    return this.tokenizer.encode(template.render({ messages: prompt }, true), false)
+    return tokenizer.encode(template.render({ messages: prompt }, true), false)
   }
 
   async close(): Promise<void> {
@@ -229,7 +232,7 @@ export class Generator {
         this.decoders.get('') ??
         (await Decoder.open(this.model, undefined, { ...this.session, pad: this.tokenizer.pad }))
       this.decoders.set('', bare)
-      return { decoder: bare }
+      return { decoder: bare, tokenizer: this.tokenizer }
     }
     const found = this.adapters.get(name)
     if (!found)
