@@ -14,7 +14,10 @@ interface NewTokens {
   methodOptions: Record<string, unknown>
 }
 
-/** New tokens are rows for the method to train, unless it goes on from an adapter, which has them. Throws BAD_CONFIG, KNOWN_TOKEN. */
+/**
+ * New tokens are rows for the method to train, unless it goes on from an adapter, which has them.
+ * @throws BAD_CONFIG, KNOWN_TOKEN.
+ */
 export function withNewRows(
   source: ConfigSource,
   { model, tokens, adapter, method, methodOptions }: NewTokens,

@@ -41,7 +41,10 @@ export function tokensBeyond(adapter: string, base: string): string[] {
   return added.filter((token) => !known.has(token)).sort((a, b) => Number(own.get(a)) - Number(own.get(b)))
 }
 
-/** Refuses words that the model reads as one token: as new ones they would also be cut out of longer words. Throws KNOWN_TOKEN. */
+/**
+ * Refuses words that the model reads as one token: as new ones they would also be cut out of longer words.
+ * @throws KNOWN_TOKEN.
+ */
 export function refuseKnown(folder: string, tokens: readonly string[]): void {
   const tokenizer = Tokenizer.open(folder, readModelConfig(folder))
   for (const token of tokens)

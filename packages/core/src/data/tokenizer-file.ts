@@ -16,7 +16,10 @@ export function vocabulary({ model, added_tokens }: TokenizerFile): Map<string, 
 export const nextId = (file: TokenizerFile): number =>
   [...vocabulary(file).values()].reduce((greatest, id) => Math.max(greatest, id), -1) + 1
 
-/** A tokenizer.json with tokens added after all others, as transformers' add_tokens. Throws KNOWN_TOKEN. */
+/**
+ * A tokenizer.json with tokens added after all others, as transformers' add_tokens.
+ * @throws KNOWN_TOKEN.
+ */
 export function withTokens(file: TokenizerFile, tokens: readonly string[], path: string): TokenizerFile {
   if (tokens.length === 0) return file
   const known = vocabulary(file)

@@ -105,7 +105,10 @@ export class Tokenizer {
     return this.hf.idOf(token)
   }
 
-  /** The model's template for conversations, or undefined where it has none. Throws BAD_CHAT_TEMPLATE. */
+  /**
+   * The model's template for conversations, or undefined where it has none.
+   * @throws BAD_CHAT_TEMPLATE.
+   */
   get template(): ChatTemplate | undefined {
     if (this.opened === undefined) {
       const tokens = Object.entries(this.settings).flatMap(([key, v]) =>
@@ -129,7 +132,10 @@ const growth = ({ type, pattern, content = '', normalizers = [] }: Normalizer): 
   type === 'Replace'
     ? Math.max(1, content.length / (pattern?.String?.length || 1))
     : normalizers.reduce((product, n) => product * growth(n), 1)
-/** Replacements that double a text again and again would take all memory. Throws BAD_TOKENIZER. */
+/**
+ * Replacements that double a text again and again would take all memory.
+ * @throws BAD_TOKENIZER.
+ */
 function checkGrowth(normalizer: Normalizer | null | undefined): void {
   if (normalizer && growth(normalizer) > 1000)
     throw new GraftError('BAD_TOKENIZER', 'its normalizer can make a text more than 1000 times as long.')

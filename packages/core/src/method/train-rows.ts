@@ -22,7 +22,10 @@ export function isTied({ outputEmbedding }: Model, site: EmbeddingSite): boolean
   return own === other || ('bytes' in own && 'bytes' in other && isSame(own.bytes, other.bytes))
 }
 
-/** Trains rows of the embedding, and of an output layer tied to it (HF PEFT's TrainableTokensLayer). Throws BAD_METHOD_OPTION. */
+/**
+ * Trains rows of the embedding, and of an output layer tied to it (HF PEFT's TrainableTokensLayer).
+ * @throws BAD_METHOD_OPTION.
+ */
 export function trainRows(
   { model, g, param }: Pick<AttachContext, 'model' | 'g' | 'param'>,
   site: EmbeddingSite,
@@ -43,7 +46,10 @@ export function trainRows(
   return [[site.weight, form]]
 }
 
-/** Trains rows of an output layer that has a table of its own. Throws BAD_METHOD_OPTION. */
+/**
+ * Trains rows of an output layer that has a table of its own.
+ * @throws BAD_METHOD_OPTION.
+ */
 export function trainOutputRows(
   { g, param }: Pick<AttachContext, 'g' | 'param'>,
   site: LinearSite,
