@@ -74,7 +74,9 @@ def build(kind, seed, folder):
     config, task, saved, left, own_head = draw(kind, seed)
     json.dump({"model_type": kind, **config}, open(os.path.join(folder, "config.json"), "w"))
     head = tf.AutoModelForImageTextToText if kind in ("gemma3", "mistral3", "llava") else HEADS[task]
-    model = head.from_config(tf.AutoConfig.from_pretrained(folder), attn_implementation="eager")
+    own = tf.AutoConfig.from_pretrained(folder)
+    own.architectures = own.architectures or []
+    model = head.from_config(own, attn_implementation="eager")
     arch = type(model).__name__
     model.save_pretrained(folder)
     path = os.path.join(folder, "model.safetensors")

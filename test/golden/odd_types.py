@@ -95,6 +95,26 @@ ENCODERS = {
         odd=[norm_eps, layers, tied, [dict(position_embedding_type="rotary"), dict(position_embedding_type="rotary", token_dropout=True)], choices("emb_layer_norm_before", True), choices("token_dropout", True)],
         targets=ATTENTION, tasks=READER),
 }
+SEEN = ["image-classification", "features"]
+VIT_ODD = [[dict(num_channels=1)], [dict(patch_size=3), dict(image_size=16)], act, norm_eps]
+IMAGES = {
+    "vit_msn": dict(base={**IMAGE, **NO_DROP}, odd=[choices("qkv_bias", False), *VIT_ODD], targets=QV, tasks=SEEN),
+    "deit": dict(base={**IMAGE, **NO_DROP}, odd=[choices("qkv_bias", False), *VIT_ODD], targets=QV + ["fc1"], tasks=SEEN),
+    "beit": dict(
+        base={**IMAGE, **NO_DROP, "drop_path_rate": 0.0},
+        odd=[*VIT_ODD, choices("use_absolute_position_embeddings", True), choices("use_relative_position_bias", True), choices("use_shared_relative_position_bias", True), choices("layer_scale_init_value", 0.0), choices("use_mean_pooling", False)],
+        targets=QV + ["fc1"], tasks=SEEN),
+    "dinov2": dict(base={**{k: v for k, v in IMAGE.items() if k != "intermediate_size"}, **NO_DROP}, odd=[choices("qkv_bias", False), choices("mlp_ratio", 2, 3), choices("use_swiglu_ffn", True), *VIT_ODD], targets=QV + ["fc1", "up_proj", "down_proj"], tasks=SEEN),
+    "dinov2_with_registers": dict(base={**{k: v for k, v in IMAGE.items() if k != "intermediate_size"}, **NO_DROP}, odd=[choices("num_register_tokens", 2), choices("qkv_bias", False), choices("mlp_ratio", 2), choices("use_swiglu_ffn", True), *VIT_ODD], targets=QV, tasks=SEEN),
+    "dinov3_vit": dict(
+        base=IMAGE, odd=[choices("num_register_tokens", 2, 4), choices("use_gated_mlp", True), choices("key_bias", True), choices("query_bias", False), choices("mlp_bias", False), choices("rope_theta", 20.0), *VIT_ODD],
+        targets=QV + ["up_proj"], tasks=["features"]),
+    "siglip_vision_model": dict(base=IMAGE, odd=[*VIT_ODD, choices("num_attention_heads", 2), choices("vision_use_head", False)], targets=r".*encoder.*(q_proj|v_proj|fc1)", tasks=["features"]),
+    "siglip": dict(
+        base=dict(vision_config=IMAGE, text_config=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=V)),
+        odd=[[dict(vision_config=dict(hidden_act="gelu")), dict(vision_config=dict(num_attention_heads=2))], [dict(vision_config=dict(num_channels=1))]],
+        targets=QV, tasks=["image-classification"]),
+}
 
-KINDS = {"first": FIRST, "decoders": DECODERS, "experts": EXPERTS, "encoders": ENCODERS, "pairs": PAIRS}
+KINDS = {"first": FIRST, "decoders": DECODERS, "experts": EXPERTS, "encoders": ENCODERS, "images": IMAGES, "pairs": PAIRS}
 TYPES = {name: options for kind in KINDS.values() for name, options in kind.items()}

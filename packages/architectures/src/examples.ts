@@ -89,4 +89,11 @@ export const examples: Readonly<Record<string, string>> = {
   'megatron-bert': 'nvidia/megatron-bert-uncased-345m',
   ernie: 'nghuyong/ernie-3.0-base-zh',
   esm: 'facebook/esm2_t6_8M_UR50D',
+  vit_msn: 'facebook/vit-msn-small',
+  deit: 'facebook/deit-tiny-distilled-patch16-224',
+  beit: 'microsoft/beit-base-patch16-224',
+  dinov2: 'facebook/dinov2-small',
+  dinov2_with_registers: 'facebook/dinov2-with-registers-small',
+  dinov3_vit: 'facebook/dinov3-vits16-pretrain-lvd1689m',
+  siglip: 'google/siglip-base-patch16-224',
 }

@@ -1,12 +1,15 @@
 import type { Architecture } from '@graft-peft/core'
 import { albert } from './albert.js'
 import { bart, blenderbot, blenderbotSmall, m2m100, marian, mbart, pegasus, plbart } from './bart.js'
+import { beit } from './beit.js'
 import { bert, ernieEncoder, megatronBert } from './bert.js'
 import { bloom } from './bloom.js'
 import { clip } from './clip.js'
 import { cohere, cohere2 } from './cohere.js'
 import { configClasses } from './config-classes/index.js'
 import { debertaV2 } from './deberta-v2.js'
+import { dinov2, dinov2WithRegisters } from './dinov2.js'
+import { dinov3 } from './dinov3.js'
 import { distilbert } from './distilbert.js'
 import { electra } from './electra.js'
 import { esm } from './esm.js'
@@ -40,8 +43,9 @@ import { qwen2 } from './qwen2.js'
 import { qwen3 } from './qwen3.js'
 import { data2vecText, roberta, robertaPreLayerNorm, xlmRobertaXl } from './roberta.js'
 import { roformer } from './roformer.js'
+import { siglip } from './siglip.js'
 import { t5 } from './t5.js'
-import { vit } from './vit.js'
+import { deit, vit, vitMsn } from './vit.js'
 import { biogpt, xglm } from './xglm.js'
 
 export * from './blocks/activations.js'
@@ -60,6 +64,7 @@ export * from './blocks/norms.js'
 export * from './blocks/relative-positions.js'
 export * from './blocks/rope.js'
 export * from './blocks/scope.js'
+export * from './blocks/vit-layer.js'
 export * from './blocks/sinusoids.js'
 export { configClasses } from './config-classes/index.js'
 
@@ -145,6 +150,13 @@ const architectures: readonly Architecture[] = [
   blenderbotSmall,
   plbart,
   vit,
+  vitMsn,
+  deit,
+  beit,
+  dinov2,
+  dinov2WithRegisters,
+  dinov3,
+  siglip,
   clip,
   multimodal,
 ].map((architecture) => ({ ...architecture, defaults: configClasses, examples }))

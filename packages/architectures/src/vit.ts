@@ -1,8 +1,8 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
-import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { bareOutputs, firstToken } from './blocks/heads.js'
-import { imageInput, withClassToken } from './blocks/images.js'
+import { imageInput, withTokens } from './blocks/images.js'
+import { dense, vitLayer } from './blocks/vit-layer.js'
 import { Scope } from './blocks/scope.js'
 
 /** What checkpoints call the modules of a layer; transformers 5 has renamed them. */
@@ -13,8 +13,15 @@ const inCheckpoints: readonly [RegExp, string][] = [
   [/^(.*?)layers\.(\d+)\.attention\.o_proj\./, '$1encoder.layer.$2.attention.output.dense.'],
   [/^(.*?)layers\.(\d+)\.mlp\.fc1\./, '$1encoder.layer.$2.intermediate.dense.'],
   [/^(.*?)layers\.(\d+)\.mlp\.fc2\./, '$1encoder.layer.$2.output.dense.'],
-  [/^(.*?)layers\.(\d+)\.layernorm/, '$1encoder.layer.$2.layernorm'],
+  [/^(.*?)layers\.(\d+)\.(layernorm|lambda)/, '$1encoder.layer.$2.$3'],
+  [
+    /^(.*?)layers\.(\d+)\.relative_position_bias\./,
+    '$1encoder.layer.$2.attention.attention.relative_position_bias.',
+  ],
 ]
+/** The older name of a module of a layer. */
+export const olderNames = (parameter: string): string[] =>
+  inCheckpoints.flatMap(([now, before]) => (now.test(parameter) ? [parameter.replace(now, before)] : []))
 
 /** Vision Transformer (Dosovitskiy et al., 2021, arXiv 2010.11929). */
 export const vit = defineArchitecture({
@@ -22,15 +29,24 @@ export const vit = defineArchitecture({
   modelTypes: ['vit'],
   tasks: ['image-classification', 'features'],
   prefix: 'vit',
-  names: (parameter) =>
-    inCheckpoints.flatMap(([now, before]) => (now.test(parameter) ? [parameter.replace(now, before)] : [])),
+  names: olderNames,
   // Masked image modelling, and the pooler.
   ignores: ['tie_word_embeddings', 'encoder_stride', 'pooler_act', 'pooler_output_size'],
   unused: (tensor) => /(^|\.)(pooler\.|embeddings\.mask_token$)/.test(tensor),
-  build,
+  build: (c) => build(c, 'vit', ['cls_token']),
+})
+/** Masked Siamese Networks' ViT (Assran et al., 2022, arXiv 2204.07141). */
+export const vitMsn = defineArchitecture({ ...vit, name: 'vit-msn', modelTypes: ['vit_msn'] })
+/** DeiT (Touvron et al., 2021, arXiv 2012.12877): a second token, for what is distilled. */
+export const deit = defineArchitecture({
+  ...vit,
+  name: 'deit',
+  modelTypes: ['deit'],
+  prefix: 'deit',
+  build: (c) => build(c, 'deit', ['cls_token', 'distillation_token']),
 })
 
-function build(c: ArchitectureContext): Record<string, Value> {
+function build(c: ArchitectureContext, path: string, tokens: readonly string[]): Record<string, Value> {
   const { g, config } = c
   const [width, heads, layers, inner] = [
     'hidden_size',
@@ -41,41 +57,25 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const [epsilon, bias] = [config.number('layer_norm_eps', 1e-12), config.flag('qkv_bias', true)]
   const act = activation(config, 'hidden_act', 'gelu')
   const root = new Scope(c)
-  const model = root.in(c.task === 'features' ? '' : 'vit')
+  const model = root.in(c.task === 'features' ? '' : path)
   const image = imageInput(c, config)
-  const norm = (at: Scope, name: string, x: Value) => at.layerNorm(name, x, width, epsilon)
   const place = model.in('embeddings')
   const patches = place
     .in('patch_embeddings')
     .patches('projection', image.pixels, [width, image.channels, image.patch], true)
-  const tokens = place.run(() => withClassToken(g, patches, place.parameter('cls_token', [1, 1, width])))
-  let hidden = place.run(() =>
-    g.add(tokens, place.parameter('position_embeddings', [1, image.count + 1, width])),
-  )
-  for (let i = 0; i < layers; i++) {
-    const at = model.in('layers').in(i)
-    const x = hidden
-    const self = at.in('attention')
-    const normed = norm(at, 'layernorm_before', x)
-    const projected = ['q_proj', 'k_proj', 'v_proj'].map((name) =>
-      self.linear(name, normed, width, width, bias),
-    )
-    const mixed = self.run(() => {
-      const [query, key, value] = projected.map((y) => splitHeads(g, y, heads, Math.floor(width / heads)))
-      return joinHeads(g, attend(g, { query, key, value }, {}))
-    })
-    const out = self.linear('o_proj', mixed, width, width)
-    const after = at.run(() => g.add(out, x))
-    const up = at.in('mlp').linear('fc1', norm(at, 'layernorm_after', after), width, inner)
-    const fed = at.in('mlp').linear(
-      'fc2',
-      at.in('mlp').run(() => act(g, up)),
-      inner,
-      width,
-    )
-    hidden = at.run(() => g.add(fed, after))
+  const own = tokens.map((name) => place.parameter(name, [1, 1, width]))
+  const places = place.parameter('position_embeddings', [1, image.count + tokens.length, width])
+  let hidden = place.run(() => g.add(withTokens(g, patches, own), places))
+  const shape = {
+    width,
+    heads,
+    epsilon,
+    biases: [bias, bias, bias, true] as const,
+    norms: ['layernorm_before', 'layernorm_after'] as const,
+    feedForward: dense(width, inner, act),
   }
-  const last = norm(model, 'layernorm', hidden)
+  for (let i = 0; i < layers; i++) hidden = vitLayer(model.in('layers').in(i), shape, hidden)
+  const last = model.layerNorm('layernorm', hidden, width, epsilon)
   if (c.task === 'features') return bareOutputs(model, last)
   return { logits: root.head('classifier', firstToken(g, last), width, c.labels) }
 }

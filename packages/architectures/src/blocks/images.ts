@@ -26,12 +26,16 @@ export function imageInput({ g }: ArchitectureContext, config: Settings): ImageI
   }
 }
 
-/** Patches [batch, width, rows, columns] as a sequence behind a class token [1, 1, width]: [batch, 1 + patches, width]. */
-export function withClassToken(g: Builder, patches: Value, token: Value): Value {
-  const [batch, width, rows, columns] = shapeOf(patches)
-  const sequence = g.transpose(
-    g.op('Reshape', [patches, g.ints([0, 0, Number(rows) * Number(columns)])]),
-    [0, 2, 1],
-  )
-  return g.concat([g.expand(token, [batch, 1, width]), sequence], 1)
+/** Patches [batch, width, rows, columns] as a sequence: [batch, patches, width]. */
+export function inSequence(g: Builder, patches: Value): Value {
+  const [, , rows, columns] = shapeOf(patches)
+  return g.transpose(g.op('Reshape', [patches, g.ints([0, 0, Number(rows) * Number(columns)])]), [0, 2, 1])
 }
+/** The sequence of patches behind tokens [1, n, width] of their own: [batch, Σn + patches, width]. */
+export function withTokens(g: Builder, patches: Value, tokens: readonly Value[]): Value {
+  const [batch, width] = shapeOf(patches)
+  const own = tokens.map((token) => g.expand(token, [batch, shapeOf(token)[1], width]))
+  return g.concat([...own, inSequence(g, patches)], 1)
+}
+export const withClassToken = (g: Builder, patches: Value, token: Value): Value =>
+  withTokens(g, patches, [token])

@@ -56,15 +56,24 @@ export class Scope {
     const b = bias ? at.parameter('bias', [out]) : undefined
     return at.run(() => withBias(this.g, this.g.linear(x, weight), b))
   }
-  /** Linear layers of one width without bias, whose weights checkpoints may hold as one, under the name `fused`. */
-  linears(names: readonly string[], fused: string, x: Value, into: number, out: number): Value[] {
-    if (!this.has(`${fused}.weight`)) return names.map((name) => this.linear(name, x, into, out, false))
-    return names.map((name, part) => {
-      const path = `${this.in(fused).path}.weight`
-      const weight = this.run(() =>
-        this.c.weights.get(path, [names.length * out, into], { part, as: [out, into] }),
-      )
-      return this.in(name).run(() => this.g.linear(x, weight))
+  /** Linear layers of one width, whose parameters checkpoints may hold as one, under the name `fused`. */
+  linears(
+    names: readonly string[],
+    fused: string,
+    x: Value,
+    into: number,
+    out: number,
+    bias = false,
+  ): Value[] {
+    if (!this.has(`${fused}.weight`)) return names.map((name) => this.linear(name, x, into, out, bias))
+    const { weights } = this.c
+    const part = (name: string, i: number, shape: readonly [number, ...number[]]) => {
+      const whole = [names.length * shape[0], ...shape.slice(1)]
+      return this.run(() => weights.get(`${this.in(fused).path}.${name}`, whole, { part: i, as: shape }))
+    }
+    return names.map((name, i) => {
+      const [weight, b] = [part('weight', i, [out, into]), bias ? part('bias', i, [out]) : undefined]
+      return this.in(name).run(() => withBias(this.g, this.g.linear(x, weight), b))
     })
   }
   /** A linear layer of a task's head: new where the checkpoint has none. */

@@ -2,6 +2,7 @@ import { decoders } from './decoders.js'
 import { encoders } from './encoders.js'
 import { experts } from './experts.js'
 import { first } from './first.js'
+import { images } from './images.js'
 import { pairs } from './pairs.js'
 
 /** Fields of transformers' config classes and their defaults, by model_type. */
@@ -10,5 +11,6 @@ export const configClasses: Readonly<Record<string, Readonly<Record<string, unkn
   ...decoders,
   ...encoders,
   ...experts,
+  ...images,
   ...pairs,
 }
