@@ -54,6 +54,12 @@ DECODERS = {
         targets=QV + ["fc1"],
         tasks=["causal-lm", "features"],
     ),
+    "lfm2": dict(
+        base={**GATED, "num_key_value_heads": 2, "num_hidden_layers": 3, "full_attn_idxs": [1], "block_auto_adjust_ff_dim": False},
+        odd=[heads, plain_ropes, tied, choices("norm_eps", 1e-3), choices("conv_L_cache", 2, 4), [dict(full_attn_idxs=[0, 2]), dict(layer_types=["conv", "conv", "full_attention"])], [dict(block_auto_adjust_ff_dim=True, block_multiple_of=8), dict(block_auto_adjust_ff_dim=True, block_multiple_of=4, block_ffn_dim_multiplier=1.4)]],
+        targets=QV + ["in_proj", "out_proj", "w1"],
+        tasks=["causal-lm", "causal-lm", "features"],
+    ),
     "biogpt": dict(base={**GATED, **NO_DROP, "max_position_embeddings": 96}, odd=[choices("scale_embedding", False), act, norm_eps, tied], targets=QV + ["fc1"], tasks=["causal-lm", "sequence-classification", "causal-lm", "token-classification", "features"]),
 }
 BART = dict(

@@ -66,6 +66,7 @@ export const examples: Readonly<Record<string, string>> = {
   glm4_moe: 'zai-org/GLM-4.5-Air',
   dots1: 'rednote-hilab/dots.llm1.inst',
   gpt_oss: 'openai/gpt-oss-20b',
+  lfm2: 'LiquidAI/LFM2-350M',
   mpt: 'mosaicml/mpt-7b',
   codegen: 'Salesforce/codegen-350M-mono',
   persimmon: 'adept/persimmon-8b-base',

@@ -26,6 +26,7 @@ import { gptOss } from './gpt-oss.js'
 import { codegen, gptj } from './gptj.js'
 import { arcee, cwm, ernie, exaone4, granite, helium, hunyuan, internlm3, seedOss, smollm3 } from './kin.js'
 import { apertus, nemotron, stablelm, starcoder2 } from './layer-normed.js'
+import { lfm2 } from './lfm2.js'
 import { llama } from './llama.js'
 import { ministral3, mistral } from './mistral.js'
 import { modernbert } from './modernbert.js'
@@ -65,6 +66,7 @@ export * from './blocks/relative-positions.js'
 export * from './blocks/rope.js'
 export * from './blocks/scope.js'
 export * from './blocks/vit-layer.js'
+export * from './blocks/short-convolution.js'
 export * from './blocks/sinusoids.js'
 export { configClasses } from './config-classes/index.js'
 
@@ -110,6 +112,7 @@ const architectures: readonly Architecture[] = [
   glm4Moe,
   dots1,
   gptOss,
+  lfm2,
   gptNeoX,
   gptj,
   gpt2,

@@ -64,6 +64,9 @@ export interface GatedDecoder {
   feedForward: FeedForward
   /** another feed-forward part for layer i, or undefined for the usual; `at` is the layer's place */
   experts?: (at: Scope, x: Value, i: number) => Value | undefined
+  /** what layer i has in attention's place, or undefined for attention; its states go out beside the cache's */
+  mixer?: (at: Scope, x: Value, i: number, inputs: TextInputs) => Value | undefined
+  states?: Readonly<Record<string, Value>>
   ropeShape?: Partial<RopeShape>
   /** theta of each named rope, where older configs keep it under its own key */
   ropes?: Readonly<Record<string, Partial<RopeShape>>>
@@ -120,7 +123,7 @@ export function gatedDecoder(c: ArchitectureContext, variant: GatedDecoder): Rec
     const cap = variant.logitSoftcap
     return cap === undefined ? logits : g.scale(g.tanh(g.scale(logits, 1 / cap)), cap)
   })
-  return { ...outputs, ...context.cache.outputs }
+  return { ...outputs, ...context.cache.outputs, ...variant.states }
 }
 const scaled = ({ g }: ArchitectureContext, x: Value, by = 1): Value => (by === 1 ? x : g.scale(x, by))
 
@@ -171,7 +174,8 @@ function layer(context: Context, at: Scope, kind: LayerKind, i: number, x: Value
   const norm = (name: string | undefined, y: Value) => (name ? variant.norm(at, name, y, sizes.width) : y)
   const added = (to: Value, y: Value) => at.run(() => c.g.add(to, scaled(c, y, residualScale)))
   const read = norm(norms.attention, x)
-  const attended = norm(norms.attended, attention(context, at.in('self_attn'), kind, i, read))
+  const mixed = variant.mixer?.(at, read, i, context.inputs)
+  const attended = norm(norms.attended, mixed ?? attention(context, at.in('self_attn'), kind, i, read))
   const after = added(x, attended)
   const fed = feedForward(context, at, i, parallel ? read : norm(norms.feed, after))
   return added(after, norm(norms.fed, fed))
