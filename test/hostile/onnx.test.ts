@@ -211,6 +211,11 @@ describe('hostile graphs are refused by name', () => {
       /there is no such operator/,
     ],
     [
+      'weights that claim to be in the file itself',
+      { initializer: [floats('table', [32, 16]), external({ location: '\u0000self', offset: '0' })] },
+      /outside the model's folder/,
+    ],
+    [
       'weights that are a folder',
       { initializer: [floats('table', [32, 16]), external({ location: 'sub' })] },
       /sub: a folder, where a file is expected/,
@@ -236,6 +241,13 @@ describe('hostile graphs are refused by name', () => {
     writeFileSync(join(elsewhere, 'secret/w.bin'), Buffer.alloc(1024))
     symlinkSync(join(elsewhere, 'secret'), join(folder, 'linked'))
     expect(() => readOnnx(model({ folder, ...graph }))).toThrow(says)
+  })
+
+  it('images of a size that no memory holds', () => {
+    const pixels = info('pixel_values', 1, ['batch', 3, 2 ** 20, 2 ** 20])
+    const pooled = node('ReduceMean', ['pixel_values'], ['logits'], [{ name: 'keepdims', type: 2, i: 0n }])
+    const { inputs } = readOnnx(model({ input: [pixels], output: [info('logits', 1, [])], node: [pooled] }))
+    expect(() => modelFeeds(inputs, batchOf([{ ids: [] }]), 0)).toThrow(/wants images of \[3, 1048576/)
   })
 
   it('functions that call each other twice, thirty deep', () => {

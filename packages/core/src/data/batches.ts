@@ -100,6 +100,8 @@ function afterVirtual(
   }
 }
 
+/** Numbers of an image at most, a quarter of a gigabyte: a size beyond that is a mistake of the file's. */
+const most = 2 ** 26
 type Filler = (batch: Batch, pad: number, shape: readonly (number | string)[]) => Tensors[string]
 /** How each input a model may ask for is made from a batch, [batch, length] unless said otherwise. */
 const fillers: Record<string, Filler> = {
@@ -112,6 +114,11 @@ const fillers: Record<string, Filler> = {
     padded({ ...b, length: b.decoderLength }, ({ decoderIds }, s) => decoderIds?.[s] ?? pad),
   pixel_values: ({ examples }, _, shape) => {
     const each = (shape.slice(1) as number[]).reduce((a, n) => a * n, 1)
+    if (each > most)
+      throw new GraftError(
+        'TOO_LARGE',
+        `The model wants images of [${shape.slice(1).join(', ')}]: more than ${most} numbers each. The model file is damaged.`,
+      )
     const data = new Float32Array(examples.length * each)
     examples.forEach((e, i) => e.pixels && data.set(e.pixels, i * each))
     return float32(data, [examples.length, ...(shape.slice(1) as number[])])

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { GraftError } from '../graph/errors.js'
 
@@ -130,8 +131,8 @@ function tensorRecord(reader: Reader, tensor: Field): Uint8Array | undefined {
   return stripped ? Buffer.concat(parts) : undefined
 }
 
-/** The location that stands for "this very file". */
-export const selfLocation = '\u0000self'
+/** The location that stands for "this very file"; no file can know it. */
+export const selfLocation = `\u0000${randomUUID()}`
 
 function graphRecord(reader: Reader, graph: Field): Uint8Array {
   const parts: Uint8Array[] = []
