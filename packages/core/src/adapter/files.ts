@@ -89,18 +89,16 @@ export function fillVariables(
   tensors: ReadonlyMap<string, StoredTensor>,
   { variables, buffers }: { variables: Variables; buffers: readonly FrozenTensor[] },
 ): Float32Array {
-  const flat = new Float32Array(variables.total)
   const wrong: string[] = []
   const filled = buffers.filter((b) => b.stored).map(fileKey)
   for (const key of filled) if (!tensors.has(key)) wrong.push(`${key} is missing`)
   const names = new Set([...variables.list.map(fileKey), ...filled])
   for (const variable of variables.list) {
-    const [key, { shape, offset }] = [fileKey(variable), variable]
+    const [key, { shape }] = [fileKey(variable), variable]
     const stored = tensors.get(key)
     if (!stored) wrong.push(`${key} is missing`)
     else if (`${stored.shape}` !== `${shape}`)
       wrong.push(`${key} is [${stored.shape.join(', ')}], expected [${shape.join(', ')}]`)
-    else flat.set(floatsOf(stored, key), offset)
   }
   for (const key of withoutCopies(tensors, names).keys())
     if (!names.has(key))
@@ -110,5 +108,11 @@ export function fillVariables(
       'ADAPTER_MISMATCH',
       `${path} doesn't fit the model: ${wrong.slice(0, 5).join('; ')}${wrong.length > 5 ? `; and ${wrong.length - 5} more` : ''}. Is it an adapter of another base model, or of other options?`,
     )
+  // Only now: what a file claims may be larger than any memory.
+  const flat = new Float32Array(variables.total)
+  for (const variable of variables.list) {
+    const key = fileKey(variable)
+    flat.set(floatsOf(tensors.get(key) as StoredTensor, key), variable.offset)
+  }
   return flat
 }
