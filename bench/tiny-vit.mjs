@@ -68,6 +68,10 @@ export function writeTinyVit(
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config, null, 2))
   writeFileSync(
     join(folder, 'preprocessor_config.json'),
-    JSON.stringify({ image_mean: [0.5, 0.5, 0.5], image_std: [0.5, 0.5, 0.5] }),
+    JSON.stringify({
+      image_mean: [0.5, 0.5, 0.5],
+      image_std: [0.5, 0.5, 0.5],
+      size: { height: size, width: size },
+    }),
   )
 }

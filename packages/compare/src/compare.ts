@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { GraftError, type Job, type JobProgress } from '@graft-peft/core'
 import { loadConfig, type Registry } from '@graft-peft/core/app'
-import { FolderLock, planRun, readInputs } from '@graft-peft/core/inside'
+import { FolderLock, forecastRun, planRun, readInputs } from '@graft-peft/core/inside'
 import type { Comparison, RunSpec } from './comparison.js'
 import { execute } from './execute.js'
 import { languageModel } from './forgetting.js'
@@ -153,8 +153,9 @@ async function predicted(
   config: Parameters<typeof planRun>[0],
   inputs: Parameters<typeof planRun>[1],
 ): Promise<number> {
-  const { step } = await planRun(config, inputs)
-  return step.forecast(step.compile()).peak
+  const plan = await planRun(config, inputs)
+  const steps = plan.step.forecast(plan.step.compile())
+  return (await forecastRun(plan, steps, inputs)).peak
 }
 
 /** Only what writes texts can forget how to. */

@@ -23,6 +23,8 @@ export interface Forecast {
   state: number
   /** Node, ONNX Runtime and the compiled graph */
   runtime: number
+  /** what evaluating takes beside a step; where the two take turns, what it takes more */
+  evaluation: number
   /** the sum: the process at its largest */
   peak: number
   /** floating-point operations of one run */
@@ -30,7 +32,7 @@ export interface Forecast {
 }
 
 /** Node with Graft and ONNX Runtime loaded; per operator of the graph (measured: docs/performance.md). */
-const runtimeBytes = { base: 133e6, node: 9e3 }
+const runtimeBytes = { base: 133e6, node: 9e3, thread: 12e6 }
 /** What the operating system maps around a row that is looked up. */
 const window = 2 ** 16
 
@@ -48,10 +50,7 @@ export function forecast(
   { variables, state: own }: Adapted,
   { stateVectors, prepack = false }: ForecastOptions,
 ): Forecast {
-  const weights = graph
-    .constants()
-    .reduce((sum, v) => sum + residentBytes(v, sizes) * (prepack && isMatrix(v) ? 2 : 1), 0)
-  const { arena: activations } = planMemory(fileOrder(graph), graph.outputs, sizes)
+  const { weights, activations } = heldBy(graph, sizes, prepack)
   const vector = 4 * variables.total
   // Beside the graph the vectors stay where they are and one gradient comes back; in it each vector has a successor, which is copied out
   // of the session while the vector before it waits to be collected.
@@ -70,9 +69,31 @@ export function forecast(
     activations,
     state,
     runtime,
+    evaluation: 0,
     peak: weights + activations + state + runtime,
     flops,
   }
+}
+
+/** What a session of a graph holds: its weights as far as they are read, and its arena. */
+function heldBy(graph: Graph, sizes: Bindings, prepack: boolean): Pick<Forecast, 'weights' | 'activations'> {
+  const weights = graph
+    .constants()
+    .reduce((sum, v) => sum + residentBytes(v, sizes) * (prepack && isMatrix(v) ? 2 : 1), 0)
+  return { weights, activations: planMemory(fileOrder(graph), graph.outputs, sizes).arena }
+}
+
+/** Bytes that a session for the forward pass alone takes on batches of these sizes. */
+export function forecastForward(graph: Graph, sizes: Bindings, prepack = false): number {
+  const { weights, activations } = heldBy(graph, sizes, prepack)
+  return weights + activations + runtimeBytes.thread + runtimeBytes.node * graph.nodes.size
+}
+
+/** A step's forecast with evaluations in between, which hold `bytes`: beside the step's session, or in turns with it. */
+export function withEvaluation(step: Forecast, bytes: number, inTurns: boolean): Forecast {
+  const held = step.weights + step.activations + step.runtime - runtimeBytes.base
+  const evaluation = inTurns ? Math.max(0, bytes - held) : bytes
+  return { ...step, evaluation, peak: step.peak + evaluation }
 }
 
 const isMatrix = (v: Value): boolean => (v.shape?.length ?? 0) >= 2

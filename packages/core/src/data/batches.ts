@@ -54,15 +54,34 @@ export class EpochBatches {
   }
 }
 
+/** How large a batch may be. */
+export interface BatchLimit {
+  rows: number
+  /** tokens with padding; a row that has more is a batch of its own. Any number when left out */
+  tokens?: number
+}
+/** How many examples of a size (tokens; 0: an image) a batch takes, at least one. */
+export const fitting = ({ rows, tokens = Number.POSITIVE_INFINITY }: BatchLimit, size: number): number =>
+  Math.max(1, Math.min(rows, Math.floor(tokens / Math.max(1, size))))
+
 /** Batches for evaluation, with the examples' places in the data: a bucket at a time in the order of length. */
-export function* sortedBatches(data: Dataset, size: number): Generator<number[]> {
-  for (let first = 0; first < data.length; first += size * bucket) {
-    const count = Math.min(size * bucket, data.length - first)
+export function* sortedBatches(data: Dataset, limit: BatchLimit): Generator<number[]> {
+  const { rows } = limit
+  for (let first = 0; first < data.length; first += rows * bucket) {
+    const count = Math.min(rows * bucket, data.length - first)
     const order = Array.from({ length: count }, (_, i) => ({
       i: first + i,
       size: data.size(first + i),
     })).sort((a, b) => a.size - b.size)
-    for (let i = 0; i < count; i += size) yield order.slice(i, i + size).map((e) => e.i)
+    let batch: number[] = []
+    for (const { i, size } of order) {
+      if (batch.length > 0 && batch.length + 1 > fitting(limit, size)) {
+        yield batch
+        batch = []
+      }
+      batch.push(i)
+    }
+    if (batch.length > 0) yield batch
   }
 }
 

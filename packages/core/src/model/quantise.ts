@@ -29,9 +29,12 @@ interface Place {
  * forward, dequantised block by block backward. They are packed once into a file of the cache, which is mapped.
  */
 export function quantise(model: Model): void {
-  const sites = model.linears.filter(
+  const able = model.linears.filter(
     (s) => s.path !== model.outputEmbedding?.path && s.weight.constant && s.inFeatures % block === 0,
   )
+  // Heads, which are trained in full, stand outside the numbered layers.
+  const inLayers = able.filter((s) => /(^|\.)\d+\./.test(s.path))
+  const sites = inLayers.length > 0 ? inLayers : able
   if (sites.length === 0)
     throw new GraftError(
       'NOTHING_TO_QUANTISE',

@@ -52,22 +52,24 @@ function sessionOptions({
 
 /** A compiled graph ready to run, in a thread of its own: timers, progress and Ctrl-C stay alive while it computes. */
 export class Session {
-  private readonly thread: Thread
-  private readonly number: number
+  private held?: Promise<{ thread: Thread; number: number }>
 
   /** `inputs`: those that the graph has, with their types; undefined where only what it takes is ever fed. */
   private constructor(
     private readonly inputs: ReadonlyMap<string, DType> | undefined,
+    private readonly bytes: Uint8Array,
     private readonly options: SessionOptions,
-  ) {
-    this.thread = Thread.for(options.device ?? 'cpu')
-    this.number = this.thread.enter()
-  }
+  ) {}
 
   /** Throws DEVICE_UNAVAILABLE when the device can't be had, RUNTIME when ONNX Runtime refuses the graph. */
   static open(graph: Graph, options: SessionOptions = {}): Promise<Session> {
+    return Session.resting(graph, options).awake()
+  }
+
+  /** A session that opens with its first run, which then throws what opening throws. */
+  static resting(graph: Graph, options: SessionOptions = {}): Session {
     const own = lowered(graph, options.device)
-    return Session.create(new Map(own.inputs.map((v) => [v.name, v.dtype])), encodeOnnx(own), options)
+    return new Session(new Map(own.inputs.map((v) => [v.name, v.dtype])), encodeOnnx(own), options)
   }
 
   /**
@@ -79,20 +81,25 @@ export class Session {
     carried: Readonly<Record<string, string>>,
     options: SessionOptions = {},
   ): Promise<Session> {
-    return Session.create(undefined, encodeLoop(lowered(graph, options.device), { carried }), options)
+    return new Session(undefined, encodeLoop(lowered(graph, options.device), { carried }), options).awake()
   }
 
-  private static async create(
-    inputs: ReadonlyMap<string, DType> | undefined,
-    bytes: Uint8Array,
-    options: SessionOptions,
-  ): Promise<Session> {
-    const session = new Session(inputs, options)
+  private async awake(): Promise<this> {
+    this.held ??= this.create()
+    await this.held
+    return this
+  }
+  private async create(): Promise<{ thread: Thread; number: number }> {
+    const { bytes, options } = this
+    const { device = 'cpu' } = options
+    const thread = Thread.for(device)
+    const number = thread.enter()
     try {
-      await session.send({ kind: 'create', bytes, options: sessionOptions(options) })
+      await thread.send(number, { kind: 'create', bytes, options: sessionOptions(options) })
+      return { thread, number }
     } catch (cause) {
-      await session.close()
-      const { device = 'cpu' } = options
+      this.held = undefined
+      await thread.leave(number)
       if (device === 'cpu') throw cause
       throw new GraftError(
         'DEVICE_UNAVAILABLE',
@@ -100,7 +107,6 @@ export class Session {
         { cause },
       )
     }
-    return session
   }
 
   /**
@@ -150,12 +156,20 @@ export class Session {
     await this.send({ kind: 'forget', key })
   }
 
-  close(): Promise<void> {
-    return this.thread.leave(this.number)
+  /**
+   * Gives back all that it holds: mapped weights, arena, thread, what runs have carried. A later run opens it
+   * again.
+   */
+  async close(): Promise<void> {
+    const held = await this.held
+    this.held = undefined
+    await held?.thread.leave(held.number)
   }
 
-  private send(body: RequestBody, transfer?: ArrayBuffer[]): Promise<Tensors> {
-    return this.thread.send(this.number, body, transfer)
+  private async send(body: RequestBody, transfer?: ArrayBuffer[]): Promise<Tensors> {
+    this.held ??= this.create()
+    const { thread, number } = await this.held
+    return thread.send(number, body, transfer)
   }
 }
 

@@ -1,14 +1,13 @@
-import { sortedBatches } from '../data/batches.js'
+import { type BatchLimit, sortedBatches } from '../data/batches.js'
 import { type Dataset, take } from '../data/dataset.js'
 import type { Metric, Scored } from '../metric/metric.js'
-import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
-import { compileEvaluation } from '../compile/step.js'
+import type { AdaptOptions } from '../compile/adapt.js'
 import type { Model } from '../model/model.js'
-import { Feeder } from '../objective/feeder.js'
 import type { Example } from '../data/example.js'
 import type { Supervision } from '../objective/objective.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { numbers, type Tensors } from '../runtime/tensor.js'
+import { Forward } from './forward.js'
 
 /** Mean loss and metrics of one part of the data, by name; shares are from 0 to 1. */
 export interface Evaluation extends Record<string, number> {
@@ -26,9 +25,8 @@ interface Watching {
 export class Evaluator {
   private constructor(
     private readonly session: Session,
-    private readonly feeder: Feeder,
-    private readonly batchSize: number,
-    private readonly variables: Adapted['variables'],
+    private readonly pass: Forward,
+    private readonly limit: BatchLimit,
   ) {}
 
   static async open(
@@ -36,17 +34,14 @@ export class Evaluator {
     options: Omit<AdaptOptions, 'training'>,
     { pad, batchSize, ...session }: SessionOptions & { pad: number; batchSize: number },
   ): Promise<Evaluator> {
-    const adapted = adapt(base, { ...options, training: false })
-    const graph = compileEvaluation(adapted)
-    const opened = await Session.open(graph, session)
-    graph.clear()
-    const { virtualTokens, variables } = adapted
-    const feeder = new Feeder(base, options.objective, {
-      pad,
-      virtualTokens,
-      expectedRows: options.expectedRows,
-    })
-    return new Evaluator(opened, feeder, batchSize, variables)
+    return Evaluator.of(Forward.of(base, options, pad), { rows: batchSize }, session)
+  }
+
+  /** Its session opens with the first batch. */
+  static of(pass: Forward, limit: BatchLimit, session: SessionOptions): Evaluator {
+    const resting = Session.resting(pass.graph, session)
+    pass.graph.clear()
+    return new Evaluator(resting, pass, limit)
   }
 
   /** The mean loss, and each metric's value by its name. */
@@ -60,7 +55,7 @@ export class Evaluator {
     const tallies = metrics.map((m) => ({ name: m.name, tally: m.start() }))
     let done = 0
     let [sum, rows] = [0, 0]
-    for (const indices of sortedBatches(data, this.batchSize)) {
+    for (const indices of sortedBatches(data, this.limit)) {
       const { outputs, supervision } = await this.forward(await take(data, indices), parameters)
       const loss = Number(outputs.loss_sum.data[0])
       const { targets, lengths } = supervision
@@ -81,7 +76,7 @@ export class Evaluator {
   /** Logits of each example's supervised rows, in the order given; for objectives that compute them whole. */
   async logits(data: Dataset, parameters: Float32Array): Promise<Float32Array[][]> {
     const found: Float32Array[][] = []
-    for (const indices of sortedBatches(data, this.batchSize)) {
+    for (const indices of sortedBatches(data, this.limit)) {
       const { outputs, supervision } = await this.forward(await take(data, indices), parameters)
       const all = outputs.row_logits.data as Float32Array
       const width = all.length / supervision.count
@@ -100,7 +95,7 @@ export class Evaluator {
   /** A vector per example, in the order given; for objectives that embed. */
   async embeddings(data: Dataset, parameters: Float32Array): Promise<Float32Array[]> {
     const found: Float32Array[] = []
-    for (const indices of sortedBatches(data, this.batchSize)) {
+    for (const indices of sortedBatches(data, this.limit)) {
       const { outputs } = await this.forward(await take(data, indices), parameters)
       const all = outputs.embeddings.data as Float32Array
       const width = all.length / indices.length
@@ -111,6 +106,7 @@ export class Evaluator {
     return found
   }
 
+  /** Gives back what its session holds; a later batch opens it again. */
   close(): Promise<void> {
     return this.session.close()
   }
@@ -119,13 +115,8 @@ export class Evaluator {
     examples: readonly Example[],
     parameters: Float32Array,
   ): Promise<{ outputs: Tensors; supervision: Supervision }> {
-    const batch = this.feeder.batch(examples)
-    const supervision = this.feeder.supervise(batch)
-    const outputs = await this.session.run({
-      ...this.feeder.inputs(batch),
-      ...supervision.feeds,
-      ...this.variables.tensors(parameters),
-    })
+    const { feeds, supervision } = this.pass.feeds(examples, parameters)
+    const outputs = await this.session.run(feeds)
     return { outputs, supervision }
   }
 }

@@ -1,11 +1,10 @@
 import type { FrozenCut, Value } from '@graft-peft/onnx'
-import { batchOf, modelFeeds, sortedBatches } from '../data/batches.js'
+import { type BatchLimit, batchOf, modelFeeds, sortedBatches } from '../data/batches.js'
 import { Appended, type Dataset, take } from '../data/dataset.js'
 import type { Batch, Example } from '../data/example.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { float32, type Tensors } from '../runtime/tensor.js'
 
-const batchSize = 32
 export type CachedDataset = Dataset & { close(): void }
 
 /**
@@ -15,7 +14,12 @@ export type CachedDataset = Dataset & { close(): void }
 export async function withFrozenPrefix(
   data: Dataset,
   { below, values }: FrozenCut,
-  { inputs, pad, ...options }: SessionOptions & { inputs: readonly Value[]; pad: number },
+  {
+    inputs,
+    pad,
+    batch: limit,
+    ...options
+  }: SessionOptions & { inputs: readonly Value[]; pad: number; batch: BatchLimit },
   folder: string,
   onProgress: (done: number) => void,
 ): Promise<CachedDataset> {
@@ -25,7 +29,7 @@ export async function withFrozenPrefix(
   const places: number[] = []
   let done = 0
   try {
-    for (const indices of sortedBatches(data, batchSize)) {
+    for (const indices of sortedBatches(data, limit)) {
       const batch = batchOf(await take(data, indices), undefined, pad)
       const outputs = await session.run(modelFeeds(inputs, batch, pad))
       indices.forEach((i, row) => {

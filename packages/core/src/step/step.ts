@@ -1,4 +1,11 @@
-import { type Bindings, type FrozenCut, type Graph, type MemoryMode, splitFrozen } from '@graft-peft/onnx'
+import {
+  type Bindings,
+  type FrozenCut,
+  type Graph,
+  type MemoryMode,
+  splitFrozen,
+  type Value,
+} from '@graft-peft/onnx'
 import { adapt, type Adapted, type AdaptOptions } from '../compile/adapt.js'
 import { forecast, type Forecast } from '../compile/forecast.js'
 import { initialScaling, scalingName } from '../compile/loss-scale.js'
@@ -101,12 +108,7 @@ export class Step {
   sizes(): Bindings {
     const sample = this.part(this.settings.sample)
     const feeds = this.feeds(sample, { t: 1, rate: 0, k: 0, parts: 1, count: 1 })
-    const named = this.adapted.model.graph.inputs.flatMap(({ name, shape }) =>
-      (shape ?? []).map((d, i) => [d, feeds[name]?.shape[i]] as const),
-    )
-    return Object.fromEntries(
-      named.filter((pair): pair is [string, number] => typeof pair[0] === 'string' && pair[1] !== undefined),
-    )
+    return symbolsOf(this.adapted.model.graph.inputs, feeds)
   }
 
   /** The graph of the step. It takes the adapted model with it: compile once. */
@@ -160,6 +162,16 @@ export class Step {
       ...(isScaled(this.attaching) ? { [scalingName]: initialScaling() } : {}),
     }
   }
+}
+
+/** Numbers for the symbols of inputs' shapes when they are fed these. */
+export function symbolsOf(inputs: readonly Value[], feeds: Tensors): Bindings {
+  const named = inputs.flatMap(({ name, shape }) =>
+    (shape ?? []).map((d, i) => [d, feeds[name]?.shape[i]] as const),
+  )
+  return Object.fromEntries(
+    named.filter((pair): pair is [string, number] => typeof pair[0] === 'string' && pair[1] !== undefined),
+  )
 }
 
 /**

@@ -170,6 +170,10 @@ export class Stepper {
     })
   }
 
+  /**
+   * Gives back what its session holds. A later step opens it again, where parameters and optimiser state lie
+   * here and not on a device.
+   */
   close(): Promise<void> {
     return this.session.close()
   }

@@ -11,7 +11,7 @@ import type { Example } from '../data/example.js'
 import { adamw } from '../optimizer/adamw.js'
 import type { TrainConfig } from '../config/config.js'
 import { readInputs } from './inputs.js'
-import { planRun } from './run.js'
+import { forecastRun, planRun } from './run.js'
 import { type Attaching, Step, type StepSettings } from '../step/step.js'
 
 /** What tuning a model by one method would take. */
@@ -48,13 +48,20 @@ export async function estimateRun(
 ): Promise<Estimate> {
   const inputs = await readInputs(config, registry)
   try {
-    const { step } = await planRun(config, inputs)
-    const { attaching, settings } = step
+    const plan = await planRun(config, inputs)
+    const { attaching, settings } = plan.step
     const others = beside
       .map((name) => registry.get('method', name))
       .filter((method) => method !== config.method)
-      .map((method) => ({ ...attaching, method, config: methodOptions(method, {}), prepared: undefined }))
-    return estimate(inputs.model, [attaching, ...others], settings)
+      .map((method) => ({
+        ...attaching,
+        method,
+        methodOptions: methodOptions(method, {}),
+        prepared: undefined,
+      }))
+    return await estimate(inputs.model, [attaching, ...others], settings, (step, forecast) =>
+      forecastRun({ ...plan, step }, forecast, inputs),
+    )
   } finally {
     inputs.close()
   }
@@ -79,11 +86,11 @@ export interface EstimateOptions {
  *
  * @throws UNKNOWN_PLUGIN for a method that isn't installed, and what opening the model throws.
  */
-export function estimateModel(
+export async function estimateModel(
   path: string,
   registry: Registry,
   { methods, batch, sequence, supervised, quantize, precision, weightless }: EstimateOptions,
-): Estimate {
+): Promise<Estimate> {
   const model = openModel(path, {
     architectures: registry.all('architecture'),
     task: 'causal-lm',
@@ -119,8 +126,18 @@ export function estimateModel(
   })
 }
 
-function estimate(model: Model, plans: readonly Attaching[], settings: StepSettings): Estimate {
-  const methods = plans.map((plan) => estimateMethod(model, plan, settings))
+/** What a run takes whose steps take that much. */
+type WholeRun = (step: Step, forecast: Forecast) => Promise<Forecast>
+const stepsAlone: WholeRun = async (_, forecast) => forecast
+
+async function estimate(
+  model: Model,
+  plans: readonly Attaching[],
+  settings: StepSettings,
+  whole = stepsAlone,
+): Promise<Estimate> {
+  const methods: MethodEstimate[] = []
+  for (const plan of plans) methods.push(await estimateMethod(model, plan, settings, whole))
   const stored = model.graph
     .constants()
     .reduce((sum, v) => sum + (v.data && 'file' in v.data ? v.data.length : 0), 0)
@@ -133,13 +150,19 @@ function estimate(model: Model, plans: readonly Attaching[], settings: StepSetti
   }
 }
 
-function estimateMethod(model: Model, plan: Attaching, settings: StepSettings): MethodEstimate {
+async function estimateMethod(
+  model: Model,
+  plan: Attaching,
+  settings: StepSettings,
+  whole: WholeRun,
+): Promise<MethodEstimate> {
   let trainable = 0
-  const predicted = memoryModes.map((memory): [MemoryMode, Forecast] => {
+  const predicted: [MemoryMode, Forecast][] = []
+  for (const memory of memoryModes) {
     const step = Step.of(model, plan, { ...settings, memory })
     trainable = step.adapted.variables.total
-    return [memory, step.forecast(step.compile())]
-  })
+    predicted.push([memory, await whole(step, step.forecast(step.compile()))])
+  }
   return {
     method: plan.method.name,
     trainable,

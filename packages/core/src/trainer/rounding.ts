@@ -22,11 +22,11 @@ export const roundingFile = 'int8.json'
  * The plan with products rounded as its data bears it: looked at once a run, then as the run's folder says.
  * The plan itself where nothing is rounded.
  */
-export async function roundedPlan(
-  plan: Plan,
+export async function roundedPlan<T extends Plan>(
+  plan: T,
   { precision, output }: Pick<TrainConfig, 'precision' | 'output'>,
   resume = false,
-): Promise<Plan & { rounding?: KeptRounding }> {
+): Promise<T & { rounding?: KeptRounding }> {
   if (precision !== 'int8') return plan
   const file = join(output, roundingFile)
   const kept =

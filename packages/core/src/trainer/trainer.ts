@@ -13,11 +13,12 @@ import { Followers } from './followers.js'
 import type { TrainConfig } from '../config/config.js'
 import { FolderLock } from '../files/folder-lock.js'
 import { type Evaluation, Evaluator } from '../step/evaluator.js'
+import { Forward } from '../step/forward.js'
 import { type CachedDataset, withFrozenPrefix } from '../step/frozen-prefix.js'
 import { RunLog } from './log.js'
 import { type RunInputs } from './inputs.js'
 import { type KeptRounding, roundedPlan, roundingNotice } from './rounding.js'
-import { planRun } from './run.js'
+import { forecastRun, forwardOf, planRun } from './run.js'
 import { saveTrained } from './save-trained.js'
 import type { Step } from '../step/step.js'
 import { Stepper, type StepResult, type WantedStep } from '../step/stepper.js'
@@ -36,6 +37,7 @@ export class Trainer {
     private readonly step: Step,
     private readonly stepper: Stepper,
     private readonly evaluator: Evaluator,
+    private readonly inTurns: boolean,
     private readonly lock: FolderLock,
     private readonly cached?: CachedDataset,
   ) {
@@ -56,26 +58,22 @@ export class Trainer {
       ? loadCheckpoint(checkpointFile(config, 'last'), inputs.fingerprint)
       : undefined
     const planned = await planRun(config, inputs)
-    const { step, session, rounding } = await roundedPlan(planned, config, resumed !== undefined)
-    const { adapted, attaching } = step
+    const plan = await roundedPlan(planned, config, resumed !== undefined)
+    const { step, session, rounding, evaluated, inTurns } = plan
+    const { adapted } = step
     let cached: CachedDataset | undefined
     const freeze = async (cut: FrozenCut) => {
       const { train } = inputs
-      const fed = { ...session, inputs: model.graph.inputs, pad }
+      const fed = { ...session, inputs: model.graph.inputs, pad, batch: evaluated }
       cached = await withFrozenPrefix(train, cut, fed, config.output, (done) =>
         hooks.onEvaluating?.({ part: 'frozen layers of train', done, total: train.length }),
       )
     }
+    const pass = Forward.of(model, forwardOf(step), pad)
     const start = startOf(config.adapter, adapted, config.seed)
     const stepper = await Stepper.open(step, start, session, config.cache ? freeze : undefined)
-    const evaluator = await Evaluator.open(
-      model,
-      { ...attaching, separate: adapted.variables.separate },
-      { ...session, pad, batchSize: Math.max(config.training.batch_size, 32) },
-    ).catch(async (error) => {
-      await stepper.close()
-      throw error
-    })
+    const forecast = await forecastRun(plan, stepper.forecast, inputs, pass)
+    const evaluator = Evaluator.of(pass, evaluated, session)
     const trainer = new Trainer(
       config,
       cached ? { ...inputs, train: cached } : inputs,
@@ -83,6 +81,7 @@ export class Trainer {
       step,
       stepper,
       evaluator,
+      inTurns,
       lock,
       cached,
     )
@@ -105,7 +104,7 @@ export class Trainer {
       trainable: adapted.variables.total,
       resumedAt: trainer.progress.step,
       compileSeconds,
-      forecast: stepper.forecast,
+      forecast,
     })
     return trainer
   }
@@ -245,7 +244,14 @@ export class Trainer {
     const { metrics, labels } = this.inputs
     const { parameters } = await this.stepper.read()
     const onProgress = (done: number) => this.hooks.onEvaluating?.({ part, done, total: data.length })
-    return this.evaluator.evaluate(data, new Float32Array(parameters), metrics, labels, { onProgress })
+    if (this.inTurns) await this.stepper.close()
+    try {
+      return await this.evaluator.evaluate(data, new Float32Array(parameters), metrics, labels, {
+        onProgress,
+      })
+    } finally {
+      if (this.inTurns) await this.evaluator.close()
+    }
   }
   private report(phase: Phase, part: string, found: Evaluation, improved: boolean): void {
     this.log.write({ step: this.progress.step, phase, part, ...found })
