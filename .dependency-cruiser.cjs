@@ -10,6 +10,7 @@ const floors = {
   core: [
     'codes',
     'errors',
+    'blame',
     'copy',
     'numbers',
     'files',

@@ -132,7 +132,14 @@ describe('a sentence model pools as its folder asks', () => {
     writeFileSync(join(at, '1_Pooling/config.json'), JSON.stringify(mode))
     const model = openModel(at, { architectures, task: 'features' })
     const objective = registry.get('objective', 'sentence-embedding')
-    return objective.deploy?.({ model, g: model.g, param: undefined as never, labels: 0, expectedRows: 1 })
+    return objective.deploy?.({
+      model,
+      g: model.g,
+      param: undefined as never,
+      input: undefined as never,
+      labels: 0,
+      expectedRows: 1,
+    })
   }
   it.each([{ pooling_mode_cls_token: true }, { pooling_mode: 'lasttoken' }, { pooling_mode_mean_tokens: true }])('%o', (mode) => expect(pooled(mode)).toBeDefined()) // biome-ignore format: one line
   it.each([

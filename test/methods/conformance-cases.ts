@@ -54,6 +54,8 @@ export const cases: Record<string, TestCases> = {
       { config: { ...qv, init_r: 3, target_r: 3, tinit: 1, tfinal: 1 } },
     ],
     invalid: [{ config: { ...qv, tinit: 10, tfinal: 10 }, error: /tinit 10 \+ tfinal 10 must be less than/ }],
+    // HF PEFT's LoraConfig has it; AdaLoRA goes by init_r.
+    idle: ['r'],
   },
   'prefix-tuning': {
     valid: [
@@ -81,7 +83,10 @@ export const cases: Record<string, TestCases> = {
   },
   'p-tuning': {
     valid: [
-      ...both({ num_virtual_tokens: 3, encoder_hidden_size: 8 }),
+      ...both({ num_virtual_tokens: 3, encoder_hidden_size: 8 }).map((test) => ({
+        ...test,
+        except: { 'dropout drops': 'encoder_dropout is the LSTM encoder’s, as in HF PEFT' },
+      })),
       {
         config: {
           num_virtual_tokens: 3,
@@ -95,6 +100,7 @@ export const cases: Record<string, TestCases> = {
   'multitask-prompt-tuning': {
     valid: both({ num_virtual_tokens: 3, num_tasks: 2, num_ranks: 2 }),
     invalid: [{ config: { prompt_tuning_init: 'EXACT_SOURCE_TASK' }, error: /prompt_tuning_init/ }],
+    idle: ['prompt_tuning_init_task'],
   },
   cpt: {
     valid: [
@@ -109,6 +115,7 @@ export const cases: Record<string, TestCases> = {
       { config: { cpt_token_ids: [5, 9], cpt_tokens_type_mask: [1] }, error: /1 entries for 2 tokens/ },
       { config: { cpt_token_ids: [999] }, error: /no token 999/ },
     ],
+    idle: ['num_virtual_tokens', 'cpt_mask', 'opt_loss_decay_factor', 'tokenizer_name_or_path'],
   },
   cartridge: {
     valid: [
@@ -160,7 +167,7 @@ export const cases: Record<string, TestCases> = {
   lokr: {
     valid: [
       ...both({ ...qv, r: 2 }),
-      { config: { ...qv, r: 1, decompose_both: true, decompose_factor: 2, init_weights: 'lycoris' } },
+      { config: { ...qv, r: 1, decompose_both: true, decompose_factor: 4, init_weights: 'lycoris' } },
       { config: { ...qv, r: 2, rank_dropout: 0.2, rank_dropout_scale: true } },
     ],
   },
@@ -189,7 +196,12 @@ export const cases: Record<string, TestCases> = {
   miss: {
     valid: [
       ...both({ ...qv, r: 6 }),
-      { config: { ...qv, r: 4, init_weights: 'bat' } },
+      {
+        config: { ...qv, r: 4, init_weights: 'bat' },
+        except: {
+          'dropout drops': 'the update is in the weight, as in HF PEFT: there is no input to drop from',
+        },
+      },
       { config: { ...qv, r: 4, mini_r: 4, init_weights: 'mini' } },
     ],
     invalid: [{ config: { ...qv, r: 5, init_weights: 'bat' }, error: /divisible by r: 5/ }],

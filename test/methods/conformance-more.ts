@@ -32,6 +32,12 @@ const adapters = Object.fromEntries(
   }),
 )
 
+/** Lily's router takes a mean over all tokens of the batch, as HF PEFT's does. */
+const routed = {
+  'batches of any size': 'the router takes a mean over the batch',
+  'a position knows nothing': 'the router takes a mean over the batch',
+}
+
 /** The same of further methods. */
 export const more: Record<string, TestCases> = {
   hira: {
@@ -70,8 +76,16 @@ export const more: Record<string, TestCases> = {
   },
   deft: {
     valid: [
-      ...both({ ...qv, r: 3, decomposition_method: 'qr', alpha: 6 }),
-      { config: { ...qv, r: 2, para: true, decomposition_method: 'qr' } },
+      ...both({ ...qv, r: 3, decomposition_method: 'qr', alpha: 6 }).map((test) => ({
+        ...test,
+        except: {
+          'dropout drops': 'as in HF PEFT the subspace is taken out of all, and filled from what is left',
+        },
+      })),
+      {
+        config: { ...qv, r: 2, para: true, decomposition_method: 'qr' },
+        except: { 'dropout drops': 'nothing is filled in, so there is nothing to drop from' },
+      },
     ],
   },
   road: {
@@ -181,8 +195,11 @@ export const more: Record<string, TestCases> = {
   },
   lily: {
     valid: [
-      { config: { ...qv, r: 3 } },
-      { config: { target_modules: 'all-linear', r: 2, num_B: 3, stride_A: 2, init_weights: false } },
+      { config: { ...qv, r: 3 }, except: routed },
+      {
+        config: { target_modules: 'all-linear', r: 2, num_B: 3, stride_A: 2, init_weights: false },
+        except: routed,
+      },
     ],
     invalid: [{ config: { ...qv, num_B: 1 }, error: /num_B/ }],
   },
@@ -195,14 +212,24 @@ export const more: Record<string, TestCases> = {
   waveft: {
     valid: [
       { config: { ...qv, n_frequency: 12 } },
-      { config: { ...qv, n_frequency: 12, wavelet_family: 'sym4', proportional_parameters: true } },
+      {
+        config: {
+          target_modules: ['q_proj', 'down_proj'],
+          n_frequency: 12,
+          wavelet_family: 'sym4',
+          proportional_parameters: true,
+        },
+      },
       { config: { ...qv, n_frequency: 12, use_idwt: false } },
     ],
     invalid: [{ config: { ...qv, n_frequency: 999 }, error: /n_frequency 999 is more than/ }],
   },
   supertuning: {
     valid: [
-      { config: { ...qv, sparsity: 0.9 } },
+      {
+        config: { ...qv, sparsity: 0.9 },
+        except: { 'dropout drops': 'without r there is no input to drop from' },
+      },
       { config: { ...qv, sparsity: 0.95, select_top: false, r: 2, save_precomputed_indices: false } },
     ],
     invalid: [

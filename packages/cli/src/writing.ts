@@ -12,6 +12,7 @@ import {
 import { type Command, Option } from 'commander'
 import { deviceOption } from './command.js'
 import { count, notNegative, read, share, whole } from './numbers.js'
+import { note } from './output.js'
 import { pulling } from './progress.js'
 
 export interface WritingFlags {
@@ -90,7 +91,9 @@ export async function openGenerator(
           'DUPLICATE_ADAPTER',
           `Two adapters are named ${name}. Name them: --adapter one=${folder}`,
         )
-      await generator.load(name, await openAdapter(folder, registry, generator.base, { cache: true }))
+      const opened = await openAdapter(folder, registry, generator.base, { cache: true })
+      for (const text of opened.model.notices) note(text)
+      await generator.load(name, opened)
     }
     return generator
   } catch (error) {

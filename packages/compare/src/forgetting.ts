@@ -24,7 +24,7 @@ export async function forgetting(
 ): Promise<Forgetting | undefined> {
   if (!wanted) return undefined
   const base = languageModel(config, registry)
-  const examples = await generalText(wanted, base)
+  const examples = await generalText(wanted, base, registry)
   const bare = {
     method: untouched,
     methodOptions: {},
@@ -56,10 +56,11 @@ export const languageModel = ({ model, quantize }: TrainConfig, registry: Regist
 async function generalText(
   { file, examples: limit }: NonNullable<RunSpec['forgetting']>,
   model: Model,
+  registry: Registry,
 ): Promise<Example[]> {
   const coder = new Coder(model, [], { columns: {}, max_length: longest, train_on_prompt: true })
   const examples: Example[] = []
-  for await (const record of readRecords(file)) {
+  for await (const record of readRecords(file, undefined, registry.all('reader'))) {
     examples.push(coder.language(asText(record)))
     if (examples.length === limit) break
   }

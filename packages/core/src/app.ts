@@ -40,7 +40,6 @@ export { type Generated, type GenerationOptions, Generator, type Prompt } from '
 export type { SamplingOptions } from './use/sampler.js'
 export type { Message } from './data/chat-template.js'
 export { readRecords } from './data/readers.js'
-export type { Notice } from './data/records.js'
 
 // Changing it.
 export { type MergeFormat, type MergeReport, merge } from './adapter/merge.js'

@@ -15,6 +15,10 @@ import { sentenceEmbedding } from './objective/sentence-embedding.js'
 import { checkContract } from './contract.js'
 import { sequenceToSequence } from './objective/sequence-to-sequence.js'
 import { tokenClassification } from './objective/token-classification.js'
+import { readers, type Reader } from './data/readers.js'
+import type { OptimizerKind } from './optimizer/optimizer.js'
+import { type Schedule, schedules } from './optimizer/schedule.js'
+import { optimizers } from './optimizer/table.js'
 import type { Tracker } from './tracking/tracker.js'
 
 const objectives = [
@@ -35,6 +39,9 @@ const tokens = {
   architecture: Symbol('architecture'),
   tracker: Symbol('tracker'),
   launcher: Symbol('launcher'),
+  optimizer: Symbol('optimizer'),
+  schedule: Symbol('schedule'),
+  reader: Symbol('reader'),
 }
 interface Kinds {
   method: PeftMethod
@@ -43,6 +50,9 @@ interface Kinds {
   architecture: Architecture
   tracker: Tracker
   launcher: Launcher
+  optimizer: OptimizerKind
+  schedule: Schedule
+  reader: Reader
 }
 /** The kinds of plugin. */
 export type Kind = keyof Kinds
@@ -65,7 +75,7 @@ const describe = (value: unknown): string =>
 const badPlugin = (origin: string, got: string) =>
   new GraftError(
     'BAD_PLUGIN',
-    `${origin} is not a plugin: its default export is ${got}; expected the result of definePeftMethod, defineObjective, defineMetric, defineArchitecture, defineTracker or defineLauncher, or a list of them.`,
+    `${origin} is not a plugin: its default export is ${got}; expected the result of definePeftMethod, defineObjective, defineMetric, defineArchitecture, defineOptimizer, defineSchedule, defineReader, defineTracker or defineLauncher, or a list of them.`,
   )
 
 /** The kind of what a package exports. Throws BAD_PLUGIN for what is no plugin. */
@@ -97,6 +107,9 @@ export class Registry {
     const core = { package: '@graft-peft/core', version: '' }
     for (const objective of objectives) this.register('objective', objective, core)
     for (const metric of metrics) this.register('metric', metric, core)
+    for (const optimizer of optimizers) this.register('optimizer', optimizer, core)
+    for (const schedule of schedules) this.register('schedule', schedule, core)
+    for (const reader of readers) this.register('reader', reader, core)
   }
 
   /**
@@ -129,6 +142,7 @@ export class Registry {
       )
     checkContract(plugin as unknown as Record<string, unknown>, origin.package)
     this.refuseForeignType(kind, plugin, origin)
+    this.refuseForeignEnding(kind, plugin, origin)
     this.origins.set(key, origin)
     this.container.register(tokens[kind], { useValue: plugin })
     return this
@@ -142,6 +156,20 @@ export class Registry {
         'DUPLICATE_PLUGIN',
         `${origin.package}: the method ${plugin.name} has peftType ${owner.peftType}, which is that of the method ${owner.name}: its adapters would be opened by that. Give it one of its own.`,
       )
+  }
+
+  /** Two readers of one ending would read each other's files. */
+  private refuseForeignEnding(kind: Kind, plugin: Plugin, origin: Origin): void {
+    if (kind !== 'reader') return
+    const { endings, name } = plugin as Reader
+    for (const ending of endings) {
+      const owner = this.all('reader').find((r) => r.endings.includes(ending))
+      if (!owner) continue
+      throw new GraftError(
+        'DUPLICATE_PLUGIN',
+        `${origin.package}: the reader ${name} reads ${ending}, which the reader ${owner.name} does already. Give its files an ending of their own.`,
+      )
+    }
   }
 
   /**

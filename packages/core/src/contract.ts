@@ -15,9 +15,21 @@ const members: Readonly<
   architecture: { modelTypes: 'object', tasks: 'object', build: 'function' },
   tracker: { configSchema: 'object', open: 'function' },
   launcher: { configSchema: 'object', launch: 'function' },
+  optimizer: { configSchema: 'object', create: 'function' },
+  schedule: { configSchema: 'object', factor: 'function' },
+  reader: { endings: 'object', read: 'function' },
 }
 /** Members that are called where no promise is waited for. */
-const synchronous: readonly string[] = ['attach', 'build', 'encode', 'supervise', 'startsAsIdentity', 'start']
+const synchronous: readonly string[] = [
+  'attach',
+  'build',
+  'encode',
+  'supervise',
+  'startsAsIdentity',
+  'start',
+  'create',
+  'factor',
+]
 
 /** Throws BAD_PLUGIN for a plugin that lacks a member of its kind, or has it as another type. */
 export function checkContract(plugin: Record<string, unknown>, origin: string): void {

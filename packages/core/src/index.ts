@@ -1,5 +1,5 @@
 /**
- * What authors of plugins write methods, objectives, metrics, architectures, trackers and launchers with.
+ * What authors of plugins write methods, objectives, metrics, architectures, optimisers, schedules, readers, trackers and launchers with.
  * Programs that train and use adapters import `@graft-peft/core/app`, or both at once from `graft-peft`.
  *
  * @module @graft-peft/core
@@ -83,7 +83,7 @@ export {
 } from './model/virtual-tokens.js'
 
 // Graphs and numbers.
-export { addDims, type Builder, type Dim, type Shape, shapeOf, type Value } from '@graft-peft/onnx'
+export { addDims, type Builder, type Dim, pickRows, type Shape, shapeOf, type Value } from '@graft-peft/onnx'
 export { Random, roundHalfEven } from './numbers/random.js'
 export { NumpyRandom, NumpyRandomState } from './numbers/numpy-random.js'
 export { bfloat16, TorchRandom } from './numbers/torch-random.js'
@@ -103,7 +103,8 @@ export {
 } from './objective/objective.js'
 export type { Batch, Example } from './data/example.js'
 export { causalLm } from './objective/causal-lm.js'
-export { sequenceClassification } from './objective/classification.js'
+export { lastTokens, score, sequenceClassification } from './objective/classification.js'
+export { regression } from './objective/regression.js'
 export { tokenClassification } from './objective/token-classification.js'
 export { Coder } from './data/coder.js'
 export type { Columns, DataRecord } from './data/records.js'
@@ -118,6 +119,17 @@ export {
 } from './architecture/architecture.js'
 export { Settings } from './architecture/settings.js'
 export type { Weights } from './architecture/weights.js'
+
+// What training goes by: optimisers and learning-rate schedules; and data files as records.
+export {
+  defineOptimizer,
+  type Optimizer,
+  type OptimizerKind,
+  type OptimizerNumbers,
+} from './optimizer/optimizer.js'
+export { defineSchedule, type Schedule, type SchedulePlace } from './optimizer/schedule.js'
+export { defineReader, type Reader } from './data/readers.js'
+export type { Notice } from './data/records.js'
 
 // Trackers and launchers: where numbers go, and who does the runs.
 export { defineTracker, type TrackedRun, type Tracker, type Tracking } from './tracking/tracker.js'

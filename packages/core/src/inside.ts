@@ -8,11 +8,9 @@ export {
   configSchema,
   located,
   methodAt,
-  pluginAt,
-  pluginEntry,
-  type PluginEntry,
   type RawConfig,
 } from './config/config.js'
+export { pluginAt, pluginEntry, type PluginEntry } from './config/entries.js'
 export { findPlugin } from './plugins/load.js'
 export { Permutation } from './data/order.js'
 export { knownOptions, methodOptions, startingOptions, startingRate, validate } from './method/options.js'
@@ -25,10 +23,13 @@ export { batchOf, EpochBatches, modelFeeds } from './data/batches.js'
 export { HoldOut } from './data/hold-out.js'
 export { inMemory, take } from './data/dataset.js'
 export { Tokenizer, tokenizerOf } from './data/tokenizer.js'
-export { classCount } from './objective/objective.js'
+export { classCount, inputOf } from './objective/objective.js'
 export { Confusion, EntityCounts } from './metric/class-scores.js'
 export { adamw, adamwDefaults } from './optimizer/adamw.js'
 export { sgd } from './optimizer/sgd.js'
+export { checkOptimizer } from './optimizer/checked.js'
+export { learningRate } from './optimizer/schedule.js'
+export { isBuiltIn } from './optimizer/table.js'
 export { type AdaptOptions, type Adapted, adapt } from './compile/adapt.js'
 export { unit } from './compile/dropout.js'
 export type { Forecast } from './compile/forecast.js'

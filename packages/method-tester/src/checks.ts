@@ -1,9 +1,13 @@
-import { Random } from '@graft-peft/core'
-import { type Adapted, validate, type Variable } from '@graft-peft/core/inside'
-import { readBytes } from '@graft-peft/onnx'
+import { type Adapted, validate } from '@graft-peft/core/inside'
 import { Bench } from './harness.js'
+import { slopes } from './slopes.js'
+import { steps, trained } from './trained.js'
+import { causal, rowsApart } from './data-checks.js'
+import { drops, evaluates, trains } from './training-checks.js'
 import { type Check, fail, open, greatest } from './cases.js'
-import { saves, merges, isolated, targeted } from './adapter-checks.js'
+import { saves, merges, isolated } from './adapter-checks.js'
+import { chosen, refused } from './target-checks.js'
+import { storages } from './weight-checks.js'
 import { nothing } from './cases.js'
 
 const schema: Check = {
@@ -33,7 +37,8 @@ const schema: Check = {
 const seeded: Check = {
   name: 'the same seed gives the same start',
   async run(method, test) {
-    const [first, second] = [(await open(method, test)).adapt(), (await open(method, test)).adapt()]
+    const [bench, again] = [await open(method, test), await open(method, test)]
+    const [first, second] = [bench.adapt(), again.adapt()]
     const names = (a: Adapted) => a.variables.list.map((v) => `${v.name} [${v.shape}]`).join()
     if (names(first) !== names(second))
       fail('two attachments under one config declare different variables: the config alone must decide them.')
@@ -50,6 +55,13 @@ const seeded: Check = {
         fail(
           `buffer ${buffer.name} differs each time: draw it from the \`random\` that init is given, or from a seed among the options.`,
         )
+    if (first.state && greatest(first.state.initial(0), second.state?.initial(0) ?? new Float32Array()) > 0)
+      fail('what state(…) starts from differs each time: draw it from the `random` that init is given.')
+    const [one, other] = [await bench.loss(first, a), await again.loss(second, b)]
+    if (one !== other)
+      fail(
+        `the loss differs each time, ${one} and ${other}, under the same parameters: is a number drawn while the graph is built? Declare it with buffer(…).`,
+      )
   },
 }
 
@@ -79,77 +91,30 @@ const identity: Check = {
 const gradients: Check = {
   name: 'gradients equal finite differences',
   async run(method, test) {
-    const bench = await open(method, test)
-    const adapted = bench.adapt()
-    const start = bench.moved(adapted)
-    const { run, close } = await bench.gradient()
-    try {
-      const { gradient } = await run(start)
-      for (const variable of adapted.variables.list) {
-        if (test.detached?.some((name) => variable.name.includes(name))) continue
-        const slope = await directional(run, start, variable)
-        const own = slope.direction.reduce((sum, d, i) => sum + d * gradient[variable.offset + i], 0)
-        const scale = Math.max(Math.abs(slope.value), Math.abs(own), 1e-2)
-        if (!(Math.abs(slope.value - own) < 0.03 * scale))
-          fail(
-            `∂loss/∂${variable.name}: finite difference ${slope.value.toFixed(4)}, graph ${own.toFixed(4)} — is ${variable.name} reached from the output, and by nothing but differentiable operators?`,
-          )
-      }
-    } finally {
-      await close()
-    }
+    await slopes(await open(method, test), { skipped: test.detached })
   },
-}
-/**
- * The loss's slope along a random direction of one variable, by central differences at two steps,
- * extrapolated (Richardson).
- */
-async function directional(
-  run: (p: Float32Array) => Promise<{ loss: number }>,
-  at: Float32Array,
-  { name, offset, size }: Variable,
-) {
-  const random = new Random(7, name)
-  const raw = Float32Array.from({ length: size }, () => random.normal())
-  const norm = Math.sqrt(raw.reduce((s, v) => s + v * v, 0)) || 1
-  const direction = raw.map((v) => v / norm)
-  const lossAt = async (h: number) => {
-    const moved = new Float32Array(at)
-    for (let i = 0; i < size; i++) moved[offset + i] += h * direction[i]
-    return (await run(moved)).loss
-  }
-  const central = async (h: number) => ((await lossAt(h)) - (await lossAt(-h))) / (2 * h)
-  return { direction, value: (4 * (await central(8e-3)) - (await central(16e-3))) / 3 }
 }
 
 const training: Check = {
   name: 'training moves every parameter, lowers the loss and leaves the base alone',
   async run(method, test) {
-    const bench = await open(method, test)
-    const weights = bench.base.graph.constants().filter((v) => v.data)
-    const before = weights.map((v) => Buffer.from(readBytes(v.data!)))
-    const { losses, state } = await bench.train(1, bench.steps)
-    weights.forEach((v, i) => {
-      if (!before[i].equals(Buffer.from(readBytes(v.data!))))
-        fail(`the base weight ${v.name} was changed: map slots instead of writing into what the base holds.`)
-    })
+    const { losses, state, states, adapted, written } = await trained(method, test)
+    if (written)
+      fail(`the base weight ${written} was changed: map slots instead of writing into what the base holds.`)
     if (losses.some((l) => !Number.isFinite(l)) || state.parameters.some((v) => !Number.isFinite(v)))
       fail(
         `training gives numbers that aren't finite (losses ${losses.map((l) => l.toFixed(3)).join(', ')}): look at afterStep, divisions and roots at zero.`,
       )
-    const early = await bench.train(1, 2)
-    const start = early.adapted.variables.initial(0)
-    const dead = early.adapted.variables.list.find(
+    const start = adapted.variables.initial(0)
+    const early = states[1].parameters
+    const dead = adapted.variables.list.find(
       (v) =>
-        v.size > 0 &&
-        early.state.parameters
-          .subarray(v.offset, v.offset + v.size)
-          .every((x, i) => x === start[v.offset + i]),
+        v.size > 0 && early.subarray(v.offset, v.offset + v.size).every((x, i) => x === start[v.offset + i]),
     )
     if (dead) fail(`${dead.name} didn't move in two steps: it is declared, but does the loss depend on it?`)
     if (!((losses.at(-1) ?? 0) < losses[0]))
       fail(
-        `the loss didn't fall in ${bench.steps} steps of AdamW at 0.01: ${losses[0].toFixed(4)} → ${losses.at(-1)?.toFixed(4)}.`,
+        `the loss didn't fall in ${steps} steps of AdamW at 0.01: ${losses[0].toFixed(4)} → ${losses.at(-1)?.toFixed(4)}.`,
       )
   },
 }
@@ -157,14 +122,13 @@ const training: Check = {
 const resumes: Check = {
   name: 'stopping and going on gives what an unbroken run gives',
   async run(method, test) {
-    const half = 6
-    const whole = await (await open(method, test)).train(1, 2 * half)
-    const first = await (await open(method, test)).train(1, half)
-    const second = await (await open(method, test)).train(half + 1, 2 * half, first.state)
-    for (const [name, vector] of Object.entries(whole.state))
+    const half = steps / 2
+    const { state, states } = await trained(method, test)
+    const second = await (await open(method, test)).train(half + 1, steps, states[half - 1])
+    for (const [name, vector] of Object.entries(state))
       if (greatest(vector, second.state[name]) > 0)
         fail(
-          `${name} after ${half} + ${half} steps differs from ${2 * half} in one go: something is kept in the method's closure; declare it with state(…) instead.`,
+          `${name} after ${half} + ${half} steps differs from ${steps} in one go: something is kept in the method's closure; declare it with state(…) instead.`,
         )
   },
 }
@@ -174,10 +138,17 @@ export const checks: readonly Check[] = [
   seeded,
   identity,
   gradients,
+  rowsApart,
+  causal,
   training,
+  evaluates,
+  trains,
+  drops,
   resumes,
   saves,
   merges,
+  storages,
   isolated,
-  targeted,
+  refused,
+  chosen,
 ]

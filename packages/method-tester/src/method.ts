@@ -2,8 +2,9 @@ import { type PeftMethod } from '@graft-peft/core'
 import { type CaseReport, Registry, verify } from '@graft-peft/core/app'
 import { validate } from '@graft-peft/core/inside'
 import { Bench } from './harness.js'
-import { type InvalidCase, type MethodCases } from './cases.js'
+import { applying, type InvalidCase, type MethodCases } from './cases.js'
 import { checks } from './checks.js'
+import { wholeChecks } from './option-checks.js'
 import { toyDecoder } from './toys.js'
 
 /** Any test framework's describe and it: vitest, node:test, jest, mocha. */
@@ -25,9 +26,10 @@ export interface Failure {
 export function testMethod({ describe, it }: Framework, method: PeftMethod, cases: TestCases): void {
   describe(`method ${method.name}`, () => {
     it('no case is there twice', async () => refuseDuplicates(cases))
+    for (const check of wholeChecks) it(check.name, () => check.run(method, cases))
     for (const test of cases.valid)
       describe(`${test.model ?? 'decoder'} ${JSON.stringify(test.config)}`, () => {
-        for (const check of checks) it(check.name, () => check.run(method, test))
+        for (const check of applying(checks, test)) it(check.name, () => check.run(method, test))
       })
     for (const test of cases.invalid ?? [])
       it(`refuses ${JSON.stringify(test.config)}`, () => refuses(method, test))
@@ -47,8 +49,10 @@ export async function checkMethod(method: PeftMethod, cases: MethodCases): Promi
     }
   }
   await attempt('no case is there twice', {}, async () => refuseDuplicates(cases))
+  for (const check of wholeChecks) await attempt(check.name, {}, () => check.run(method, cases))
   for (const test of cases.valid)
-    for (const check of checks) await attempt(check.name, test.config, () => check.run(method, test))
+    for (const check of applying(checks, test))
+      await attempt(check.name, test.config, () => check.run(method, test))
   for (const test of cases.invalid ?? [])
     await attempt('refuses bad options', test.config, () => refuses(method, test))
   return failures

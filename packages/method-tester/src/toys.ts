@@ -1,37 +1,55 @@
-import { Model, Random } from '@graft-peft/core'
-import { Builder, Graph, type Value } from '@graft-peft/onnx'
+import { Model, Random, transpose } from '@graft-peft/core'
+import { Builder, bfloat16ToFloat, floatToBfloat16, Graph, type Value } from '@graft-peft/onnx'
 
 /** Sizes of the toy models: small enough for finite differences, large enough for ranks, blocks and heads. */
 const [vocabulary, width, inner, heads, layers, classes] = [24, 16, 24, 2, 2, 3]
+
+/** How a toy's matrices are kept: as torch holds them in float32, [in, out] as GPT-2's are, or in bfloat16 under a cast. */
+export type Storage = 'plain' | 'turned' | 'half'
 
 class Toy {
   readonly g: Builder
   private readonly random: Random
   readonly ids: Value
   readonly mask: Value
-  constructor(name: string) {
+  constructor(
+    name: string,
+    private readonly storage: Storage,
+  ) {
     this.g = new Builder(new Graph())
     this.random = new Random(1, name)
     this.ids = this.g.graph.addInput('input_ids', 'int64', ['batch', 'sequence'])
     this.mask = this.g.graph.addInput('attention_mask', 'int64', ['batch', 'sequence'])
   }
-  weight(name: string, shape: number[], deviation: number, mean = 0): Value {
-    const data = Float32Array.from(
-      { length: shape.reduce((a, b) => a * b, 1) },
-      () => mean + deviation * this.random.normal(),
-    )
-    return this.g.graph.addConstant(name, {
-      dtype: 'float32',
-      shape,
-      data: { bytes: new Uint8Array(data.buffer) },
-    })
+  /** Numbers that bfloat16 has, so that they are the same in every storage. */
+  private numbers(shape: readonly number[], deviation: number, mean = 0): Float32Array {
+    const count = shape.reduce((a, b) => a * b, 1)
+    const drawn = Float32Array.from({ length: count }, () => mean + deviation * this.random.normal())
+    return bfloat16ToFloat(floatToBfloat16(drawn))
+  }
+  private stored(name: string, shape: readonly number[], numbers: Float32Array): Value {
+    const half = this.storage === 'half' && shape.length === 2
+    const { buffer } = half ? floatToBfloat16(numbers) : numbers
+    const bytes = new Uint8Array(buffer as ArrayBuffer)
+    const dtype = half ? 'bfloat16' : 'float32'
+    const constant = this.g.graph.addConstant(name, { dtype, shape, data: { bytes } })
+    return half ? this.g.cast(constant, 'float32') : constant
+  }
+  weight(name: string, shape: readonly number[], deviation: number, mean = 0): Value {
+    return this.stored(name, shape, this.numbers(shape, deviation, mean))
+  }
+  /** x·Wᵀ */
+  private product(x: Value, name: string, into: number, out: number): Value {
+    if (this.storage !== 'turned') return this.g.linear(x, this.weight(name, [out, into], 0.3))
+    const turned = transpose(this.numbers([out, into], 0.3), out, into)
+    return this.g.matMul(x, this.stored(name, [into, out], turned))
   }
   private within<T>(path: string, build: () => T): T {
     return this.g.graph.within(path, build)
   }
   linear(path: string, x: Value, into: number, out: number, bias: boolean): Value {
     return this.within(path, () => {
-      const y = this.g.linear(x, this.weight(`${path}.weight`, [out, into], 0.3))
+      const y = this.product(x, `${path}.weight`, into, out)
       return bias ? this.g.add(y, this.weight(`${path}.bias`, [out], 0.1)) : y
     })
   }
@@ -105,14 +123,19 @@ class Toy {
 }
 
 /** A language model in the shape of LLaMA: no biases, RMS norms, causal. */
-export function toyDecoder(): Model {
-  const toy = new Toy('decoder')
+export function toyDecoder(storage: Storage = 'plain'): Model {
+  const toy = new Toy('decoder', storage)
   return toy.model(toy.linear('lm_head', toy.stack(true, false), width, vocabulary, false))
 }
 /** A classifier in the shape of BERT: biases, layer norms, a pooler on the first token. */
-export function toyEncoder(): Model {
-  const toy = new Toy('encoder')
+export function toyEncoder(storage: Storage = 'plain'): Model {
+  const toy = new Toy('encoder', storage)
   const first = toy.g.gather(toy.stack(false, true), toy.g.int(0), 1)
   return toy.model(toy.linear('classifier', first, width, classes, true))
+}
+/** A model of hidden states without a head, for objectives that embed. */
+export function toyFeatures(): Model {
+  const toy = new Toy('features', 'plain')
+  return toy.model(toy.stack(false, true))
 }
 export const toySizes = { vocabulary, classes }

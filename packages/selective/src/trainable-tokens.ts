@@ -37,9 +37,9 @@ export default definePeftMethod<TrainableTokensOptions>({
   },
   attach({ model, g, param }, options) {
     const { token_indices: tokens, init_weights: asIs } = options
-    const own = model.tokenEmbedding ? [model.tokenEmbedding] : []
-    const sites =
-      options.target_modules || own.length === 0 ? targets(model, options, { among: model.embeddings }) : own
+    const own = model.tokenEmbedding?.path
+    const target_modules = options.target_modules ?? (own === undefined ? null : [own])
+    const sites = targets(model, { ...options, target_modules }, { among: model.embeddings })
     const replaced = sites.flatMap((site) =>
       trainRows({ model, g, param }, site, { tokens, name: `${site.path}.trainable_tokens_delta`, asIs }),
     )

@@ -58,7 +58,12 @@ export const evaluateCommand: CommandMaker = () =>
           progress.update(done, all, [])
         }
         const options = { device, batchSize: batch, onProgress }
-        const report = await evaluate(opened, readRecords(data, notice), registry, options)
+        const report = await evaluate(
+          opened,
+          readRecords(data, notice, registry.all('reader')),
+          registry,
+          options,
+        )
         progress.stop()
         if (json) printJson({ adapter: folder, data, ...report, metrics: report.metrics.map((m) => m.name) })
         else show(folder, data, report)

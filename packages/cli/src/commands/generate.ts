@@ -49,7 +49,8 @@ export const generateCommand: CommandMaker = (exit) =>
           'NO_PROMPT',
           'Give either --prompt, or a file of requests (- for standard input).',
         )
-      const generator = await openGenerator(path, flags, await registryWith(flags.plugins))
+      const registry = await registryWith(flags.plugins)
+      const generator = await openGenerator(path, flags, registry)
       const { signal, release } = interruptible()
       try {
         const options = { ...samplingOf(flags), signal }
@@ -61,7 +62,10 @@ export const generateCommand: CommandMaker = (exit) =>
             flags,
           )
         else
-          for await (const record of until(signal, readRecords(requests as string))) {
+          for await (const record of until(
+            signal,
+            readRecords(requests as string, undefined, registry.all('reader')),
+          )) {
             printJson(await answer(generator, record, options))
             await settleOutput()
           }

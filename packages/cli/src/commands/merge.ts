@@ -2,7 +2,7 @@ import { Command, Option } from 'commander'
 import { type MergeFormat, merge, openAdapter } from '@graft-peft/core/app'
 import { pluginOption, registryWith } from '../builtins.js'
 import { type CommandMaker, examples } from '../command.js'
-import { printJson, printLine, scientific } from '../output.js'
+import { note, printJson, printLine, scientific } from '../output.js'
 
 export const mergeCommand: CommandMaker = () =>
   new Command('merge')
@@ -33,12 +33,9 @@ export const mergeCommand: CommandMaker = () =>
         flags: { model?: string; format?: MergeFormat; plugins?: string; json?: boolean },
       ) => {
         const registry = await registryWith(flags.plugins)
-        const report = await merge(
-          await openAdapter(folder, registry, flags.model, { fullPrecision: true }),
-          output,
-          registry,
-          flags.format,
-        )
+        const opened = await openAdapter(folder, registry, flags.model, { fullPrecision: true })
+        for (const text of opened.model.notices) note(text)
+        const report = await merge(opened, output, registry, flags.format)
         if (flags.json) return printJson(report)
         printLine(`Merged   ${report.weights} weights into ${report.file}`)
         printLine(`Checked  logits differ from base with adapter by at most ${scientific(report.difference)}`)

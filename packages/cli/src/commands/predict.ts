@@ -35,14 +35,16 @@ export const predictCommand: CommandMaker = (exit) =>
     )
     .action(async (folder: string, data: string, { output, model, plugins, ...flags }: Flags) => {
       const device = await chosenDevice(flags.device)
-      const opened = await openAdapter(folder, await registryWith(plugins), model)
+      const registry = await registryWith(plugins)
+      const opened = await openAdapter(folder, registry, model)
+      for (const text of opened.model.notices) note(text)
       const progress = new Counter(output === undefined, 'records')
       // Who writes line by line waits for each answer before the next question.
       const atOnce = data === '-'
       const file = output === undefined ? undefined : new AtomicFile(output)
       const { signal, release } = interruptible()
       try {
-        const records = until(signal, readRecords(data))
+        const records = until(signal, readRecords(data, undefined, registry.all('reader')))
         for await (const { record, prediction } of predict(opened, records, { device }, { atOnce })) {
           if (signal.aborted) break
           const result = { ...record.fields, ...prediction }

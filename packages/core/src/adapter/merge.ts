@@ -17,7 +17,7 @@ import { type OpenOptions } from '../model/open.js'
 import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
 import { QuantisedSlot } from '../model/site.js'
-import { classCount } from '../objective/objective.js'
+import { classCount, inputOf } from '../objective/objective.js'
 import type { Tensors } from '../runtime/tensor.js'
 import { runOnce } from '../runtime/session.js'
 import { fold, withWeights } from './fold.js'
@@ -183,6 +183,7 @@ const deployedLogits = (
     model,
     g: model.g,
     param,
+    input: inputOf(model.g),
     labels: classCount(options.objective, labels),
     expectedRows: 1,
   }) ?? model.logits

@@ -14,12 +14,13 @@ import { parseRepository } from '../hub/settings.js'
 import { isCheckpoint } from '../model/open.js'
 import { type Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
-import { type Objective, classCount } from '../objective/objective.js'
+import { classCount } from '../objective/objective.js'
 import { type AdapterConfig, fillVariables, readAdapterConfig, readTensors, weightsFile } from './files.js'
 import { fileKey, moduleKey } from '../method/keys.js'
 import { keptParameters } from './kept.js'
 import { baseFingerprint, hasManifest, type Manifest, readManifest } from './manifest.js'
 import { optionsForUse } from './options.js'
+import { refuseOwnTensors, standsIn, trainedObjective } from './trained-objective.js'
 import type { StoredTensor } from '../files/safetensors.js'
 
 /** An adapter folder with its base model, ready to be attached. */
@@ -55,9 +56,14 @@ export async function openAdapter(
   const manifest = hasManifest(folder) ? readManifest(folder) : undefined
   const method = methodFor(folder, config, registry)
   const path = model ? await resolveModel(model) : await baseOf(folder, config, manifest)
-  const trained = manifest
-    ? registry.get('objective', manifest.objective)
-    : objectiveFor(folder, config, registry, ownTask(path, registry))
+  const found = trainedObjective(
+    folder,
+    config,
+    manifest,
+    registry,
+    manifest ? undefined : ownTask(path, registry),
+  )
+  const trained = found.objective
   const objective = as ? registry.get('objective', as) : trained
   const grown = growthOf(folder, path, config)
   // What the file doesn't name as trained is the base's own.
@@ -95,7 +101,8 @@ export async function openAdapter(
   }
   const declared = (base: Model) => declaredKeys(base, { ...attaching, stored: all })
   const { model: base, stored, replaced } = keptParameters(plain, all, open, declared)
-  base.notices.push(...notices)
+  if (found.missing !== undefined && !as) refuseOwnTensors(folder, found, stored.keys(), declared(base))
+  base.notices.push(...notices, ...(found.missing === undefined ? [] : [standsIn(found)]))
   return {
     folder,
     model: base,
@@ -190,21 +197,6 @@ export function methodFor(folder: string, { peft_type }: AdapterConfig, registry
     `${folder}: no installed method has peft_type ${peft_type}. Installed: ${known.join(', ')}. Name the package that brings it with --plugins.`,
   )
 }
-/** The objective of an adapter by its task_type; one without is for what its base model is for. */
-export function objectiveFor(
-  folder: string,
-  { task_type = null }: AdapterConfig,
-  registry: Registry,
-  baseTask?: Task,
-): Objective {
-  const all = registry.all('objective')
-  const objective =
-    (task_type === null && baseTask && all.find((o) => o.task === baseTask)) ||
-    all.find((o) => o.taskType === task_type)
-  if (objective) return objective
-  throw new GraftError('UNSUPPORTED_ADAPTER', `${folder}: no installed objective has task_type ${task_type}.`)
-}
-
 /** Labels of an adapter without a manifest: the model's own names where they fit, else numbers. */
 function labelsOf(tensors: ReadonlyMap<string, StoredTensor>, model: Model): string[] {
   const count = headOutputs(tensors) ?? model.logitsShape.at(-1)

@@ -19,8 +19,10 @@ import {
 } from '../method/variables.js'
 import { checkAttached } from '../method/attached.js'
 import type { Model } from '../model/model.js'
-import type { BuiltObjective, Objective } from '../objective/objective.js'
+import { type BuiltObjective, inputOf, type Objective } from '../objective/objective.js'
 import { tasksInput } from '../data/batches.js'
+import { guarded } from '../blame.js'
+import { checkBuilt } from '../objective/checked.js'
 import { Dropout } from './dropout.js'
 import { integersFor, type PrecisionOptions } from './precision.js'
 import { requireFloats, requireDynamicShapes } from './requirements.js'
@@ -115,13 +117,11 @@ export function adapt(base: Model, options: AdaptOptions): Adapted {
       ? (name, wanted) => variables.param(name, { key: `${promptPrefix}${name}`, ...wanted })
       : variables.param
   trainBeside(options, { model, param })
-  const objective = options.objective.build({
-    model,
-    g,
-    param,
-    labels: options.labels,
-    expectedRows: options.expectedRows,
-  })
+  const { labels, expectedRows } = options
+  const objective = guarded(options.objective, () =>
+    options.objective.build({ model, g, param, input: inputOf(g), labels, expectedRows }),
+  )
+  checkBuilt(options.objective.name, objective)
   if (options.training && variables.total === 0)
     throw new GraftError(
       'NOTHING_TO_TRAIN',
@@ -207,25 +207,6 @@ function refuseForDecoders({ graph, file }: Model, { name }: PeftMethod, { count
 
 /** HF PEFT doesn't wrap the layers of a model that only gets prompts, so its modules have shorter keys. */
 const promptPrefix = 'base_model.'
-
-/** What a method throws that isn't an error of Graft's own gets the method's name. */
-export function guarded<T>(method: PeftMethod, run: () => T): T {
-  try {
-    return run()
-  } catch (cause) {
-    throw pluginFailed(method, cause)
-  }
-}
-export function pluginFailed({ name }: PeftMethod, cause: unknown): unknown {
-  if (cause instanceof GraftError) return cause
-  const error = cause instanceof Error ? cause : new Error(String(cause))
-  const at = error.stack?.split('\n')[1]?.trim()
-  return new GraftError(
-    'PLUGIN_FAILED',
-    `Method ${name} threw: ${error.message}${at ? ` (${at})` : ''}. This is a fault of the method's package; report it there.`,
-    { cause },
-  )
-}
 
 function buffer(
   model: Model,

@@ -12,6 +12,7 @@ import {
   type Value,
 } from '@graft-peft/onnx'
 import type { Variable, Variables } from '../method/variables.js'
+import { checkUpdated } from '../optimizer/checked.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
 import { gradientName } from '../runtime/variable-tensors.js'
 import type { Adapted } from './adapt.js'
@@ -162,6 +163,7 @@ export function compileStep(
     scalars,
     rateScale: rateScale(g, variables.list),
   })
+  checkUpdated(optimizer, updated, variables.flat)
   const optimised = {
     parameters: updated.parameters,
     ...Object.fromEntries(optimizer.state.map((name, i) => [name, updated.state[i]])),

@@ -10,23 +10,25 @@ import { startingOptions, startingRate } from '../method/options.js'
 import { type Quantisation, quantisations } from '../model/quantise.js'
 import { type MemoryMode, memoryModes } from '@graft-peft/onnx'
 import { type Precision, precisions } from '../compile/precision.js'
-import type { OptimizerOptions } from '../optimizer/optimizer.js'
-import type { ScheduleOptions } from '../optimizer/schedule.js'
+import type { Optimizer, OptimizerNumbers } from '../optimizer/optimizer.js'
+import type { ChosenSchedule, RateOptions } from '../optimizer/schedule.js'
 import { adamwDefaults } from '../optimizer/adamw.js'
 import { type ChosenDevice, type Device, devices } from '../runtime/device.js'
 import { chosenDevice } from '../runtime/devices.js'
-import type { Launcher } from '../launch/launcher.js'
-import type { Tracker, ChosenTracker } from '../tracking/tracker.js'
+import type { ChosenTracker } from '../tracking/tracker.js'
 import { expandHome } from '../files/home.js'
 import { withNewRows } from './new-tokens.js'
+import { optimizerOf, pluginAt, type PluginEntry, pluginEntry, scheduleOf } from './entries.js'
 import { ConfigSource } from './source.js'
 
-export interface TrainingOptions extends ScheduleOptions, Omit<OptimizerOptions, 'name'> {
+export interface TrainingOptions extends RateOptions, OptimizerNumbers {
   epochs: number
   max_steps: number | null
   batch_size: number
   gradient_accumulation: number
-  optimizer: 'adamw' | 'sgd'
+  /** as the config names it; what it means is in `optimizer` */
+  optimizer: PluginEntry
+  schedule: PluginEntry
   max_grad_norm: number
   /** steps between evaluations; null: after each epoch */
   eval_every: number | null
@@ -83,12 +85,11 @@ export interface TrainConfig {
   precision: Precision
   /** compute once per example what frozen layers below the adapter make of it */
   cache: 'frozen-prefix' | null
+  optimizer: Optimizer
+  schedule: ChosenSchedule
   /** who is told how the run goes, beside its log */
   trackers: readonly ChosenTracker[]
 }
-/** A plugin by its name, or with its options beside the name. */
-export type PluginEntry = string | ({ name: string } & Record<string, unknown>)
-
 const text = { type: 'string', minLength: 1 } as const
 const nullable = (schema: object) => ({ anyOf: [schema, { type: 'null' }], default: null })
 const count = { type: 'integer', minimum: 1 } as const
@@ -100,11 +101,6 @@ const object = (properties: object, required: string[] = []) => ({
   required,
   default: {},
 })
-
-/** A name, or an object with a name and options that the plugin itself checks. */
-export const pluginEntry = {
-  anyOf: [text, { type: 'object', properties: { name: text }, required: ['name'] }],
-}
 
 export const configSchema = object(
   {
@@ -134,9 +130,9 @@ export const configSchema = object(
       batch_size: { ...count, default: 8 },
       gradient_accumulation: { ...count, default: 1 },
       learning_rate: nullable({ type: 'number', exclusiveMinimum: 0 }),
-      schedule: { enum: ['constant', 'linear', 'cosine'], default: 'cosine' },
+      schedule: { ...pluginEntry, default: 'cosine' },
       warmup_steps: { type: 'integer', minimum: 0, default: 0 },
-      optimizer: { enum: ['adamw', 'sgd'], default: 'adamw' },
+      optimizer: { ...pluginEntry, default: 'adamw' },
       weight_decay: { type: 'number', minimum: 0, default: adamwDefaults.weight_decay },
       betas: { type: 'array', items: share, minItems: 2, maxItems: 2, default: adamwDefaults.betas },
       epsilon: { type: 'number', exclusiveMinimum: 0, default: adamwDefaults.epsilon },
@@ -183,14 +179,25 @@ export async function loadConfig(
     const { plugin, options } = pluginAt(source, registry, 'tracker', entry, ['trackers', `${i}`])
     return { tracker: plugin, options }
   })
+  const optimizer = optimizerOf(source, registry, raw.training)
+  const schedule = scheduleOf(source, registry, raw.training)
   const device = await chosenDevice(raw.device)
   const chosen = raw.training.learning_rate === null ? { ...own.chosen, learning_rate } : own.chosen
   const training = { ...raw.training, learning_rate }
-  const fixed = { training, device, method, methodOptions, chosen, adapter, trackers }
+  const fixed = { training, device, method, methodOptions, chosen, adapter, trackers, optimizer, schedule }
   const here = await located(raw, path, hub)
   return { ...here, ...fixed, ...withNewRows(source, { ...here, ...fixed }, registry) }
 }
-type Resolved = 'adapter' | 'method' | 'methodOptions' | 'chosen' | 'trackers' | 'device' | 'training'
+type Resolved =
+  | 'adapter'
+  | 'method'
+  | 'methodOptions'
+  | 'chosen'
+  | 'trackers'
+  | 'device'
+  | 'training'
+  | 'optimizer'
+  | 'schedule'
 /** A training config as it is written. */
 export type RawConfig = Omit<TrainConfig, Resolved> & {
   device: Device
@@ -236,24 +243,6 @@ async function methodOf(
   raw.data.labels ??= labels
   raw.objective ??= objective
   return { adapter: from, method, methodOptions: options, chosen: {} }
-}
-
-/** Kinds of plugin whose options a config gives beside the name. */
-interface Configured {
-  tracker: Tracker
-  launcher: Launcher
-}
-/** A plugin that a config names at `keys`, its options checked and completed. Throws UNKNOWN_PLUGIN, BAD_CONFIG. */
-export function pluginAt<K extends keyof Configured>(
-  source: ConfigSource,
-  registry: Registry,
-  kind: K,
-  entry: PluginEntry,
-  keys: readonly string[],
-): { plugin: Configured[K]; options: Record<string, unknown> } {
-  const { name, ...given } = typeof entry === 'string' ? { name: entry } : entry
-  const plugin: Configured[K] = registry.get(kind, name)
-  return { plugin, options: source.check(plugin.configSchema, given, keys) }
 }
 
 /** A path that is a folder or can become one. Throws BAD_OUTPUT. */

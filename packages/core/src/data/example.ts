@@ -8,6 +8,8 @@ export interface Example {
   tokenLabels?: readonly number[]
   /** class, or the number to predict */
   label?: number
+  /** numbers of an objective's own, such as how much it counts */
+  values?: Readonly<Record<string, number>>
   /** how many words it was made of, and which of them each supervised token stands for */
   words?: { count: number; at: readonly number[] }
   /** per token, 0 for the first and 1 for the second text of a pair */

@@ -6,7 +6,7 @@ import { type OpenedAdapter, parametersOf } from '../adapter/open.js'
 import { adapt } from '../compile/adapt.js'
 import { finish } from '../compile/step.js'
 import { GraftError } from '../errors.js'
-import { classCount } from '../objective/objective.js'
+import { classCount, inputOf } from '../objective/objective.js'
 import { encodeAdapterFile } from './adapter-file.js'
 
 /** The files that were written, and how many numbers the adapter has. */
@@ -38,6 +38,7 @@ export function exportAdapter(opened: OpenedAdapter, output: string): ExportRepo
     model: adapted.model,
     g,
     param: variables.param,
+    input: inputOf(g),
     labels: classCount(objective, opened.labels),
     expectedRows: 1,
   }

@@ -57,7 +57,7 @@ export async function exportTraining(
     for (let t = 1; t <= count; t++) {
       const feeds = feedsOf(
         t,
-        learningRate(config.training, t, inputs.totalSteps),
+        learningRate(config.training, config.schedule, t, inputs.totalSteps),
         await take(inputs.train, epoch.batch(t - 1)),
       )
       for (const [name, tensor] of stored(feedsFor(types, feeds))) tensors.set(`${t}/${name}`, tensor)

@@ -17,7 +17,11 @@ function ownLogits({ model, g, labels }: ObjectiveContext): BuiltObjective {
   return wholeLoss(g, model.logits, g.graph.addInput('targets', 'int64', ['batch']))
 }
 
-/** A new `score` layer on one hidden state per text, as transformers' …ForSequenceClassification on a language model. */
+/**
+ * A new `score` layer on one hidden state per text, as transformers' …ForSequenceClassification on a language model.
+ *
+ * @throws NO_HIDDEN_STATE for a model without an output layer.
+ */
 export function score({ model, g, labels, param }: ObjectiveContext, rows: Value): Value {
   const { head } = model
   if (!head)

@@ -3,6 +3,8 @@ import { batchOf, modelFeeds } from '../data/batches.js'
 import type { Batch, Example } from '../data/example.js'
 import type { VirtualTokens } from '../method/method.js'
 import type { Tensors } from '../runtime/tensor.js'
+import { guarded } from '../blame.js'
+import { checkSupervision } from './checked.js'
 import type { Objective, Supervision } from './objective.js'
 
 export interface FeederOptions {
@@ -38,6 +40,8 @@ export class Feeder {
   }
   /** What the objective's part of the graph is fed, and the right answers. */
   supervise(batch: Batch): Supervision {
-    return this.objective.supervise(batch, this.chunks)
+    const found = guarded(this.objective, () => this.objective.supervise(batch, this.chunks))
+    checkSupervision(this.objective.name, found)
+    return found
   }
 }

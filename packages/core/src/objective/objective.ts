@@ -1,4 +1,4 @@
-import type { Builder, Partials, Value } from '@graft-peft/onnx'
+import type { Builder, Partials, Shape, Value } from '@graft-peft/onnx'
 import type { Task } from '../architecture/architecture.js'
 import type { Coder } from '../data/coder.js'
 import { type Columns, type DataRecord, labelField } from '../data/records.js'
@@ -13,17 +13,27 @@ export interface ObjectiveContext {
   /** the adapted model */
   model: Model
   g: Builder
+  /** Declares a trainable tensor of the objective's own, such as a head: starts from `init`, saved beside the adapter's. */
   param: AttachContext['param']
+  /** What `supervise` feeds under this name, as a value of the graph; the same name again is the same value. Sizes may be names. */
+  input(name: string, dtype: 'float32' | 'int64', shape: Shape): Value
   /** number of classes, for classification */
   labels: number
   /** about how many rows a batch supervises: decides how finely logits are computed in chunks */
   expectedRows: number
 }
+/** The context's `input` on a graph. */
+export const inputOf =
+  ({ graph }: Builder): ObjectiveContext['input'] =>
+  (name, dtype, shape) =>
+    graph.inputs.find((v) => v.name === name) ?? graph.addInput(name, dtype, shape)
+
 /** What an objective adds to the graph: the loss and what is predicted. */
 export interface BuiltObjective {
-  /** sum of the per-row losses, a scalar */
+  /** sum of the per-row losses, a float32 scalar; a step divides it by the number of supervised rows */
   lossSum: Value
-  /** derivatives that lossSum comes with */
+  /** Derivatives that lossSum comes with, worked out by hand: of a value, by values it is made of. new Map() for none: Graft differentiates.
+   *  Who changes a lossSum that came with some leaves them as they are and builds on that value, or passes new Map(). */
   partials: Partials
   /** what is predicted per supervised row: most likely class or token (int64), or a number (float32) */
   predictions: Value
@@ -35,6 +45,7 @@ export interface BuiltObjective {
 
 /** What is fed to the loss for one batch, and what the answers are. */
 export interface Supervision {
+  /** by the names that `build` gave to `input` */
   feeds: Tensors
   /** supervised rows: what the mean loss divides by */
   count: number

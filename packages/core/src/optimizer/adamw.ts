@@ -1,4 +1,4 @@
-import type { Optimizer, OptimizerOptions, Vectors } from './optimizer.js'
+import type { BuiltInOptimizer, OptimizerOptions, Vectors } from './optimizer.js'
 
 /** torch.optim.AdamW's own settings, but for the decay, which is none. */
 export const adamwDefaults: OptimizerOptions = {
@@ -11,7 +11,7 @@ export const adamwDefaults: OptimizerOptions = {
 
 /** AdamW (Loshchilov and Hutter, 2019), with torch.optim.AdamW's order of operations:
  *  p ← p·(1 − lr·λ) − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε). */
-export function adamw(options: OptimizerOptions = adamwDefaults): Optimizer {
+export function adamw(options: OptimizerOptions = adamwDefaults): BuiltInOptimizer {
   const {
     betas: [beta1, beta2],
     epsilon,

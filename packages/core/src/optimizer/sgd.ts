@@ -1,8 +1,8 @@
-import type { Optimizer, OptimizerOptions } from './optimizer.js'
+import type { BuiltInOptimizer, OptimizerOptions } from './optimizer.js'
 
 /** Stochastic gradient descent with momentum and coupled weight decay, as torch.optim.SGD:
  *  b ← μ·b + (g + λ·p); p ← p − lr·b. */
-export function sgd(options: OptimizerOptions): Optimizer {
+export function sgd(options: OptimizerOptions): BuiltInOptimizer {
   const { momentum, weight_decay } = options
   return {
     options,

@@ -3,6 +3,7 @@ import { type Dataset, take } from '../data/dataset.js'
 import type { Metric, Scored } from '../metric/metric.js'
 import type { AdaptOptions } from '../compile/adapt.js'
 import type { Model } from '../model/model.js'
+import { checkPredictions } from '../objective/checked.js'
 import type { Example } from '../data/example.js'
 import type { Supervision } from '../objective/objective.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
@@ -59,7 +60,9 @@ export class Evaluator {
       const { outputs, supervision } = await this.forward(await take(data, indices), parameters)
       const loss = Number(outputs.loss_sum.data[0])
       const { targets, lengths } = supervision
-      const scored = { predictions: numbers(outputs.predictions), targets, loss, labels, lengths }
+      const predictions = numbers(outputs.predictions)
+      checkPredictions(this.pass.objective, predictions, supervision.count)
+      const scored = { predictions, targets, loss, labels, lengths }
       for (const { tally } of tallies) tally.add(scored)
       onScored?.(scored)
       sum += loss

@@ -18,6 +18,8 @@ export class Forward {
     readonly graph: Graph,
     private readonly variables: Adapted['variables'],
     private readonly feeder: Feeder,
+    /** the objective's name */
+    readonly objective: string,
   ) {}
 
   static of(base: Model, options: Omit<AdaptOptions, 'training'>, pad: number): Forward {
@@ -25,7 +27,7 @@ export class Forward {
     const { virtualTokens, variables } = adapted
     const { objective, expectedRows } = options
     const feeder = new Feeder(base, objective, { pad, virtualTokens, expectedRows })
-    return new Forward(compileEvaluation(adapted), variables, feeder)
+    return new Forward(compileEvaluation(adapted), variables, feeder, objective.name)
   }
 
   feeds(

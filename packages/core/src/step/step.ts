@@ -17,6 +17,7 @@ import { Random } from '../numbers/random.js'
 import { Feeder } from '../objective/feeder.js'
 import type { Supervision } from '../objective/objective.js'
 import type { Optimizer } from '../optimizer/optimizer.js'
+import { isBuiltIn } from '../optimizer/table.js'
 import { float32, scalar, type Tensors } from '../runtime/tensor.js'
 
 /** What is attached to a model: a method, an objective, and what both are built with. */
@@ -80,7 +81,8 @@ export class Step {
   static of(base: Model, attaching: Attaching, settings: StepSettings): Step {
     const attach = (separate: boolean) => adapt(base, { ...attaching, training: true, separate })
     let adapted = attach(attaching.separate ?? false)
-    if (attaching.separate === undefined && wantsSeparate(adapted, attaching)) adapted = attach(true)
+    if (attaching.separate === undefined && wantsSeparate(adapted, attaching, settings.optimizer))
+      adapted = attach(true)
     return new Step(base, adapted, attaching, settings)
   }
 
@@ -179,8 +181,12 @@ export function symbolsOf(inputs: readonly Value[], feeds: Tensors): Bindings {
  * needs them in the graph.
  */
 const separateFrom = 16e6
-const wantsSeparate = ({ variables, adapter }: Adapted, attaching: Attaching): boolean =>
-  variables.total >= separateFrom && !adapter.afterStep && !isScaled(attaching)
+const wantsSeparate = (
+  { variables, adapter }: Adapted,
+  attaching: Attaching,
+  optimizer: Optimizer,
+): boolean =>
+  variables.total >= separateFrom && !adapter.afterStep && !isScaled(attaching) && isBuiltIn(optimizer)
 /** Gradients in float16 would vanish: the loss is scaled up, in the graph. */
 const isScaled = ({ precision }: Attaching): boolean => precision === 'float16'
 

@@ -9,6 +9,7 @@ import { type Tensors, vectorTensors } from '../runtime/tensor.js'
 import type { Carry } from '../runtime/worker.js'
 import { frozenFeeds } from './frozen-prefix.js'
 import { stackFeeds } from './loop.js'
+import { isBuiltIn } from '../optimizer/table.js'
 import type { Step } from './step.js'
 
 export interface StepResult {
@@ -214,6 +215,7 @@ export class Stepper {
   /** The same where the optimiser's step is taken beside the graph: the vectors themselves come back. */
   private async runApart({ feeds, scalars, apply }: Run): Promise<Tensors> {
     const { optimizer, clip } = this.plan.settings
+    if (!isBuiltIn(optimizer)) throw new Error('only a built-in optimiser steps beside the graph')
     const variables = this.plan.adapted.variables.list.map(({ offset, size, shape, lrScale = 1 }) => ({
       offset,
       size,

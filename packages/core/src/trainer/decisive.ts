@@ -12,6 +12,9 @@ const indifferent = new Set([
   'plugins',
   'threads',
   'trackers',
+  // named in training, with their options
+  'optimizer',
+  'schedule',
   'device',
   'memory',
   'model',

@@ -7,7 +7,7 @@ import { Coder, defaultMaxLength } from '../data/coder.js'
 import { type Dataset, inMemory, Spool } from '../data/dataset.js'
 import { HoldOut } from '../data/hold-out.js'
 import { packed } from '../data/packing.js'
-import { readRecords } from '../data/readers.js'
+import { type Reader, readRecords } from '../data/readers.js'
 import type { DataRecord, Notice } from '../data/records.js'
 import { GraftError } from '../errors.js'
 import { makeFolder } from '../files/folder-lock.js'
@@ -19,6 +19,7 @@ import { type Example, isEmpty, supervisedRows } from '../data/example.js'
 import { type Objective, classCount } from '../objective/objective.js'
 import type { TrainConfig } from '../config/config.js'
 import { surveyData, unreadColumns } from './survey.js'
+import { guarded } from '../blame.js'
 import { decisive, identity } from './decisive.js'
 import { checkPacking, checkVocabulary } from './fitting.js'
 
@@ -83,7 +84,7 @@ export async function readInputs(config: TrainConfig, registry: Registry): Promi
   const tasks = config.method.tasks?.(config.methodOptions)
   const coding = { ...config.data, max_length: maxLength(config, model), tasks }
   const coder = new Coder(model, labels, coding, notice)
-  const preparing = new Encoding(config, objective, coder, sizes, notice)
+  const preparing = new Encoding(config, objective, coder, sizes, notice, registry.all('reader'))
   try {
     const { train, validation, test } = await preparing.parts()
     const { batch_size, gradient_accumulation, epochs, max_steps } = config.training
@@ -137,7 +138,7 @@ class Encoding {
   heldOut?: 'by class' | 'at random'
   private readonly spools: Spool[] = []
   private readonly hash = createHash('sha256')
-  private known?: string
+  private seen?: string
 
   constructor(
     private readonly config: TrainConfig,
@@ -145,6 +146,7 @@ class Encoding {
     private readonly coder: Coder,
     private readonly sizes: ReadonlyMap<string, number>,
     private readonly notice: Notice,
+    private readonly known: readonly Reader[],
   ) {
     makeFolder(config.output)
     this.hash.update(JSON.stringify([decisive(config), coder.labels]))
@@ -154,14 +156,14 @@ class Encoding {
     const { train, validation, test } = this.config.data
     if (typeof validation === 'string')
       return {
-        train: await this.part('train', readRecords(train)),
-        validation: await this.part('validation', readRecords(validation, this.notice)),
+        train: await this.part('train', this.records(train)),
+        validation: await this.part('validation', this.records(validation, this.notice)),
         test: await this.file('test', test),
       }
     const held = new HoldOut(this.sizes, validation, this.config.seed, 'validation')
     const chosen = (wanted: boolean) => {
       const isHeld = held.pass()
-      return select(readRecords(train), (record) => isHeld(this.groupOf(record)) === wanted)
+      return select(this.records(train), (record) => isHeld(this.groupOf(record)) === wanted)
     }
     if (validation > 0) this.tellHeldOut(held)
     return {
@@ -185,7 +187,10 @@ class Encoding {
       )
   }
   private async file(name: Split, path: string | null): Promise<Dataset> {
-    return path ? this.part(name, readRecords(path, this.notice)) : inMemory([])
+    return path ? this.part(name, this.records(path, this.notice)) : inMemory([])
+  }
+  private records(path: string, notice?: Notice): AsyncIterable<DataRecord> {
+    return readRecords(path, notice, this.known)
   }
 
   private async part(name: Split, records: AsyncIterable<DataRecord>): Promise<Dataset> {
@@ -222,7 +227,8 @@ class Encoding {
     for await (const record of records) {
       for (const column of Object.keys(record.fields)) present.add(column)
       const seen = { ...record, read }
-      const example = { ...this.objective.encode(seen, this.coder), ...this.coder.task(seen) }
+      const encoded = guarded(this.objective, () => this.objective.encode(seen, this.coder))
+      const example = { ...encoded, ...this.coder.task(seen) }
       checkVocabulary(this.coder.model, example)
       const supervised = supervisedRows(example)
       report.examples++
@@ -244,8 +250,8 @@ class Encoding {
 
   /** What a checkpoint's numbers depend on. A model of gigabytes takes seconds to look through, the first time. */
   get fingerprint(): string {
-    this.known ??= this.hash.update(modelDigest(this.config.model)).digest('hex')
-    return this.known
+    this.seen ??= this.hash.update(modelDigest(this.config.model)).digest('hex')
+    return this.seen
   }
   close(): void {
     for (const spool of this.spools.splice(0)) spool.close()

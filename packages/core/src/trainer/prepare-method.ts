@@ -1,5 +1,5 @@
 import { Builder, type Value } from '@graft-peft/onnx'
-import { pluginFailed } from '../compile/adapt.js'
+import { pluginFailed } from '../blame.js'
 import { finish } from '../compile/step.js'
 import { batchOf, EpochBatches, modelFeeds } from '../data/batches.js'
 import type { Batch } from '../data/example.js'

@@ -7,7 +7,6 @@ import type { Example } from '../data/example.js'
 import { startOf } from '../adapter/continue.js'
 import { GraftError } from '../errors.js'
 import { classCount } from '../objective/objective.js'
-import { makeOptimizer } from '../optimizer/table.js'
 import type { SessionOptions } from '../runtime/session.js'
 import type { Tensors } from '../runtime/tensor.js'
 import { Forward } from '../step/forward.js'
@@ -97,10 +96,10 @@ async function attachingOf(config: TrainConfig, inputs: RunInputs): Promise<Atta
 }
 
 async function settingsOf(config: TrainConfig, { pad, train }: RunInputs): Promise<StepSettings> {
-  const { batch_size, gradient_accumulation, max_grad_norm, optimizer } = config.training
+  const { batch_size, gradient_accumulation, max_grad_norm } = config.training
   return {
     pad,
-    optimizer: makeOptimizer({ ...config.training, name: optimizer }),
+    optimizer: config.optimizer,
     clip: max_grad_norm,
     accumulate: gradient_accumulation > 1,
     loop: stepsPerRun(config) > 1,

@@ -4,7 +4,7 @@ import { readModelConfig } from '../architecture/open.js'
 import type { TrainConfig } from '../config/config.js'
 import type { Registry } from '../container.js'
 import { orderedLabels } from '../data/labels.js'
-import { readRecords } from '../data/readers.js'
+import { type Reader, readRecords } from '../data/readers.js'
 import type { Notice } from '../data/records.js'
 import { entryOf, GraftError, nearest, suggestion } from '../errors.js'
 import type { Objective } from '../objective/objective.js'
@@ -30,7 +30,7 @@ interface Found {
  *  Throws UNKNOWN_COLUMN, NEAR_COLUMN, UNKNOWN_LABEL, and what reading throws. */
 export async function surveyData(config: TrainConfig, registry: Registry, notice: Notice): Promise<Survey> {
   const { train, columns, labels: given } = config.data
-  const found = await columnsOf(train, notice)
+  const found = await columnsOf(train, notice, registry.all('reader'))
   const tasks = (config.method.tasks?.(config.methodOptions) ?? 1) > 1 ? ['task'] : []
   const reads = (o: Objective): Objective => (o.fields ? { ...o, fields: [...o.fields, ...tasks] } : o)
   const objectives = registry.all('objective').map(reads)
@@ -42,7 +42,7 @@ export async function surveyData(config: TrainConfig, registry: Registry, notice
   const { objective, reason } = chooseObjective(config, registry, found.columns)
   checkMapped(reads(objective), columns)
   if (!objective.classifies) return { objective, reason, labels: [], sizes: new Map([['', found.count]]) }
-  const counts = await labelCounts(config, objective)
+  const counts = await labelCounts(config, objective, registry.all('reader'))
   const stored = storedLabels(config.model, objective)
   const labels = orderedLabels({ found: new Set(counts.keys()), given, stored }, notice)
   const sizes = objective.answers === 'example' ? counts : new Map([['', found.count]])
@@ -50,19 +50,23 @@ export async function surveyData(config: TrainConfig, registry: Registry, notice
 }
 
 /** Columns that hold something in any record. */
-async function columnsOf(file: string, notice: Notice): Promise<Found> {
+async function columnsOf(file: string, notice: Notice, known: readonly Reader[]): Promise<Found> {
   const columns = new Set<string>()
   let count = 0
-  for await (const { fields } of readRecords(file, notice)) {
+  for await (const { fields } of readRecords(file, notice, known)) {
     for (const [name, value] of Object.entries(fields))
       if (value !== null && value !== undefined) columns.add(name)
     count++
   }
   return { columns, count }
 }
-async function labelCounts({ data }: TrainConfig, objective: Objective): Promise<Map<string, number>> {
+async function labelCounts(
+  { data }: TrainConfig,
+  objective: Objective,
+  known: readonly Reader[],
+): Promise<Map<string, number>> {
   const counts = new Map<string, number>()
-  for await (const record of readRecords(data.train))
+  for await (const record of readRecords(data.train, undefined, known))
     for (const name of objective.labelsOf(record, data.columns)) counts.set(name, (counts.get(name) ?? 0) + 1)
   return counts
 }

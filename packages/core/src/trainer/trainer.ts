@@ -146,11 +146,11 @@ export class Trainer {
   private async advance(first: number): Promise<void> {
     const started = performance.now()
     const { totalSteps, stepsPerEpoch } = this.inputs
-    const { training } = this.config
+    const { training, schedule } = this.config
     const wanted = await Promise.all(
       this.plan.group(first).map(async (t) => ({
         t,
-        rate: learningRate(training, t, totalSteps),
+        rate: learningRate(training, schedule, t, totalSteps),
         batches: await this.plan.batches(t),
       })),
     )

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { readTensors } from '../adapter/files.js'
-import { methodFor, objectiveFor } from '../adapter/open.js'
+import { methodFor } from '../adapter/open.js'
+import { objectiveFor } from '../adapter/trained-objective.js'
 import { supportedOptions } from '../adapter/options.js'
 import type { Registry } from '../container.js'
 import { batchOf, modelFeeds } from '../data/batches.js'
