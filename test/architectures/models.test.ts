@@ -22,7 +22,7 @@ const weighted = defineObjective({
     const logits = model.graph.outputs.find((v) => v.name === 'hidden') ?? model.logits
     const weights = g.graph.addInput('weights', 'float32', shapeOf(logits))
     const axes = shapeOf(logits).map((_, i) => i)
-    const predictions = g.op('ArgMax', [logits], { axis: -1, keepdims: 0 })
+    const predictions = g.reshape(g.op('ArgMax', [logits], { axis: -1, keepdims: 0 }), [-1])
     return { lossSum: g.reduceSum(g.mul(logits, weights), axes, false), partials: new Map(), predictions }
   },
   supervise: () => ({ feeds: {}, count: 1, targets: [] }),
