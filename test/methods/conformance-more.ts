@@ -138,6 +138,17 @@ export const more: Record<string, TestCases> = {
   adamss: {
     valid: [
       ...both({ ...qv, r: 5, num_subspaces: 3, subspace_rank: 2 }),
+      // With r at most half the outputs, a group's directions differ in size, and a threshold parts them.
+      {
+        config: {
+          ...qv,
+          r: 5,
+          num_subspaces: 2,
+          subspace_rank: 4,
+          use_dynamic_rank: true,
+          svd_threshold: 0.5,
+        },
+      },
       {
         config: {
           ...qv,
