@@ -1,8 +1,9 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
+import { pooledFirst, transformed } from './blocks/encoder-heads.js'
 import { activation } from './blocks/activations.js'
 import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { bertEmbeddings, encoderInputs, encoderSizes } from './blocks/bert-encoder.js'
-import { firstToken, maskedVocabularyLogits } from './blocks/heads.js'
+import { maskedVocabularyLogits } from './blocks/heads.js'
 import { attentionBias } from './blocks/masks.js'
 import { Scope } from './blocks/scope.js'
 
@@ -56,14 +57,11 @@ function build(c: ArchitectureContext): Record<string, Value> {
   if (c.task === 'features') return { hidden }
   if (c.task === 'token-classification') return { logits: root.head('classifier', hidden, width, c.labels) }
   if (c.task === 'sequence-classification') {
-    const pooled = model.head('pooler', firstToken(g, hidden), width, width)
-    const squashed = model.in('pooler').run(() => g.tanh(pooled))
-    return { logits: root.head('classifier', squashed, width, c.labels) }
+    const pooled = pooledFirst(model, hidden, undefined, 'pooler')
+    return { logits: root.head('classifier', pooled, width, c.labels) }
   }
   const head = root.in('predictions')
-  const dense = head.linear('dense', hidden, width, narrow)
-  const activated = head.run(() => act(g, dense))
-  const normed = head.layerNorm('LayerNorm', activated, narrow, epsilon)
+  const normed = transformed(head, hidden, { width: narrow, epsilon, act })
   const tied = ties ? model.in('embeddings.word_embeddings').path : undefined
   return {
     logits: maskedVocabularyLogits(c, { scope: head, name: 'decoder', width: narrow, rows, tied }, normed),

@@ -1,7 +1,8 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
+import { layerSizes } from './blocks/sizes.js'
 import { activation } from './blocks/activations.js'
 import { firstToken } from './blocks/heads.js'
-import { imageInput, withTokens } from './blocks/images.js'
+import { backboneKeys, imageInput, withTokens } from './blocks/images.js'
 import { dense, gridBias, meanFrom, vitLayer } from './blocks/vit-layer.js'
 import { Scope } from './blocks/scope.js'
 import { olderNames } from './vit.js'
@@ -17,7 +18,7 @@ export const beit = defineArchitecture({
     parameter.replace('shared_position_bias.', 'encoder.relative_position_bias.'),
   ],
   // Segmentation, masked image modelling, and what parts a backbone gives.
-  ignores: ['vocab_size', 'use_mask_token', 'pool_scales', 'use_auxiliary_head', 'auxiliary_loss_weight', 'auxiliary_channels', 'auxiliary_num_convs', 'auxiliary_concat_input', 'semantic_loss_ignore_index', 'add_fpn', 'reshape_hidden_states', 'stage_names', 'out_features', 'out_indices', '_out_features', '_out_indices'], // biome-ignore format: one line
+  ignores: ['vocab_size', 'use_mask_token', 'pool_scales', 'use_auxiliary_head', 'auxiliary_loss_weight', 'auxiliary_channels', 'auxiliary_num_convs', 'auxiliary_concat_input', 'semantic_loss_ignore_index', 'add_fpn', ...backboneKeys], // biome-ignore format: one line
   unused: (tensor, task) =>
     /(^|\.)embeddings\.mask_token$|relative_position_index$/.test(tensor) ||
     (task === 'features' && /(^|\.)pooler\./.test(tensor)),
@@ -26,12 +27,7 @@ export const beit = defineArchitecture({
 
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g, config } = c
-  const [width, heads, layers, inner] = [
-    'hidden_size',
-    'num_attention_heads',
-    'num_hidden_layers',
-    'intermediate_size',
-  ].map((key) => config.count(key))
+  const { width, heads, layers, inner } = layerSizes(config)
   const epsilon = config.number('layer_norm_eps', 1e-12)
   const act = activation(config, 'hidden_act', 'gelu')
   const root = new Scope(c)

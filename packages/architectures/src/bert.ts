@@ -1,4 +1,5 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
+import { pooledFirst, transformed } from './blocks/encoder-heads.js'
 import { activation } from './blocks/activations.js'
 import {
   bertEmbeddings,
@@ -9,7 +10,7 @@ import {
   encoderSizes,
   normAt,
 } from './blocks/bert-encoder.js'
-import { bareOutputs, firstToken, maskedVocabularyLogits } from './blocks/heads.js'
+import { bareOutputs, maskedVocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'
 
 /** BERT (Devlin et al., 2019, arXiv 1810.04805). */
@@ -70,7 +71,7 @@ interface BertModel extends BertVariant {
   others?: (at: Scope, ids: Value) => readonly Value[]
 }
 function build(c: ArchitectureContext, variant: BertModel): Record<string, Value> {
-  const { g, config } = c
+  const { config } = c
   const sizes = encoderSizes(config)
   const root = new Scope(c)
   const model = root.in(c.task === 'features' ? '' : variant.path)
@@ -97,15 +98,7 @@ function build(c: ArchitectureContext, variant: BertModel): Record<string, Value
     }
   if (c.task === 'token-classification')
     return { logits: root.head('classifier', hidden, sizes.width, c.labels) }
-  const dense = model.in('pooler').head('dense', firstToken(g, hidden), sizes.width, sizes.width)
-  return {
-    logits: root.head(
-      'classifier',
-      model.in('pooler').run(() => g.tanh(dense)),
-      sizes.width,
-      c.labels,
-    ),
-  }
+  return { logits: root.head('classifier', pooledFirst(model.in('pooler'), hidden), sizes.width, c.labels) }
 }
 
 function maskedLogits(
@@ -116,12 +109,7 @@ function maskedLogits(
   hidden: Value,
 ): Value {
   const at = root.in('cls.predictions')
-  const dense = at.in('transform').linear('dense', hidden, width, width)
-  const normed = at.in('transform').layerNorm(
-    'LayerNorm',
-    at.run(() => activation(c.config, 'hidden_act', 'gelu')(c.g, dense)),
-    width,
-    epsilon,
-  )
+  const act = activation(c.config, 'hidden_act', 'gelu')
+  const normed = transformed(at.in('transform'), hidden, { width, epsilon, act })
   return maskedVocabularyLogits(c, { scope: at, name: 'decoder', width, rows, tied }, normed)
 }

@@ -1,8 +1,9 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
+import { layerSizes } from './blocks/sizes.js'
 import { activation } from './blocks/activations.js'
-import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { firstToken } from './blocks/heads.js'
-import { imageInput, withClassToken } from './blocks/images.js'
+import { imageInput, withTokens } from './blocks/images.js'
+import { dense, meanFrom, vitLayer } from './blocks/vit-layer.js'
 import { Scope } from './blocks/scope.js'
 
 /** CLIP's image tower (Radford et al., 2021, arXiv 2103.00020), alone or out of a whole CLIP. */
@@ -28,12 +29,7 @@ export const clip = defineArchitecture({
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g } = c
   const config = c.config.nested('vision_config') ?? c.config
-  const [width, heads, layers, inner] = [
-    'hidden_size',
-    'num_attention_heads',
-    'num_hidden_layers',
-    'intermediate_size',
-  ].map((key) => config.count(key))
+  const { width, heads, layers, inner } = layerSizes(config)
   const epsilon = config.number('layer_norm_eps', 1e-5)
   const act = activation(config, 'hidden_act', 'quick_gelu')
   const root = new Scope(c)
@@ -46,33 +42,22 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const embedded = place.run(() => {
     const token = g.reshape(place.parameter('class_embedding', [width]), [1, 1, width])
     const places = place.in('position_embedding').parameter('weight', [image.count + 1, width])
-    return g.add(withClassToken(g, patches, token), places)
+    return g.add(withTokens(g, patches, [token]), places)
   })
   let hidden = norm(model, 'pre_layrnorm', embedded)
-  for (let i = 0; i < layers; i++) {
-    const at = model.in('encoder.layers').in(i)
-    const x = hidden
-    const self = at.in('self_attn')
-    const normed = norm(at, 'layer_norm1', x)
-    const projected = ['q_proj', 'k_proj', 'v_proj'].map((name) => self.linear(name, normed, width, width))
-    const mixed = self.run(() => {
-      const [query, key, value] = projected.map((y) => splitHeads(g, y, heads, Math.floor(width / heads)))
-      return joinHeads(g, attend(g, { query, key, value }, {}))
-    })
-    const out = self.linear('out_proj', mixed, width, width)
-    const after = at.run(() => g.add(x, out))
-    const up = at.in('mlp').linear('fc1', norm(at, 'layer_norm2', after), width, inner)
-    const fed = at.in('mlp').linear(
-      'fc2',
-      at.in('mlp').run(() => act(g, up)),
-      inner,
-      width,
-    )
-    hidden = at.run(() => g.add(after, fed))
+  const shape = {
+    width,
+    heads,
+    epsilon,
+    biases: [true, true, true, true] as const,
+    norms: ['layer_norm1', 'layer_norm2'] as const,
+    attention: 'self_attn',
+    output: 'out_proj',
+    feedForward: dense(width, inner, act),
   }
+  for (let i = 0; i < layers; i++) hidden = vitLayer(model.in('encoder.layers').in(i), shape, hidden)
   if (c.task === 'image-classification') {
-    const pooled = g.squeeze(g.reduceMean(g.slice(hidden, 1, image.count + 1, 1), [1]), [1])
-    return { logits: root.head('classifier', pooled, width, c.labels) }
+    return { logits: root.head('classifier', meanFrom(g, hidden, 1), width, c.labels) }
   }
   const pooled = norm(model, 'post_layernorm', firstToken(g, hidden))
   // The whole CLIP says its projection's width itself, the tower alone in its own config.

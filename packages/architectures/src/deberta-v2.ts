@@ -1,3 +1,4 @@
+import { pooledFirst, transformed } from './blocks/encoder-heads.js'
 import {
   type ArchitectureContext,
   defineArchitecture,
@@ -8,7 +9,7 @@ import {
 import { activation } from './blocks/activations.js'
 import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { encoderSizes } from './blocks/bert-encoder.js'
-import { firstToken, maskedVocabularyLogits } from './blocks/heads.js'
+import { maskedVocabularyLogits } from './blocks/heads.js'
 import { textInputs, type TextInputs } from './blocks/inputs.js'
 import { attentionBias } from './blocks/masks.js'
 import { Scope } from './blocks/scope.js'
@@ -80,15 +81,12 @@ function build(c: ArchitectureContext): Record<string, Value> {
   if (c.task === 'features') return { hidden }
   if (c.task === 'token-classification') return { logits: root.head('classifier', hidden, width, c.labels) }
   if (c.task === 'sequence-classification') {
-    const dense = root.in('pooler').head('dense', firstToken(g, hidden), width, width)
-    const pooled = root.in('pooler').run(() => poolerAct(g, dense))
+    const pooled = pooledFirst(root.in('pooler'), hidden, poolerAct)
     return { logits: root.head('classifier', pooled, width, c.labels) }
   }
   const narrow = config.count('embedding_size', width)
   const head = root.in('cls.predictions')
-  const dense = head.in('transform').linear('dense', hidden, width, narrow)
-  const activated = head.in('transform').run(() => act(g, dense))
-  const last = head.in('transform').layerNorm('LayerNorm', activated, narrow, epsilon)
+  const last = transformed(head.in('transform'), hidden, { width: narrow, epsilon, act })
   const tied = ties ? model.in('embeddings.word_embeddings').path : undefined
   return {
     logits: maskedVocabularyLogits(c, { scope: head, name: 'decoder', width: narrow, rows, tied }, last),

@@ -1,7 +1,7 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
 import { firstToken } from './blocks/heads.js'
-import { imageInput, withTokens } from './blocks/images.js'
+import { backboneKeys, imageInput, withTokens } from './blocks/images.js'
 import { dense, meanFrom, vitLayer } from './blocks/vit-layer.js'
 import { Scope } from './blocks/scope.js'
 
@@ -21,7 +21,7 @@ export const dinov2 = defineArchitecture({
   prefix: 'dinov2',
   names: (parameter) =>
     inCheckpoints.flatMap(([now, then]) => (parameter.includes(now) ? [parameter.replace(now, then)] : [])),
-  ignores: ['layerscale_value', 'apply_layernorm', 'reshape_hidden_states', 'use_mask_token', 'stage_names', 'out_features', 'out_indices', '_out_features', '_out_indices'], // biome-ignore format: one line
+  ignores: ['layerscale_value', 'apply_layernorm', 'use_mask_token', ...backboneKeys], // biome-ignore format: one line
   unused: (tensor) => /(^|\.)embeddings\.mask_token$/.test(tensor),
   build: (c) => build(c, 'dinov2'),
 })

@@ -1,8 +1,9 @@
 import { type ArchitectureContext, type Builder, defineArchitecture, type Value } from '@graft-peft/core'
+import { layerSizes } from './blocks/sizes.js'
 import { activation } from './blocks/activations.js'
 import { gatedFeedForward, named } from './blocks/feed-forward.js'
 import { firstToken } from './blocks/heads.js'
-import { type ImageInput, imageInput, withTokens } from './blocks/images.js'
+import { backboneKeys, type ImageInput, imageInput, withTokens } from './blocks/images.js'
 import { dense, vitLayer } from './blocks/vit-layer.js'
 import { Scope } from './blocks/scope.js'
 
@@ -14,19 +15,14 @@ export const dinov3 = defineArchitecture({
   prefix: '',
   names: (parameter) => [parameter.replace(/^model\.layer\./, 'layer.')],
   // How patches' places are varied in training, and what parts a backbone gives.
-  ignores: ['layerscale_value', 'apply_layernorm', 'reshape_hidden_states', 'pos_embed_shift', 'pos_embed_jitter', 'pos_embed_rescale', 'stage_names', 'out_features', 'out_indices', '_out_features', '_out_indices'], // biome-ignore format: one line
+  ignores: ['layerscale_value', 'apply_layernorm', 'pos_embed_shift', 'pos_embed_jitter', 'pos_embed_rescale', ...backboneKeys], // biome-ignore format: one line
   unused: (tensor) => /(^|\.)embeddings\.(mask_token|register_tokens)$/.test(tensor),
   build,
 })
 
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g, config } = c
-  const [width, heads, layers, inner] = [
-    'hidden_size',
-    'num_attention_heads',
-    'num_hidden_layers',
-    'intermediate_size',
-  ].map((key) => config.count(key))
+  const { width, heads, layers, inner } = layerSizes(config)
   const epsilon = config.number('layer_norm_eps', 1e-5)
   const registers = config.number('num_register_tokens', 0)
   const biases = ['query_bias', 'key_bias', 'value_bias', 'proj_bias'].map((key) =>

@@ -1,6 +1,8 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
+import { gelu } from './blocks/activations.js'
+import { firstTokenLabels, transformed } from './blocks/encoder-heads.js'
 import { bertEmbeddings, bertEncoder, encoderInputs, encoderSizes } from './blocks/bert-encoder.js'
-import { firstToken, vocabularyLogits } from './blocks/heads.js'
+import { vocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'
 
 /** ELECTRA (Clark et al., 2020, arXiv 2003.10555): BERT whose embeddings may be narrower than its layers. */
@@ -14,7 +16,7 @@ export const electra = defineArchitecture({
 })
 
 function build(c: ArchitectureContext): Record<string, Value> {
-  const { g, config } = c
+  const { config } = c
   const sizes = encoderSizes(config)
   const { width, rows, epsilon } = sizes
   const narrow = config.count('embedding_size', width)
@@ -26,16 +28,10 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const embedded = narrow === width ? normed : model.linear('embeddings_project', normed, narrow, width)
   const hidden = bertEncoder(c, model.in('encoder'), inputs, sizes, embedded)
   if (c.task === 'features') return { hidden }
-  const gelu = (scope: Scope, x: Value) => scope.run(() => g.op('Gelu', [x], { approximate: 'none' }))
   if (c.task === 'token-classification') return { logits: root.head('classifier', hidden, width, c.labels) }
-  if (c.task === 'sequence-classification') {
-    const head = root.in('classifier')
-    const dense = head.head('dense', firstToken(g, hidden), width, width)
-    return { logits: head.head('out_proj', gelu(head, dense), width, c.labels) }
-  }
-  const head = root.in('generator_predictions')
-  const dense = gelu(head, head.linear('dense', hidden, width, narrow))
-  const last = head.layerNorm('LayerNorm', dense, narrow, epsilon)
+  if (c.task === 'sequence-classification')
+    return { logits: firstTokenLabels(root.in('classifier'), hidden, c.labels, gelu) }
+  const last = transformed(root.in('generator_predictions'), hidden, { width: narrow, epsilon, act: gelu })
   const tied = ties ? model.in('embeddings.word_embeddings').path : undefined
   return {
     logits: vocabularyLogits(

@@ -1,6 +1,8 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
+import { gelu } from './blocks/activations.js'
+import { firstTokenLabels, transformed } from './blocks/encoder-heads.js'
 import { bertEncoder, encoderSizes } from './blocks/bert-encoder.js'
-import { firstToken, vocabularyLogits } from './blocks/heads.js'
+import { vocabularyLogits } from './blocks/heads.js'
 import { textInputs, type TextInputs } from './blocks/inputs.js'
 import { rope, rotate } from './blocks/rope.js'
 import { Scope } from './blocks/scope.js'
@@ -43,16 +45,10 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const hidden = model.in('encoder').layerNorm('emb_layer_norm_after', encoded, width, epsilon)
   if (c.task === 'features') return { hidden }
   if (c.task === 'token-classification') return { logits: root.head('classifier', hidden, width, c.labels) }
-  if (c.task === 'sequence-classification') {
-    const head = root.in('classifier')
-    const dense = head.head('dense', firstToken(g, hidden), width, width)
-    const squashed = head.run(() => g.tanh(dense))
-    return { logits: head.head('out_proj', squashed, width, c.labels) }
-  }
+  if (c.task === 'sequence-classification')
+    return { logits: firstTokenLabels(root.in('classifier'), hidden, c.labels) }
   const head = root.in('lm_head')
-  const dense = head.linear('dense', hidden, width, width)
-  const activated = head.run(() => g.op('Gelu', [dense], { approximate: 'none' }))
-  const normed = head.layerNorm('layer_norm', activated, width, epsilon)
+  const normed = transformed(head, hidden, { width, epsilon, act: gelu, norm: 'layer_norm' })
   const tied = ties ? model.in('embeddings.word_embeddings').path : undefined
   const logits = vocabularyLogits(c, { scope: head, name: 'decoder', width, rows, tied }, normed)
   return { logits: head.run(() => g.add(logits, head.parameter('bias', [rows]))) }

@@ -1,3 +1,4 @@
+import { layerSizes } from './blocks/sizes.js'
 import {
   type ArchitectureContext,
   defineArchitecture,
@@ -64,13 +65,8 @@ function layerTypes(config: Settings, count: number): readonly string[] {
 
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g, config } = c
-  const [width, heads, count, inner, rows] = [
-    'hidden_size',
-    'num_attention_heads',
-    'num_hidden_layers',
-    'intermediate_size',
-    'vocab_size',
-  ].map((key) => config.count(key))
+  const { width, heads, layers: count, inner } = layerSizes(config)
+  const rows = config.count('vocab_size')
   const headWidth = Math.floor(width / heads)
   const act = activation(config, 'hidden_activation', 'gelu')
   const flag = (key: string) => config.flag(key, false)

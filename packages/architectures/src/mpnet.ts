@@ -1,8 +1,9 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
-import { activation } from './blocks/activations.js'
+import { firstTokenLabels, transformed } from './blocks/encoder-heads.js'
+import { activation, gelu } from './blocks/activations.js'
 import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { encoderSizes } from './blocks/bert-encoder.js'
-import { firstToken, maskedVocabularyLogits } from './blocks/heads.js'
+import { maskedVocabularyLogits } from './blocks/heads.js'
 import { textInputs } from './blocks/inputs.js'
 import { attentionBias } from './blocks/masks.js'
 import { distanceBias } from './blocks/relative-positions.js'
@@ -67,16 +68,10 @@ function build(c: ArchitectureContext): Record<string, Value> {
   }
   if (c.task === 'features') return { hidden }
   if (c.task === 'token-classification') return { logits: root.head('classifier', hidden, width, c.labels) }
-  if (c.task === 'sequence-classification') {
-    const head = root.in('classifier')
-    const dense = head.head('dense', firstToken(g, hidden), width, width)
-    const squashed = head.run(() => g.tanh(dense))
-    return { logits: head.head('out_proj', squashed, width, c.labels) }
-  }
+  if (c.task === 'sequence-classification')
+    return { logits: firstTokenLabels(root.in('classifier'), hidden, c.labels) }
   const head = root.in('lm_head')
-  const dense = head.linear('dense', hidden, width, width)
-  const activated = head.run(() => g.op('Gelu', [dense], { approximate: 'none' }))
-  const normed = head.layerNorm('layer_norm', activated, width, epsilon)
+  const normed = transformed(head, hidden, { width, epsilon, act: gelu, norm: 'layer_norm' })
   const tied = ties ? model.in('embeddings.word_embeddings').path : undefined
   return { logits: maskedVocabularyLogits(c, { scope: head, name: 'decoder', width, rows, tied }, normed) }
 }

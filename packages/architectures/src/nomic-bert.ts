@@ -1,9 +1,10 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
+import { pooledFirst, transformed } from './blocks/encoder-heads.js'
 import { activation } from './blocks/activations.js'
 import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { bertEmbeddings, encoderInputs, encoderSizes } from './blocks/bert-encoder.js'
 import { gatedFeedForward, named } from './blocks/feed-forward.js'
-import { firstToken, maskedVocabularyLogits } from './blocks/heads.js'
+import { maskedVocabularyLogits } from './blocks/heads.js'
 import { attentionBias } from './blocks/masks.js'
 import { rope, rotate } from './blocks/rope.js'
 import { Scope } from './blocks/scope.js'
@@ -66,15 +67,11 @@ function build(c: ArchitectureContext): Record<string, Value> {
   if (c.task === 'features') return { hidden }
   if (c.task === 'token-classification') return { logits: root.head('classifier', hidden, width, c.labels) }
   if (c.task === 'sequence-classification') {
-    const dense = model.in('pooler').head('dense', firstToken(g, hidden), width, width)
-    const pooled = model.in('pooler').run(() => g.tanh(dense))
+    const pooled = pooledFirst(model.in('pooler'), hidden)
     return { logits: root.head('classifier', pooled, width, c.labels) }
   }
   const head = root.in('cls.predictions')
-  const transform = head.in('transform')
-  const dense = transform.linear('dense', hidden, width, width)
-  const activated = transform.run(() => act(g, dense))
-  const last = transform.layerNorm('layer_norm', activated, width, epsilon)
+  const last = transformed(head.in('transform'), hidden, { width, epsilon, act, norm: 'layer_norm' })
   const tied = ties ? model.in('embeddings.word_embeddings').path : undefined
   return { logits: maskedVocabularyLogits(c, { scope: head, name: 'decoder', width, rows, tied }, last) }
 }

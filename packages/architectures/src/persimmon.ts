@@ -1,4 +1,5 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
+import { layerSizes } from './blocks/sizes.js'
 import { attend, Cache, joinHeads } from './blocks/attention.js'
 import { gatedFeedForward, named } from './blocks/feed-forward.js'
 import { decoderOutputs, decoderTasks, vocabularyLogits } from './blocks/heads.js'
@@ -19,12 +20,7 @@ export const persimmon = defineArchitecture({
 
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g, config } = c
-  const [width, heads, layers, inner] = [
-    'hidden_size',
-    'num_attention_heads',
-    'num_hidden_layers',
-    'intermediate_size',
-  ].map((key) => config.count(key))
+  const { width, heads, layers, inner } = layerSizes(config)
   const [rows, epsilon] = [config.count('vocab_size'), config.number('layer_norm_eps', 1e-5)]
   const headWidth = Math.floor(width / heads)
   const normalises = config.flag('qk_layernorm', true)

@@ -1,3 +1,5 @@
+import { gelu } from './blocks/activations.js'
+import { firstTokenLabels, transformed } from './blocks/encoder-heads.js'
 import {
   type ArchitectureContext,
   type Builder,
@@ -14,7 +16,7 @@ import {
   encoderSizes,
   normAt,
 } from './blocks/bert-encoder.js'
-import { bareOutputs, firstToken, maskedVocabularyLogits } from './blocks/heads.js'
+import { bareOutputs, maskedVocabularyLogits } from './blocks/heads.js'
 import { Scope } from './blocks/scope.js'
 
 /** RoBERTa (Liu et al., 2019, arXiv 1907.11692) and XLM-RoBERTa: BERT whose positions begin after the padding token's id. */
@@ -91,16 +93,7 @@ function build(c: ArchitectureContext, variant: BertVariant & { path: string }):
     }
   if (c.task === 'token-classification')
     return { logits: root.head('classifier', hidden, sizes.width, c.labels) }
-  const head = root.in('classifier')
-  const dense = head.head('dense', firstToken(g, hidden), sizes.width, sizes.width)
-  return {
-    logits: head.head(
-      'out_proj',
-      head.run(() => g.tanh(dense)),
-      sizes.width,
-      c.labels,
-    ),
-  }
+  return { logits: firstTokenLabels(root.in('classifier'), hidden, c.labels) }
 }
 
 /** The padding token, whose positions don't count; it must be one of the table's. */
@@ -123,12 +116,6 @@ function maskedLogits(
   { width, rows, epsilon }: EncoderSizes,
   hidden: Value,
 ): Value {
-  const dense = at.linear('dense', hidden, width, width)
-  const normed = at.layerNorm(
-    'layer_norm',
-    at.run(() => c.g.op('Gelu', [dense], { approximate: 'none' })),
-    width,
-    epsilon,
-  )
+  const normed = transformed(at, hidden, { width, epsilon, act: gelu, norm: 'layer_norm' })
   return maskedVocabularyLogits(c, { scope: at, name: 'decoder', width, rows, tied }, normed)
 }

@@ -1,7 +1,8 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
+import { firstTokenLabels, transformed } from './blocks/encoder-heads.js'
 import { activation } from './blocks/activations.js'
 import { bertEmbeddings, bertEncoder, encoderInputs, encoderSizes } from './blocks/bert-encoder.js'
-import { firstToken, maskedVocabularyLogits } from './blocks/heads.js'
+import { maskedVocabularyLogits } from './blocks/heads.js'
 import type { TextInputs } from './blocks/inputs.js'
 import { fixedRope, type Rope, rotate } from './blocks/rope.js'
 import { Scope } from './blocks/scope.js'
@@ -44,16 +45,10 @@ function build(c: ArchitectureContext): Record<string, Value> {
   })
   if (c.task === 'features') return { hidden }
   if (c.task === 'token-classification') return { logits: root.head('classifier', hidden, width, c.labels) }
-  if (c.task === 'sequence-classification') {
-    const head = root.in('classifier')
-    const dense = head.head('dense', firstToken(g, hidden), width, width)
-    const activated = head.run(() => act(g, dense))
-    return { logits: head.head('out_proj', activated, width, c.labels) }
-  }
+  if (c.task === 'sequence-classification')
+    return { logits: firstTokenLabels(root.in('classifier'), hidden, c.labels, act) }
   const head = root.in('cls.predictions')
-  const dense = head.in('transform').linear('dense', hidden, width, narrow)
-  const activated = head.in('transform').run(() => act(g, dense))
-  const last = head.in('transform').layerNorm('LayerNorm', activated, narrow, epsilon)
+  const last = transformed(head.in('transform'), hidden, { width: narrow, epsilon, act })
   const tied = ties ? model.in('embeddings.word_embeddings').path : undefined
   return {
     logits: maskedVocabularyLogits(c, { scope: head, name: 'decoder', width: narrow, rows, tied }, last),

@@ -1,4 +1,5 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
+import { layerSizes } from './blocks/sizes.js'
 import { activation } from './blocks/activations.js'
 import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { imageInput, inSequence } from './blocks/images.js'
@@ -22,12 +23,7 @@ export const siglip = defineArchitecture({
 function build(c: ArchitectureContext): Record<string, Value> {
   const { g } = c
   const config = c.config.nested('vision_config') ?? c.config
-  const [width, heads, layers, inner] = [
-    'hidden_size',
-    'num_attention_heads',
-    'num_hidden_layers',
-    'intermediate_size',
-  ].map((key) => config.count(key))
+  const { width, heads, layers, inner } = layerSizes(config)
   const epsilon = config.number('layer_norm_eps', 1e-6)
   const act = activation(config, 'hidden_act', 'gelu_pytorch_tanh')
   const root = new Scope(c)

@@ -1,4 +1,5 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
+import { layerSizes } from './blocks/sizes.js'
 import { activation } from './blocks/activations.js'
 import { bareOutputs, firstToken } from './blocks/heads.js'
 import { imageInput, withTokens } from './blocks/images.js'
@@ -48,12 +49,7 @@ export const deit = defineArchitecture({
 
 function build(c: ArchitectureContext, path: string, tokens: readonly string[]): Record<string, Value> {
   const { g, config } = c
-  const [width, heads, layers, inner] = [
-    'hidden_size',
-    'num_attention_heads',
-    'num_hidden_layers',
-    'intermediate_size',
-  ].map((key) => config.count(key))
+  const { width, heads, layers, inner } = layerSizes(config)
   const [epsilon, bias] = [config.number('layer_norm_eps', 1e-12), config.flag('qkv_bias', true)]
   const act = activation(config, 'hidden_act', 'gelu')
   const root = new Scope(c)

@@ -1,10 +1,12 @@
 import { type Builder, entryOf, GraftError, type Settings, suggestion, type Value } from '@graft-peft/core'
 
 export type Activation = (g: Builder, x: Value) => Value
-const gelu =
+const gelus =
   (approximate: 'none' | 'tanh'): Activation =>
   (g, x) =>
     g.op('Gelu', [x], { approximate })
+/** GELU by the error function, for models whose config doesn't choose. */
+export const gelu = gelus('none')
 const quickGelu =
   (alpha: number): Activation =>
   (g, x) =>
@@ -12,12 +14,12 @@ const quickGelu =
 
 /** transformers' ACT2FN, by the names that config.json uses. */
 const activations: Readonly<Record<string, Activation>> = {
-  gelu: gelu('none'),
-  gelu_python: gelu('none'),
-  gelu_new: gelu('tanh'),
-  gelu_fast: gelu('tanh'),
-  gelu_pytorch_tanh: gelu('tanh'),
-  gelu_python_tanh: gelu('tanh'),
+  gelu,
+  gelu_python: gelu,
+  gelu_new: gelus('tanh'),
+  gelu_fast: gelus('tanh'),
+  gelu_pytorch_tanh: gelus('tanh'),
+  gelu_python_tanh: gelus('tanh'),
   quick_gelu: quickGelu(1.702),
   silu: quickGelu(1),
   swish: quickGelu(1),

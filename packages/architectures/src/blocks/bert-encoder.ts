@@ -1,23 +1,17 @@
 import type { ArchitectureContext, Settings, Value } from '@graft-peft/core'
+import { type LayerSizes, layerSizes } from './sizes.js'
 import { activation } from './activations.js'
 import { attend, joinHeads, splitHeads } from './attention.js'
 import { textInputs, type TextInputs } from './inputs.js'
 import { attentionBias } from './masks.js'
 import type { Scope } from './scope.js'
 
-export interface EncoderSizes {
-  width: number
-  heads: number
-  layers: number
-  inner: number
+export interface EncoderSizes extends LayerSizes {
   rows: number
   epsilon: number
 }
 export const encoderSizes = (config: Settings): EncoderSizes => ({
-  width: config.count('hidden_size'),
-  heads: config.count('num_attention_heads'),
-  layers: config.count('num_hidden_layers'),
-  inner: config.count('intermediate_size'),
+  ...layerSizes(config),
   rows: config.count('vocab_size'),
   epsilon: config.number('layer_norm_eps', 1e-12),
 })

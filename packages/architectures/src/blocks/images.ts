@@ -37,5 +37,13 @@ export function withTokens(g: Builder, patches: Value, tokens: readonly Value[])
   const own = tokens.map((token) => g.expand(token, [batch, shapeOf(token)[1], width]))
   return g.concat([...own, inSequence(g, patches)], 1)
 }
-export const withClassToken = (g: Builder, patches: Value, token: Value): Value =>
-  withTokens(g, patches, [token])
+
+/** Keys that say which parts a backbone gives to other models: they change nothing here. */
+export const backboneKeys = [
+  'stage_names',
+  'out_features',
+  'out_indices',
+  '_out_features',
+  '_out_indices',
+  'reshape_hidden_states',
+] as const
