@@ -3,7 +3,7 @@ import { layerSizes } from './blocks/sizes.js'
 import { activation } from './blocks/activations.js'
 import { firstToken } from './blocks/heads.js'
 import { imageInput, withTokens } from './blocks/images.js'
-import { dense, meanFrom, vitLayer } from './blocks/vit-layer.js'
+import { clipLayer, dense, meanFrom, vitLayer } from './blocks/vit-layer.js'
 import { Scope } from './blocks/scope.js'
 
 /** CLIP's image tower (Radford et al., 2021, arXiv 2103.00020), alone or out of a whole CLIP. */
@@ -45,16 +45,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
     return g.add(withTokens(g, patches, [token]), places)
   })
   let hidden = norm(model, 'pre_layrnorm', embedded)
-  const shape = {
-    width,
-    heads,
-    epsilon,
-    biases: [true, true, true, true] as const,
-    norms: ['layer_norm1', 'layer_norm2'] as const,
-    attention: 'self_attn',
-    output: 'out_proj',
-    feedForward: dense(width, inner, act),
-  }
+  const shape = { ...clipLayer, width, heads, epsilon, feedForward: dense(width, inner, act) }
   for (let i = 0; i < layers; i++) hidden = vitLayer(model.in('encoder.layers').in(i), shape, hidden)
   if (c.task === 'image-classification') {
     return { logits: root.head('classifier', meanFrom(g, hidden, 1), width, c.labels) }

@@ -3,7 +3,7 @@ import { layerSizes } from './blocks/sizes.js'
 import { activation } from './blocks/activations.js'
 import { attend, joinHeads, splitHeads } from './blocks/attention.js'
 import { imageInput, inSequence } from './blocks/images.js'
-import { dense, meanFrom, vitLayer } from './blocks/vit-layer.js'
+import { clipLayer, dense, meanFrom, vitLayer } from './blocks/vit-layer.js'
 import { Scope } from './blocks/scope.js'
 
 /** SigLIP's tower for images (Zhai et al., 2023, arXiv 2303.15343): no class token; a learned probe pools what all patches say. */
@@ -35,16 +35,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const places = place.in('position_embedding').parameter('weight', [image.count, width])
   let hidden = place.run(() => g.add(inSequence(g, patches), places))
   const feedForward = dense(width, inner, act)
-  const shape = {
-    width,
-    heads,
-    epsilon,
-    biases: [true, true, true, true] as const,
-    norms: ['layer_norm1', 'layer_norm2'] as const,
-    attention: 'self_attn',
-    output: 'out_proj',
-    feedForward,
-  }
+  const shape = { ...clipLayer, width, heads, epsilon, feedForward }
   for (let i = 0; i < layers; i++) hidden = vitLayer(model.in('encoder.layers').in(i), shape, hidden)
   const last = model.layerNorm('post_layernorm', hidden, width, epsilon)
   if (c.task === 'image-classification')

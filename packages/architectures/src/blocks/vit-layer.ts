@@ -22,6 +22,14 @@ export interface VitLayer {
   turn?: (heads: Value) => Value
 }
 
+/** What CLIP's and SigLIP's towers call a layer's parts. */
+export const clipLayer = {
+  biases: [true, true, true, true],
+  norms: ['layer_norm1', 'layer_norm2'],
+  attention: 'self_attn',
+  output: 'out_proj',
+} as const
+
 export function vitLayer(at: Scope, shape: VitLayer, x: Value): Value {
   const { g } = at
   const { width, epsilon, norms, scales } = shape
