@@ -34,10 +34,9 @@ export function growth(folder: string, tokens: readonly string[]): Growth {
 export function tokensBeyond(adapter: string, base: string): string[] {
   const [path, other] = [adapter, base].map((folder) => join(folder, 'tokenizer.json'))
   if (!existsSync(path) || !existsSync(other)) return []
-  const [own, known] = [path, other].map((file) => vocabulary(readObject(file, 'BAD_TOKENIZER')))
-  const added = ((readObject(path, 'BAD_TOKENIZER').added_tokens ?? []) as unknown[])
-    .map(contentOf)
-    .filter((token) => token !== undefined)
+  const file = readObject(path, 'BAD_TOKENIZER')
+  const [own, known] = [file, readObject(other, 'BAD_TOKENIZER')].map(vocabulary)
+  const added = ((file.added_tokens ?? []) as unknown[]).map(contentOf).filter((token) => token !== undefined)
   return added.filter((token) => !known.has(token)).sort((a, b) => Number(own.get(a)) - Number(own.get(b)))
 }
 

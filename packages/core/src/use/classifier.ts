@@ -1,12 +1,13 @@
 import { type OpenedAdapter, parametersOf } from '../adapter/open.js'
 import { adapt } from '../compile/adapt.js'
-import { Coder, defaultMaxLength } from '../data/coder.js'
+import type { Coder } from '../data/coder.js'
 import { inMemory } from '../data/dataset.js'
 import { type Example, isEmpty } from '../data/example.js'
 import type { DataRecord } from '../data/records.js'
 import { GraftError } from '../errors.js'
 import type { SessionOptions } from '../runtime/session.js'
 import { Evaluator } from '../step/evaluator.js'
+import { coderOf } from './coder.js'
 import { described, type Prediction } from './prediction.js'
 
 /** Records that are computed together. */
@@ -36,12 +37,7 @@ export class Classifier {
         'NOT_A_CLASSIFIER',
         `${folder}: its objective is ${options.objective.name}, which writes texts; use graft generate.`,
       )
-    const coder = new Coder(model, opened.labels, {
-      columns: opened.columns,
-      max_length: opened.max_length ?? defaultMaxLength(model),
-      train_on_prompt: false,
-      tasks: options.method.tasks?.(options.methodOptions),
-    })
+    const coder = coderOf(opened)
     const parameters = parametersOf(opened, adapt(model, { ...options, training: false }))
     const evaluator = await Evaluator.open(model, options, { ...session, pad: coder.pad, batchSize })
     return new Classifier(opened, coder, evaluator, parameters)

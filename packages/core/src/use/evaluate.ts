@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os'
 import { type OpenedAdapter, parametersOf } from '../adapter/open.js'
 import { adapt } from '../compile/adapt.js'
 import type { Registry } from '../container.js'
-import { Coder, defaultMaxLength } from '../data/coder.js'
+import type { Coder } from '../data/coder.js'
 import { Spool } from '../data/dataset.js'
 import { type Example, isEmpty, supervisedRows } from '../data/example.js'
 import type { DataRecord } from '../data/records.js'
@@ -11,6 +11,7 @@ import { type ClassScores, Confusion, EntityCounts } from '../metric/class-score
 import type { Metric } from '../metric/metric.js'
 import type { SessionOptions } from '../runtime/session.js'
 import { type Evaluation, Evaluator } from '../step/evaluator.js'
+import { coderOf } from './coder.js'
 
 /** How good an adapter is on records with their answers. */
 export interface EvaluationReport {
@@ -47,12 +48,7 @@ export async function evaluate(
   registry: Registry,
   options: EvaluateOptions = {},
 ): Promise<EvaluationReport> {
-  const coder = new Coder(opened.model, opened.labels, {
-    columns: opened.columns,
-    max_length: opened.max_length ?? defaultMaxLength(opened.model),
-    train_on_prompt: false,
-    tasks: opened.options.method.tasks?.(opened.options.methodOptions),
-  })
+  const coder = coderOf(opened)
   const encoding = new Encoding(opened, coder)
   const data = await Spool.fill(tmpdir(), encoding.examples(records), (e) => coder.load(e))
   try {

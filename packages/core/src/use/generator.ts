@@ -4,7 +4,7 @@ import { configFile } from '../adapter/files.js'
 import { baseModelOf, openAdapter, parametersOf, type OpenedAdapter } from '../adapter/open.js'
 import type { Architecture, Task } from '../architecture/architecture.js'
 import { readModelConfig } from '../architecture/open.js'
-import { adapt } from '../compile/adapt.js'
+import { adapt, type Adapted } from '../compile/adapt.js'
 import type { Registry } from '../container.js'
 import type { Message } from '../data/chat-template.js'
 import { type Tokenizer, tokenizerOf } from '../data/tokenizer.js'
@@ -14,7 +14,7 @@ import type { Model } from '../model/model.js'
 import { openModel } from '../model/open.js'
 import type { PrecisionOptions } from '../compile/precision.js'
 import type { SessionOptions } from '../runtime/session.js'
-import { Decoder, type Sequence } from './decoder.js'
+import { Decoder } from './decoder.js'
 import { greedy, Sampler, type SamplingOptions } from './sampler.js'
 import { StreamedText } from './streamed-text.js'
 
@@ -116,10 +116,11 @@ export class Generator {
         'NOT_A_WRITER',
         `${adapter.folder}: its objective is ${objective.name}, which writes no texts; use graft predict.`,
       )
-    if ((method.tasks?.(config) ?? 1) > 1)
+    const tasks = method.tasks?.(config) ?? 1
+    if (tasks > 1)
       throw new GraftError(
         'NO_TASK',
-        `${adapter.folder}: ${method.name} tells ${method.tasks?.(config)} tasks apart, and writing has no way to say which. Use graft predict, whose records have a field task.`,
+        `${adapter.folder}: ${method.name} tells ${tasks} tasks apart, and writing has no way to say which. Use graft predict, whose records have a field task.`,
       )
     if (method.virtualTokens && this.answers)
       throw new GraftError(
@@ -127,7 +128,7 @@ export class Generator {
         `${adapter.folder}: ${method.name} sets tokens before the text, which can't be generated from for a model with an encoder; use graft predict.`,
       )
     const model = adapter.ownsModel || method.wholeTexts ? adapter.model : this.model
-    const shared = !adapter.ownsModel && !method.virtualTokens && ownsNoBuffers(this.model, adapter)
+    const shared = this.sharing(adapter)
     const key = shared ? JSON.stringify([method.name, config, precision]) : name
     const decoder =
       this.decoders.get(key) ??
@@ -136,9 +137,7 @@ export class Generator {
     this.adapters.set(name, {
       decoder,
       tokenizer: model.addedTokens.length > 0 ? tokenizerOf(model) : this.tokenizer,
-      parameters: shared
-        ? parametersOf(adapter, adapt(this.model, { ...adapter.options, training: false }))
-        : undefined,
+      parameters: shared && parametersOf(adapter, shared),
     })
   }
 
@@ -196,7 +195,7 @@ export class Generator {
       const rest = text.flush()
       if (rest !== '') yield rest
     } finally {
-      await close(sequence)
+      await sequence.end()
     }
     const seconds = { prompt: (first - started) / 1000, writing: (performance.now() - first) / 1000 }
     return {
@@ -242,6 +241,15 @@ export class Generator {
       )
     return found
   }
+  /**
+   * What an adapter makes of the base, where others of its kind can share the graph. Buffers (VeRA's
+   * projections, SHiRA's places) are constants of the graph, so adapters that hold some can't.
+   */
+  private sharing({ ownsModel, options }: OpenedAdapter): Adapted | undefined {
+    if (ownsModel || options.method.virtualTokens) return undefined
+    const adapted = adapt(this.model, { ...options, training: false })
+    return adapted.buffers.some((b) => b.stored) ? undefined : adapted
+  }
   /** Whether an encoder reads the text and a decoder writes another. */
   private get answers(): boolean {
     return this.model.graph.inputs.some((v) => v.name === 'decoder_input_ids')
@@ -258,8 +266,6 @@ export class Generator {
   }
 }
 
-const close = (sequence: Sequence): Promise<void> => sequence.end()
-
 /** What a folder's model is to be built for to write: a language model, else an encoder and a decoder. */
 function writingTask(folder: string, architectures: readonly Architecture[]): Task {
   const type = existsSync(join(folder, 'config.json')) && String(readModelConfig(folder).model_type)
@@ -267,12 +273,4 @@ function writingTask(folder: string, architectures: readonly Architecture[]): Ta
   return tasks.includes('sequence-to-sequence') && !tasks.includes('causal-lm')
     ? 'sequence-to-sequence'
     : 'causal-lm'
-}
-
-/**
- * Buffers (VeRA's projections, SHiRA's places) are constants of the graph, so adapters that hold some can't
- * share one.
- */
-function ownsNoBuffers(model: Model, { options }: OpenedAdapter): boolean {
-  return adapt(model, { ...options, training: false }).buffers.every((b) => !b.stored)
 }
