@@ -8,32 +8,35 @@ import type { Answer, Encoded, Numbered, Placed, Question } from './native-token
 // The library ends its process where a regular expression tries too much: patterns that can do so run in a process of their own,
 // which is this same file.
 type Host = (question: Question) => Promise<unknown>
-const opened: (Tokenizer | Host)[] = []
+type Asked = Exclude<Question, { kind: 'open' }>
+const opened: Host[] = []
 
 async function answer(question: Question): Promise<unknown> {
-  if (question.kind === 'open') {
-    const host = question.apart ? apart() : undefined
-    if (host) await host({ ...question, apart: false })
-    return opened.push(host ?? open(question.json)) - 1
-  }
-  const tokenizer = opened[question.tokenizer]
-  return typeof tokenizer === 'function'
-    ? tokenizer({ ...question, tokenizer: 0 })
-    : answerOf(tokenizer, question)
+  if (question.kind !== 'open') return opened[question.tokenizer]({ ...question, tokenizer: 0 })
+  const host = inTurn(question.apart ? apart() : here(question.json))
+  if (question.apart) await host({ ...question, apart: false })
+  return opened.push(host) - 1
 }
 
-function open(json: string): Tokenizer {
+/** One question after another: one that was given up may still be under way when the next comes, and must not be answered in its place. */
+function inTurn(host: Host): Host {
+  let before: Promise<unknown> = Promise.resolve()
+  return (question) => {
+    const answer = before.then(() => host(question))
+    before = answer.catch(() => undefined)
+    return answer
+  }
+}
+
+function here(json: string): Host {
   const tokenizer = Tokenizer.fromString(json)
   // What a file says of cutting and filling up is for batches of its own maker.
   tokenizer.disableTruncation()
   tokenizer.disablePadding()
-  return tokenizer
+  return (question) => answerOf(tokenizer, question as Asked)
 }
 
-async function answerOf(
-  tokenizer: Tokenizer,
-  question: Exclude<Question, { kind: 'open' }>,
-): Promise<unknown> {
+async function answerOf(tokenizer: Tokenizer, question: Asked): Promise<unknown> {
   if (question.kind === 'id') return tokenizer.tokenToId(question.token)
   if (question.kind === 'decode') return tokenizer.decode([...question.ids], question.skipSpecial)
   const { text, pair, special, most } = question
