@@ -172,21 +172,36 @@ async function profile(size, shape) {
   }
 }
 
+async function machine() {
+  const doctor = JSON.parse(await graft('doctor', '--json'))
+  return { doctor, card: onCpu ? null : (await run('nvidia-smi', ['-L'], 10)).trim() }
+}
+
+/** The same 32 steps one by one, and sixteen in a run. */
+async function stepsPerRun() {
+  const wanted = { ...shape(), steps: 32 }
+  return {
+    1: await ours('135m', 'lora', wanted),
+    16: await ours('135m', 'lora', { ...wanted, perRun: 16 }),
+  }
+}
+
 const fits = { batch: 8, seq: 512, steps: 10 }
 const small = { batch: 2, seq: 32, steps: 6 }
 const shape = (wanted) => (onCpu ? small : { ...fits, ...wanted })
+const others = ['dora', 'ia3', 'adalora', 'prefix-tuning', 'prompt-tuning']
 /** What is run, in order of worth, with the least seconds that it is begun with. */
 const parts = [
-  ['machine', 5, async () => ({ doctor: JSON.parse(await graft('doctor', '--json')), card: onCpu ? null : (await run('nvidia-smi', ['-L'], 10)).trim() })],
+  ['machine', 5, machine],
   ['lora 135m', 30, () => beside('135m', 'lora', shape())],
   ['goldens float32', 30, () => goldens('float32')],
   ['placement and profile', 30, () => profile('135m', shape({ steps: 4 }))],
-  ['steps per run', 30, async () => ({ 1: await ours('135m', 'lora', { ...shape(), steps: 32 }), 16: await ours('135m', 'lora', { ...shape(), steps: 32, perRun: 16 }) })],
+  ['steps per run', 30, stepsPerRun],
   ['lora 1b', 60, () => beside('1b', 'lora', shape({ batch: 4 }))],
   ['goldens bfloat16', 30, () => goldens('bfloat16')],
   ['lora 3b', 90, () => beside('3b', 'lora', shape({ batch: 2, steps: 6 }))],
-  ...['dora', 'ia3', 'adalora', 'prefix-tuning', 'prompt-tuning'].map((method) => [`${method} 135m`, 30, () => beside('135m', method, shape())]),
-] // biome-ignore format: a table
+  ...others.map((method) => [`${method} 135m`, 30, () => beside('135m', method, shape())]),
+]
 
 const chosen = flags.only?.split(',')
 for (const [name, least, work] of parts) {
@@ -210,22 +225,24 @@ for (const [name, least, work] of parts) {
 
 /** The results so far, for people. */
 function report() {
-  const lines = readFileSync(results, 'utf8')
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line))
+  const lines = readFileSync(results, 'utf8').trim().split('\n')
+  const found = lines.map((line) => JSON.parse(line))
+  const rows = found.filter((l) => l.result?.peft).map(comparedRow)
+  const rest = found.filter((l) => !l.result?.peft).map(section)
+  return `# On ${device}
+
+LoRA r=8 on all linear layers, bfloat16, unless the row says otherwise; memory is the card's.
+
+| | Graft | HF PEFT | faster |
+| --- | --- | --- | --- |
+${rows.join('\n')}
+
+${rest.join('\n')}`
+}
+function comparedRow({ part, result: { graft, peft, faster } }) {
   const seconds = ({ step_s_median: s, card_mb: mb }) => `${s.toFixed(4)} s${mb ? `, ${mb} MB` : ''}`
-  const rows = lines
-    .filter((l) => l.result?.peft)
-    .map(
-      ({ part, result: { graft: g, peft: p, faster } }) =>
-        `| ${part} | ${seconds(g)} | ${seconds(p)} | ${faster.toFixed(2)} × |`,
-    )
-  const rest = lines
-    .filter((l) => !l.result?.peft)
-    .map(
-      ({ part, result, failed, skipped }) =>
-        `## ${part}\n\n\`\`\`\n${failed ?? skipped ?? JSON.stringify(result, null, 1)}\n\`\`\`\n`,
-    )
-  return `# On ${device}\n\nLoRA r=8 on all linear layers, bfloat16, unless the row says otherwise; memory is the card's.\n\n| | Graft | HF PEFT | faster |\n| --- | --- | --- | --- |\n${rows.join('\n')}\n\n${rest.join('\n')}`
+  return `| ${part} | ${seconds(graft)} | ${seconds(peft)} | ${faster.toFixed(2)} × |`
+}
+function section({ part, result, failed, skipped }) {
+  return `## ${part}\n\n\`\`\`\n${failed ?? skipped ?? JSON.stringify(result, null, 1)}\n\`\`\`\n`
 }
