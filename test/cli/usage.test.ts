@@ -77,6 +77,11 @@ describe('how a run ended', () => {
     )
     expect(code).toBe(1)
   })
+  test('a run that gains nothing on validation data says so', async () => {
+    const config = writeRun(temporaryFolder(), { training: { max_steps: 2, learning_rate: 1e-30 } })
+    const { stdout } = await graft(['train', config])
+    expect(stdout).toMatch(/Note {5}no better on validation data than before training/)
+  })
   test('early stopping is said, and which step is kept', async () => {
     const folder = temporaryFolder()
     const config = writeRun(folder, { training: { epochs: 40, early_stopping: 2 } })

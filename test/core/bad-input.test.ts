@@ -82,6 +82,17 @@ describe('the config', () => {
       /override training\.epochs=many: training\.epochs: must be integer, got "many"/,
     )
   })
+  it('a value of none of some kinds: one fault, with all of them', async () => {
+    const { stderr } = await failure({
+      training: { max_steps: 'few' },
+      method: { name: 'lora', target_modules: [7] },
+    })
+    expect(stderr).toMatch(/training\.max_steps: must be integer or null, got "few"\. \[BAD_CONFIG\]/)
+    expect(stderr.match(/must be/g)).toHaveLength(1)
+    const { stderr: inside } = await failure({ method: { name: 'lora', target_modules: [7] } })
+    expect(inside).toMatch(/method\.target_modules\.0: must be string, got 7/)
+    expect(inside.match(/must be/g)).toHaveLength(1)
+  })
   it('broken YAML: file, line and column', async () => {
     expect(
       (await failure({}, undefined, (f) => writeFileSync(join(f, 'config.yaml'), 'model: [1, 2'))).stderr,

@@ -80,9 +80,18 @@ describe('JSON', () => {
     expect(records[0].id).toBe(18446744073709551615n)
     expect(jsonText(records[0])).toBe(line.replace('1e-7', '1e-7'))
   })
+  it('objects that share a line are told apart by their number', async () => {
+    expect(await failure(read('i.json', '[{"a":1},{"a":2},{"a":x}]'))).toMatch(
+      /i\.json:1 \(object 3\): not JSON/,
+    )
+    expect(await failure(read('k.json', '[{"a":1},\n{"a":x}]'))).toMatch(/k\.json:2:6: not JSON/)
+  })
   it('an array that breaks off, lacks a comma or goes on after its end is refused', async () => {
     expect(await failure(read('a.json', '[{"a":1},{"a":2}'))).toMatch(/a\.json:1: the array breaks off/)
     expect(await failure(read('b.json', '[{"a":1},\n'))).toMatch(/breaks off/)
+    expect(await failure(read('h.json', '[{"a":1},\n{"a":2},\n{"a":'))).toMatch(
+      /h\.json:3: object 3 breaks off/,
+    )
     expect(await failure(read('c.json', '[{"a":1}\n{"a":2}]'))).toMatch(/c\.json:2: a comma is missing/)
     expect(await failure(read('d.json', '[{"a":1}]\n[{"a":2}]'))).toMatch(/d\.json:2: there is more/)
   })

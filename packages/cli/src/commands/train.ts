@@ -164,17 +164,27 @@ class Report {
     if (this.ranks)
       for (const [path, rank] of Object.entries(this.ranks))
         printLine(`Rank     ${String(rank).padStart(3)} ${'▇'.repeat(rank)} ${path}`)
+    const waited = this.config.training.early_stopping
     if (result.stoppedEarly)
       printLine(
-        `Stopped  early, after step ${step}: ${this.config.training.early_stopping} evaluations without a better one`,
+        `Stopped  early, after step ${step}: ${waited} evaluation${waited === 1 ? '' : 's'} without a better one`,
       )
     if (kept < step) printLine(`Kept     the parameters after step ${kept}, the best on validation data`)
     printLine(`Adapter  ${adapter}`)
+    if (!result.rose && this.gainedNothing(before.validation, after.validation))
+      printProse(
+        'Note     no better on validation data than before training: try more steps or another training.learning_rate.',
+      )
     if (result.rose) printProse(loudly(result))
   }
 
   close(): void {
     this.progress.stop()
+  }
+
+  private gainedNothing(before?: Evaluation, after?: Evaluation): boolean {
+    if (!before || !after || after.loss < before.loss) return false
+    return [...this.shares].every((name) => !(after[name] > before[name]))
   }
 
   private describe(part: string, { loss, ...metrics }: Evaluation): string {

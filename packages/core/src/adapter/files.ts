@@ -34,11 +34,13 @@ const sorted = (config: AdapterConfig): Record<string, unknown> =>
  */
 export function readAdapterConfig(folder: string): AdapterConfig {
   const path = join(folder, configFile)
-  if (!existsSync(path))
-    throw new GraftError(
-      'NO_ADAPTER',
-      `${folder}: no ${configFile} there, so no adapter. Give the folder that training wrote.`,
-    )
+  if (!existsSync(path)) {
+    const inside = join(folder, 'adapter')
+    const advice = existsSync(join(inside, configFile))
+      ? `It lies in ${inside}`
+      : 'Give the folder that training wrote'
+    throw new GraftError('NO_ADAPTER', `${folder}: no ${configFile} there, so no adapter. ${advice}.`)
+  }
   const config = readObject(path, 'BAD_ADAPTER')
   if (typeof config.peft_type !== 'string')
     throw new GraftError('BAD_ADAPTER', `${path}: key peft_type is missing.`)

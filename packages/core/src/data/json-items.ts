@@ -4,6 +4,8 @@ export interface JsonItem {
   text: string
   /** line that it starts on, from 1 */
   line: number
+  /** its place in the file, from 1, where it isn't the first that starts on its line */
+  object?: number
 }
 
 /**
@@ -13,7 +15,7 @@ export interface JsonItem {
 export async function* jsonItems(chunks: AsyncIterable<string>, name: string): AsyncGenerator<JsonItem> {
   const splitter = new Splitter(name)
   for await (const chunk of chunks) yield* splitter.feed(chunk)
-  yield* splitter.end()
+  splitter.end()
 }
 
 /** What may come next at the top of an array: an item or its end, a comma or its end, nothing more. */
@@ -26,6 +28,8 @@ class Splitter {
   private escaped = false
   private line = 1
   private startLine = 1
+  private lastLine = 0
+  private count = 0
   private inArray?: boolean
   private expecting: Expecting = 'first'
 
@@ -76,10 +80,13 @@ class Splitter {
     else return false
     return true
   }
-  /** What a text that ends in the middle of an item holds of it. */
-  *end(): Generator<JsonItem> {
-    if (this.depth > 0) yield this.take('')
-    else if (this.inArray && this.expecting !== 'nothing')
+  /** The end of the text. */
+  end(): void {
+    if (this.depth > 0)
+      throw this.fault(
+        `object ${this.count + 1} breaks off in the middle, as in a file that was not written or downloaded to its end`,
+      )
+    if (this.inArray && this.expecting !== 'nothing')
       throw this.fault(
         'the array breaks off without its ], as a file does that was not written or downloaded to its end',
       )
@@ -88,7 +95,10 @@ class Splitter {
     const text = [...this.parts, last].join('')
     this.parts = []
     this.expecting = 'comma'
-    return { text, line: this.startLine }
+    this.count++
+    const isAlone = this.startLine > this.lastLine
+    this.lastLine = this.startLine
+    return { text, line: this.startLine, ...(isAlone ? {} : { object: this.count }) }
   }
   private fault(message: string): GraftError {
     return new GraftError('BAD_DATA_LINE', `${this.name}:${this.line}: ${message}.`)

@@ -18,8 +18,10 @@ export async function* jsonLines(path: string, notice: Notice): AsyncGenerator<D
 
 /** An array of objects, or objects one after another; told apart by the first character. Throws BAD_DATA_LINE. */
 export async function* jsonObjects(path: string, notice: Notice): AsyncGenerator<DataRecord> {
-  for await (const { text, line } of jsonItems(await textOf(path, notice), path))
-    yield { fields: parsedObject(text, path, line), where: `${path}:${line}` }
+  for await (const { text, line, object } of jsonItems(await textOf(path, notice), path)) {
+    const within = object ? `${path}:${line} (object ${object})` : undefined
+    yield { fields: parsedObject(text, path, line, within), where: within ?? `${path}:${line}` }
+  }
 }
 
 async function textOf(path: string, notice: Notice): Promise<AsyncIterable<string>> {
@@ -29,14 +31,15 @@ async function textOf(path: string, notice: Notice): Promise<AsyncIterable<strin
   return chunks
 }
 
-function parsedObject(text: string, path: string, line: number): Record<string, unknown> {
+/** `within`: the place of an object that shares its line, where columns say nothing. */
+function parsedObject(text: string, path: string, line: number, within?: string): Record<string, unknown> {
   let value: unknown
   try {
     value = parseJson(text)
   } catch (cause) {
     if (!(cause instanceof JsonFault)) throw cause
     const before = text.slice(0, cause.at).split('\n')
-    const place = `${path}:${line + before.length - 1}:${(before.at(-1) as string).length + 1}`
+    const place = within ?? `${path}:${line + before.length - 1}:${(before.at(-1) as string).length + 1}`
     throw new GraftError(
       'BAD_DATA_LINE',
       `${place}: not JSON (${cause.message}): ${excerpt(text)}. Each record must be one JSON object${path.endsWith('.json') ? '' : ', on a line of its own'}.`,
@@ -44,7 +47,10 @@ function parsedObject(text: string, path: string, line: number): Record<string, 
     )
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new GraftError('BAD_DATA_LINE', `${path}:${line}:1: expected a JSON object, got ${excerpt(text)}.`)
+    throw new GraftError(
+      'BAD_DATA_LINE',
+      `${within ?? `${path}:${line}:1`}: expected a JSON object, got ${excerpt(text)}.`,
+    )
   return value as Record<string, unknown>
 }
 const excerpt = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text)

@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs'
 import { extname } from 'node:path'
 import { pluginFailed } from '../blame.js'
 import { madeHere } from '../copy.js'
-import { GraftError } from '../errors.js'
+import { entryOf, GraftError } from '../errors.js'
 import { shown } from '../files/json.js'
 import { csvRows } from './csv.js'
 import { imageFolder } from './image-folder.js'
@@ -43,6 +43,7 @@ const hints: Readonly<Record<string, string>> = {
   '.xls': 'An old Excel workbook: save the sheet as "CSV UTF-8".',
   '.ods': 'A spreadsheet: save the sheet as CSV.',
   '.numbers': 'A spreadsheet: export it as CSV.',
+  '.heic': 'A picture: save it as JPEG or PNG in a folder of images, and give the folder.',
   '.gz': 'Compressed: unpack it first (gunzip).',
   '.zip': 'An archive: unpack it first.',
   '.zst': 'Compressed: unpack it first (unzstd).',
@@ -78,10 +79,11 @@ function open(path: string, notice: Notice, known: readonly Reader[]): AsyncIter
   if (statSync(path).isDirectory()) return imageFolder(path, notice)
   const ending = extname(path).toLowerCase()
   const reader = known.find((r) => r.endings.includes(ending))
+  const hint = entryOf(hints, ending)
   if (!reader)
     throw new GraftError(
       'UNKNOWN_DATA_FORMAT',
-      `${path}: ${ending || 'a name without an extension'} is no known format. Known: ${known.flatMap((r) => r.endings).join(', ')}, or a folder of images. ${hints[ending] ?? ''}`,
+      `${path}: ${ending || 'a name without an extension'} is no known format. Known: ${known.flatMap((r) => r.endings).join(', ')}, or a folder of images.${hint ? ` ${hint}` : ''}`,
     )
   return checkedRecords(reader, path, notice)
 }

@@ -24,7 +24,24 @@ export function validate<T>(schema: object, value: unknown): { value: T } | { co
   const copy = structuredClone(value)
   const check = ajv.compile(schema)
   if (check(copy)) return { value: copy as T }
-  return { complaints: (check.errors ?? []).map(complaint) }
+  return { complaints: withoutBranches(check.errors ?? []).map(complaint) }
+}
+
+/** A value that is of none of some kinds is one fault, said once, not one for each kind and one for all of them. */
+function withoutBranches(errors: readonly ErrorObject[]): ErrorObject[] {
+  const isKind = (error: ErrorObject, of: ErrorObject) =>
+    error.keyword === 'type' &&
+    error.schemaPath.startsWith(`${of.schemaPath}/`) &&
+    error.instancePath === of.instancePath
+  const choices = errors.filter(({ keyword }) => keyword === 'anyOf')
+  const rest = errors.filter((error) => !choices.includes(error) && !choices.some((of) => isKind(error, of)))
+  const noneOf = choices
+    .filter((of) => !rest.some(({ schemaPath }) => schemaPath.startsWith(`${of.schemaPath}/`)))
+    .map((of) => {
+      const kinds = errors.filter((error) => isKind(error, of)).map(({ params }) => params.type)
+      return { ...of, message: `must be ${kinds.join(' or ')}` }
+    })
+  return [...rest, ...noneOf]
 }
 
 /** What other tools call an option, and its names here; a training option may have been written beside `training`. */
@@ -38,6 +55,8 @@ const otherNames: Readonly<Record<string, readonly string[]>> = {
   lr: ['learning_rate'],
   lr_scheduler_type: ['schedule'],
   num_train_epochs: ['epochs'],
+  steps: ['max_steps'],
+  num_steps: ['max_steps'],
   per_device_train_batch_size: ['batch_size'],
   micro_batch_size: ['batch_size'],
   gradient_accumulation_steps: ['gradient_accumulation'],
