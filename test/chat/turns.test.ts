@@ -53,6 +53,10 @@ describe('what the assistant says in a conversation', () => {
       /weight should be 0 or 1/,
     )
   })
+  it('a conversation in which the assistant says nothing is counted', () => {
+    const left = { 'conversations without a turn of the assistant': 1 }
+    expect(learnt('chatml', [user('a'), user('b')])).toEqual({ learnt: [], left })
+  })
   it('calls that the template does not write are refused, with the name of the tool', () => {
     const call = { type: 'function', function: { name: 'forecast', arguments: {} } }
     const calling = [user('a'), { role: 'assistant', content: '', tool_calls: [call] }]

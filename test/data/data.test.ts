@@ -147,6 +147,10 @@ describe('what is learnt of a text', () => {
     expect(() => coder(plainTemplate).language(record({ messages: [{ role: 'user' }] }))).toThrow(
       /test:1: message 1 has neither content nor tool_calls/,
     )
+    const slip = [talk[0], { role: 'asistant', content: 'yes' }]
+    expect(() => coder(plainTemplate).language(record({ messages: slip }))).toThrow(
+      /test:1: the role of message 2 is "asistant"\. Did you mean assistant\?/,
+    )
     expect(() => coder(plainTemplate).language(record({ question: 'x' }))).toThrow(
       /fit no format: messages \(messages\)/,
     )

@@ -1,4 +1,5 @@
-import { GraftError } from '../errors.js'
+import { GraftError, nearest } from '../errors.js'
+import { shown } from '../files/json.js'
 import { alpacaPrompt } from './alpaca.js'
 import type { ChatTemplate, Conversation, MarkedText, Message } from './chat-template.js'
 import { parseJson } from './json.js'
@@ -83,9 +84,16 @@ function conversation(
   }
 }
 
-/** A message says something, or calls a tool. */
+const speakers = ['system', 'developer', 'user', 'assistant', 'tool', 'function', 'ipython']
+/** A message says something, or calls a tool; a role that nearly names a usual one is a slip, which would leave it unlearnt. */
 function checkMessages(messages: readonly Message[], where: string): void {
-  messages.forEach(({ content, tool_calls }, i) => {
+  messages.forEach(({ role, content, tool_calls }, i) => {
+    const meant = speakers.includes(role) ? undefined : nearest(role, speakers)
+    if (meant)
+      throw new GraftError(
+        'BAD_CONVERSATION',
+        `${where}: the role of message ${i + 1} is ${shown(role)}. Did you mean ${meant}?`,
+      )
     const says = typeof content === 'string' || Array.isArray(content)
     if (!says && (content ?? null) !== null)
       throw new GraftError(

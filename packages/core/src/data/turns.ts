@@ -31,6 +31,7 @@ export interface Written {
   units: readonly string[]
 }
 
+const silent = 'conversations without a turn of the assistant'
 const unlearnt = 'turns of the assistant with weight 0'
 const rewritten = 'turns of the assistant that the template rewrites when more follow'
 
@@ -38,8 +39,10 @@ const rewritten = 'turns of the assistant that the template rewrites when more f
 export function markTurns(written: Written): MarkedText {
   const turns = written.messages.flatMap(({ role }, i) => (role === 'assistant' ? [i] : []))
   const wanted = turns.filter((i) => isLearnt(written.messages[i], i))
-  const skipped: Record<string, number> =
-    wanted.length < turns.length ? { [unlearnt]: turns.length - wanted.length } : {}
+  const skipped: Record<string, number> = {
+    ...(turns.length === 0 ? { [silent]: 1 } : {}),
+    ...(wanted.length < turns.length ? { [unlearnt]: turns.length - wanted.length } : {}),
+  }
   const { text, ranges } = written
   if (ranges) return { text, spans: byRanges(ranges, turns, wanted), left: skipped }
   const found = wanted.map((i) => new Turn(written, i).range())

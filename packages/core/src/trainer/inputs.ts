@@ -214,7 +214,7 @@ class Encoding {
     if (spool.length === 0)
       throw new GraftError(
         'NO_SUPERVISED_TOKENS',
-        `${this.config.data[name] ?? name}: none of the ${report.examples} examples has a token to learn from. ${whyLeft(report)} Raise data.max_length (it is max_length ${max_length}), or look at the data with graft preview.`,
+        `${this.config.data[name] ?? name}: none of the ${report.examples} examples has a token to learn from. ${whyLeft(report)} ${report.truncated > 0 ? `Raise data.max_length (it is max_length ${max_length}), or look` : 'Look'} at the data with graft preview.`,
       )
     return spool
   }
