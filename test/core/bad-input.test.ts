@@ -10,6 +10,7 @@ import {
 } from 'node:fs'
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
+import { makeFolder } from '@graft-peft/core/inside'
 import { Builder, Graph, readOnnx, writeOnnx } from '@graft-peft/onnx'
 import { describe, expect, it } from 'vitest'
 import {
@@ -250,6 +251,16 @@ describe('while training', () => {
       const { stderr } = await failure({ output: disk }, undefined)
       expect(stderr).toMatch(/no room left to write it \(ENOSPC\)/)
       expect(readdirSync(disk, { recursive: true }).filter((f) => String(f).includes('partial'))).toEqual([])
+    } finally {
+      spawnSync('umount', [disk])
+    }
+  })
+  it.runIf(mounted)('a read-only disk is called that, however deep the folder', () => {
+    const disk = temporaryFolder()
+    spawnSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'tmpfs', disk])
+    try {
+      for (const folder of ['out', 'models/mine/out'])
+        expect(() => makeFolder(join(disk, folder))).toThrow(/the disk is read-only \(EROFS\)/)
     } finally {
       spawnSync('umount', [disk])
     }

@@ -1,4 +1,13 @@
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { createHash } from 'node:crypto'
 import { pull, push } from '@graft-peft/core/app'
@@ -48,6 +57,27 @@ describe('pulling', () => {
     expect(second.fetched).toBe(0)
     expect(hub.seen.filter((s) => s.includes('/resolve/'))).toEqual([])
   })
+  it.each(['config.json', 'model.safetensors'])(
+    "%s, damaged in the cache: fetched again, and refused where it can't be",
+    async (name) => {
+      const { folder } = await pull('owner/model', { settings: settings() })
+      const [file, offline] = [join(folder, name), { ...settings(), offline: true }]
+      const right = readFileSync(file)
+      const damage = () => writeFileSync(file, Buffer.from(right).fill(right[9] ^ 4, 9, 10))
+      damage()
+      expect(await failure('owner/model', offline)).toMatch(
+        new RegExp(`${name}: the cache's copy is damaged or missing .*HF_HUB_OFFLINE is set`),
+      )
+      const said: string[] = []
+      const again = await pull('owner/model', { settings: settings(), onNotice: (t) => said.push(t) })
+      expect(said).toEqual([`${name} in the cache is damaged; fetching it again`])
+      expect(again.fetched).toBe(right.length)
+      expect(readFileSync(file)).toEqual(right)
+      expect((await pull('owner/model', { settings: offline })).folder).toBe(folder)
+      rmSync(realpathSync(file))
+      expect(await failure('owner/model', offline)).toMatch(/damaged or missing/)
+    },
+  )
   it('takes other files when asked', async () => {
     const { folder } = await pull('owner/model', { settings: settings(), include: ['onnx/*'] })
     expect(readFileSync(join(folder, 'onnx/model.onnx'), 'utf8')).toBe('graph')

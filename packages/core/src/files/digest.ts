@@ -41,7 +41,8 @@ export function fileDigest(path: string): string {
 }
 const hashed = (path: string): string => hashInto(createHash('sha256'), path).digest('hex')
 
-function hashInto(hash: Hash, path: string): Hash {
+/** Feeds a file's bytes to a hash. Throws errors of the disk in words. */
+export function hashInto(hash: Hash, path: string): Hash {
   const buffer = Buffer.allocUnsafe(2 ** 22)
   let fd: number | undefined
   try {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import {
   closeSync,
+  existsSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -12,7 +13,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { hostname } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { diskError, isAlive, partialName } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
@@ -107,8 +108,20 @@ export function makeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true })
   } catch (cause) {
-    throw diskError(cause, folder)
+    throw diskError(whyNot(folder, cause as NodeJS.ErrnoException), folder)
   }
+}
+/** Where the disk is read-only, Node says of a folder with those above it that it isn't there; one alone says why. */
+function whyNot(folder: string, cause: NodeJS.ErrnoException): unknown {
+  const above = dirname(folder)
+  if (cause.code !== 'ENOENT') return cause
+  if (!existsSync(above)) return whyNot(above, cause)
+  try {
+    mkdirSync(folder)
+  } catch (reason) {
+    return reason
+  }
+  return cause
 }
 
 function create(folder: string, token: string): boolean {

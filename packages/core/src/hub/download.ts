@@ -1,7 +1,5 @@
-import { createHash, type Hash } from 'node:crypto'
 import {
   closeSync,
-  createReadStream,
   existsSync,
   fsyncSync,
   openSync,
@@ -15,6 +13,7 @@ import { basename, dirname, join } from 'node:path'
 import { isAlive } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { makeFolder } from '../files/folder-lock.js'
+import { digestLike } from './checksum.js'
 import { ask, chunks, Silence, StatusError } from './request.js'
 import type { HubSettings } from './settings.js'
 
@@ -23,7 +22,7 @@ export interface RemoteFile {
   path: string
   url: string
   size: number
-  checksum: { kind: 'sha256' | 'git'; value: string }
+  digest: string
 }
 export interface DownloadOptions {
   settings: HubSettings
@@ -56,11 +55,11 @@ export async function download(file: RemoteFile, target: string, options: Downlo
       await new Promise((resolve) => setTimeout(resolve, wait * 1000))
     }
   }
-  if ((await digest(file, partial)) !== file.checksum.value) {
+  if (digestLike(file.digest, partial) !== file.digest) {
     rmSync(partial, { force: true })
     throw new GraftError(
       'CHECKSUM',
-      `${file.path}: the bytes received are not those that the repository lists (${file.checksum.kind} differs). They were thrown away; try again.`,
+      `${file.path}: the bytes received are not those that the repository lists (their digest differs). They were thrown away; try again.`,
     )
   }
   renameSync(partial, target)
@@ -142,15 +141,4 @@ async function receive(
     closeSync(fd)
   }
   if (written < size) throw new Error(`${path}: the connection ended after ${written} of ${size} bytes`)
-}
-
-/**
- * Large files are listed by the SHA-256 of their bytes, small ones as git names them: SHA-1 of a header and
- * the bytes.
- */
-async function digest({ size, checksum }: RemoteFile, path: string): Promise<string> {
-  const hash: Hash =
-    checksum.kind === 'sha256' ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer)
-  return hash.digest('hex')
 }

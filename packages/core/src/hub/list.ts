@@ -1,15 +1,14 @@
 import { GraftError } from '../errors.js'
 import { isObject, shown } from '../files/json.js'
+import { isDigest } from './checksum.js'
 import { askJson, odd } from './request.js'
 import type { HubSettings, Repository } from './settings.js'
 
 export interface Listed {
   path: string
   size: number
-  /** as git names its bytes */
-  oid: string
-  /** of the bytes, for large files */
-  sha256?: string
+  /** what its bytes are known by: see isDigest */
+  digest: string
 }
 export interface Listing {
   commit: string
@@ -18,7 +17,6 @@ export interface Listing {
 /** What no repository of a model comes near. */
 const most = { files: 50_000, pages: 1000 }
 const isSize = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= 0
-const isDigest = (v: unknown): v is string => typeof v === 'string' && /^[0-9a-f]{40,64}$/.test(v)
 
 /** The commit that a revision stands for, and its files. Throws HUB_FAILED, ESCAPING_PATH, and what requests throw. */
 export async function list(
@@ -59,12 +57,12 @@ function listed({ path, size, oid, lfs }: Record<string, unknown>, name: string)
   const bytes = large?.size ?? size
   if (typeof path !== 'string')
     throw new GraftError('HUB_FAILED', `${name}: the Hub lists a file named ${shown(path)}.`)
-  const sha256 = large?.oid
+  const digest = large?.oid ?? oid
   if (!isSize(bytes))
     throw new GraftError('HUB_FAILED', `${name}: the Hub lists ${path} with a size of ${shown(bytes)} bytes.`)
-  if (!isDigest(sha256 ?? oid))
+  if (!isDigest(digest))
     throw new GraftError('HUB_FAILED', `${name}: the Hub lists ${path} without a checksum.`)
-  return { path: safe(path), size: bytes, oid: String(oid), ...(sha256 ? { sha256: String(sha256) } : {}) }
+  return { path: safe(path), size: bytes, digest }
 }
 
 /**

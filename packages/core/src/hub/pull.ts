@@ -1,8 +1,20 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync, symlinkSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statfsSync,
+  symlinkSync,
+} from 'node:fs'
 import { copyFile } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { writeAtomically } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
+import { makeFolder } from '../files/folder-lock.js'
+import { isDigest, isIntact } from './checksum.js'
 import { download, type RemoteFile } from './download.js'
 import { hubError } from './errors.js'
 import { type Listed, type Listing, list } from './list.js'
@@ -45,7 +57,7 @@ export async function pull(name: string, options: PullOptions = {}): Promise<Pul
     )
   const settings = options.settings ?? hubSettings()
   const store = join(settings.cache, `models--${repository.name.replace('/', '--')}`)
-  if (settings.offline) return cached(store, repository, 'HF_HUB_OFFLINE is set')
+  if (settings.offline) return cached(store, repository, options, 'HF_HUB_OFFLINE is set')
   let listed: Listing
   try {
     listed = await list(repository, settings, options.signal)
@@ -55,22 +67,39 @@ export async function pull(name: string, options: PullOptions = {}): Promise<Pul
     options.onNotice?.(
       `${withoutSecrets(settings.endpoint)} can't be reached; using the snapshot in the cache.`,
     )
-    return cached(store, repository, 'the Hub can not be reached')
+    return cached(store, repository, options, 'the Hub can not be reached')
   }
   return fetchAll(store, repository, listed, settings, options)
 }
 
 /** The newest snapshot of a revision that the cache holds. */
-function cached(store: string, { name, revision }: Repository, why: string): Pulled {
+function cached(store: string, { name, revision }: Repository, options: PullOptions, why: string): Pulled {
   const ref = refPath(store, { name, revision })
   const commit = existsSync(ref) ? readFileSync(ref, 'utf8').trim() : revision
   const folder = join(store, 'snapshots', commit)
-  if (!/^[\w.-]+$/.test(commit) || !existsSync(folder))
+  if (!/^\w[\w.-]*$/.test(commit) || !existsSync(folder))
     throw new GraftError(
       'NOT_IN_CACHE',
       `${name}@${revision}: not in the cache (${dirname(store)}), and ${why}. Pull it once with a network.`,
     )
+  requireIntact(folder, options, why)
   return { folder, commit, files: 0, fetched: 0 }
+}
+/** A snapshot's links name the blobs they lead to, and those are named by their bytes. */
+function requireIntact(folder: string, { include }: PullOptions, why: string): void {
+  const names = readdirSync(folder, { recursive: true }).map((name) => String(name).replaceAll('\\', '/'))
+  for (const { path } of wanted(
+    names.map((name) => ({ path: name })),
+    include,
+  )) {
+    const file = join(folder, path)
+    const digest = lstatSync(file).isSymbolicLink() ? basename(readlinkSync(file)) : undefined
+    if (isDigest(digest) && !isIntact(file, digest))
+      throw new GraftError(
+        'CHECKSUM',
+        `${file}: the cache's copy is damaged or missing (its bytes are not those it is named by), and ${why}. Pull it again with a network, which replaces it.`,
+      )
+  }
 }
 const refPath = (store: string, { revision }: Repository): string => join(store, 'refs', revision)
 
@@ -97,7 +126,7 @@ export function matches(pattern: string, path: string): boolean {
     .replaceAll('\u0000', '.*')
   return new RegExp(`^${expression}$`).test(path)
 }
-function wanted(files: readonly Listed[], include: readonly string[] | undefined): Listed[] {
+function wanted<File extends { path: string }>(files: readonly File[], include?: readonly string[]): File[] {
   const any = (patterns: readonly string[]) =>
     files.filter(({ path }) => patterns.some((p) => matches(p, path)))
   if (include) return any(include)
@@ -115,27 +144,19 @@ async function fetchAll(
   options: PullOptions,
 ): Promise<Pulled> {
   const chosen = wanted(files, options.include)
-  if (chosen.length === 0)
-    throw new GraftError(
-      'NOTHING_TO_PULL',
-      `${repository.name}: none of its ${files.length} files is one that Graft reads${options.include ? ` and ${options.include.join(', ')} names` : ''}. It has ${files
-        .slice(0, 8)
-        .map((f) => f.path)
-        .join(', ')}.`,
-    )
+  if (chosen.length === 0) throw nothingToPull(repository.name, files, options.include)
   const folder = join(store, 'snapshots', commit)
-  const missing = chosen.filter(({ path }) => !existsSync(join(folder, path)))
+  const missing = chosen.filter(({ path, digest }) => !isIntact(join(folder, path), digest))
   const total = missing.reduce((sum, f) => sum + f.size, 0)
   requireRoom(settings.cache, total, repository.name)
   let done = 0
   for (const file of missing) {
-    const etag = file.sha256 ?? file.oid
-    const blob = join(store, 'blobs', etag)
+    const blob = join(store, 'blobs', file.digest)
     const remote: RemoteFile = {
       path: file.path,
       url: `${settings.endpoint}/${repository.name}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`,
       size: file.size,
-      checksum: file.sha256 ? { kind: 'sha256', value: file.sha256 } : { kind: 'git', value: file.oid },
+      digest: file.digest,
     }
     const onBytes = (count: number) => {
       done += count
@@ -144,8 +165,10 @@ async function fetchAll(
     const onWait = (seconds: number, why: string) =>
       options.onNotice?.(`${why}; trying again in ${seconds} s`)
     try {
-      if (!existsSync(blob))
+      if (!isIntact(blob, file.digest)) {
+        if (existsSync(blob)) options.onNotice?.(`${file.path} in the cache is damaged; fetching it again`)
         await download(remote, blob, { settings, signal: options.signal, onBytes, onWait })
+      }
     } catch (cause) {
       throw hubError(`${repository.name}/${file.path}`, cause, settings)
     }
@@ -162,6 +185,16 @@ async function fetchAll(
   return { folder, commit, files: chosen.length, fetched: total }
 }
 
+function nothingToPull(name: string, files: readonly Listed[], include?: readonly string[]): GraftError {
+  if (files.length === 0) return new GraftError('NOTHING_TO_PULL', `${name}: the repository holds no files.`)
+  const first = files.slice(0, 8).map(({ path }) => path)
+  const asked = include ? ` and ${include.join(', ')} names` : ''
+  return new GraftError(
+    'NOTHING_TO_PULL',
+    `${name}: none of its ${files.length} files is one that Graft reads${asked}. It has ${first.join(', ')}.`,
+  )
+}
+
 /** A snapshot's files are links to blobs, as huggingface_hub makes them; copies where links can't be had. */
 async function link(blob: string, path: string): Promise<void> {
   mkdirSync(dirname(path), { recursive: true })
@@ -174,7 +207,7 @@ async function link(blob: string, path: string): Promise<void> {
 }
 
 function requireRoom(cache: string, bytes: number, name: string): void {
-  mkdirSync(cache, { recursive: true })
+  makeFolder(cache)
   const { bavail, bsize } = statfsSync(cache)
   if (bytes > bavail * bsize)
     throw new GraftError(

@@ -8,11 +8,18 @@ const number =
   (a, b) =>
     typeof a === 'number' && typeof b === 'number' ? f(a, b) : undefined
 
+/** Of vectors that stretch to one length, one entry standing for any number; undefined of others. */
+function commonLength(...vectors: readonly Known[]): number | undefined {
+  const lengths = new Set(vectors.map((v) => v.length).filter((l) => l !== 1))
+  return lengths.size > 1 ? undefined : ([...lengths][0] ?? 1)
+}
+
 /** Applies a fold over two known vectors (or scalars against vectors). */
 function foldPair(n: OpView, fold: Fold): Known | undefined {
   const [a, b] = [n.dims(0), n.dims(1)]
   if (!a || !b) return undefined
-  const length = a.length === 0 || b.length === 0 ? 0 : Math.max(a.length, b.length)
+  const length = commonLength(a, b)
+  if (length === undefined) return undefined
   const result: (Dim | boolean)[] = []
   for (let i = 0; i < length; i++) {
     const folded = fold(a[a.length === 1 ? 0 : i], b[b.length === 1 ? 0 : i], n.input(0).dtype)
@@ -94,7 +101,8 @@ const castLike: OpSpec = {
 function foldWhere(n: OpView): Known | undefined {
   const [c, a, b] = [n.x[0]?.known, n.x[1]?.known, n.x[2]?.known]
   if (!c || !a || !b) return undefined
-  const length = Math.max(c.length, a.length, b.length)
+  const length = commonLength(c, a, b)
+  if (length === undefined) return undefined
   const at = (k: Known, i: number) => k[k.length === 1 ? 0 : i]
   return Array.from({ length }, (_, i) => (at(c, i) ? at(a, i) : at(b, i)))
 }

@@ -1,10 +1,17 @@
 import { type Dim, formula, type Shape } from '../dim.js'
+import type { Known } from '../types.js'
 import { many, type OpSpec, type OpTable, type OpView, type Typed } from './spec.js'
 
 const like = (n: OpView, shape: Shape | null, known?: Typed['known']): Typed[] => [
   { dtype: n.input(0).dtype, shape, known },
 ]
 
+function entry(n: OpView, contents: Known, index: number): Known[number] {
+  const found = contents[index < 0 ? index + contents.length : index]
+  if (found === undefined)
+    throw n.illegal(`takes entry ${index} of ${contents.length}, which there is none of`)
+  return found
+}
 const gather: OpSpec = {
   arity: [2, 2],
   infer: (n) => {
@@ -15,7 +22,7 @@ const gather: OpSpec = {
     const contents = n.x[0]?.known
     const known =
       dims.length === 1 && indices.length <= 1 && contents && at
-        ? at.map((i) => contents[i < 0 ? i + contents.length : i])
+        ? at.map((i) => entry(n, contents, i))
         : undefined
     return like(n, [...dims.slice(0, axis), ...indices, ...dims.slice(axis + 1)], known)
   },

@@ -119,6 +119,7 @@ const concat: OpSpec = {
     if (shapes.some((s) => !s)) return like(n, null)
     const [first] = shapes as Shape[]
     const axis = n.axis(n.int('axis', 0), first.length)
+    if (shapes.some((s) => s?.length !== first.length)) throw n.illegal('joins tensors of different ranks')
     const dims = first.map((d, i) => (i === axis ? (shapes as Shape[]).map((s) => s[i]).reduce(addDims) : d))
     const known = n.x.every((v) => v?.known) ? n.x.flatMap((v) => v?.known ?? []) : undefined
     return like(n, dims, dims.length === 1 && shortVector(dims) ? known : undefined)
@@ -131,7 +132,7 @@ const split: OpSpec = {
     const outputs = Array.from({ length: n.outputs })
     if (!dims) return outputs.flatMap(() => like(n, null))
     const axis = n.axis(n.int('axis', 0), dims.length)
-    const given = n.dims(1)
+    const given = n.dims(1, n.outputs)
     const chunk = given ? undefined : splitChunk(dims[axis], n.outputs)
     // Sizes that are computed are known when the graph runs.
     const computed = n.x[1] && !given
@@ -183,7 +184,7 @@ const slice: OpSpec = {
     const count = n.shape(1)?.[0] as number
     const axes =
       n.numbers(3)?.map((a) => n.axis(a, dims.length)) ?? Array.from({ length: count }, (_, i) => i)
-    const steps = n.numbers(4) ?? axes.map(() => 1)
+    const steps = n.numbers(4, axes.length) ?? axes.map(() => 1)
     const result = dims.map((d, i) => {
       const at = axes.indexOf(i)
       return at < 0 ? d : sliceLength(n, d, n.dims(1)?.[at], n.dims(2)?.[at], steps[at], `${i}`)
@@ -217,7 +218,8 @@ const expand: OpSpec = {
 const tile: OpSpec = {
   arity: [2, 2],
   infer: (n) => {
-    const [dims, repeats] = [n.shape(0), n.dims(1)]
+    const dims = n.shape(0)
+    const repeats = n.dims(1, dims?.length)
     return like(
       n,
       dims && repeats
@@ -229,9 +231,11 @@ const tile: OpSpec = {
 const pad: OpSpec = {
   arity: [2, 4],
   infer: (n) => {
-    const [dims, pads] = [n.shape(0), n.dims(1)]
-    if (!dims || !pads) return like(n, dims && unknownOfRank(n, dims.length))
+    const dims = n.shape(0)
+    if (!dims) return like(n, null)
     const axes = n.numbers(3)?.map((a) => n.axis(a, dims.length)) ?? dims.map((_, i) => i)
+    const pads = n.dims(1, 2 * axes.length)
+    if (!pads) return like(n, unknownOfRank(n, dims.length))
     const added = (i: number): Dim => {
       const at = axes.indexOf(i)
       return at < 0 ? 0 : addDims(pads[at], pads[at + axes.length])

@@ -46,12 +46,16 @@ export class OpView {
     return positive
   }
   /** The contents of integer input i as numbers, or undefined when it isn't there or not known at compile time. */
-  numbers(i: number): readonly number[] | undefined {
-    const known = this.x[i]?.known
+  numbers(i: number, length?: number): readonly number[] | undefined {
+    const known = this.dims(i, length)
     return known?.every((d) => typeof d === 'number') ? (known as readonly number[]) : undefined
   }
-  dims(i: number): readonly Dim[] | undefined {
-    return this.x[i]?.known as readonly Dim[] | undefined
+  /** The same with sizes that are symbols among them. Throws where there are more or fewer than `length`. */
+  dims(i: number, length?: number): readonly Dim[] | undefined {
+    const known = this.x[i]?.known as readonly Dim[] | undefined
+    if (known && length !== undefined && known.length !== length)
+      throw this.illegal(`input ${i} has ${known.length} entries, expected ${length}`)
+    return known
   }
   broadcast(...indices: number[]): Shape | null {
     let shape: Shape | null = []
