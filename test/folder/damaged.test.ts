@@ -205,9 +205,9 @@ describe('a folder with something wrong says what, where and what to do', () => 
       'weights that others packed',
       () =>
         broken((_, { config }) => {
-          config.quantization_config = { quant_method: 'awq', bits: 4 }
+          config.quantization_config = { quant_method: 'quip', bits: 4 }
         }),
-      /quantization_config says that the weights are packed by awq/,
+      /the weights are packed by quip, which is not read here/,
     ],
     [
       'tensors that the model has no place for',

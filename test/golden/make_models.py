@@ -218,4 +218,5 @@ def main():
             print(kind, case["seed"], case["task"], flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

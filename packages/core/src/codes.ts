@@ -22,6 +22,7 @@ export type ErrorCode =
   | 'BAD_OPTIMIZER'
   | 'BAD_OUTPUT'
   | 'BAD_OVERRIDE'
+  | 'BAD_PACKED_WEIGHTS'
   | 'BAD_PATTERN'
   | 'BAD_PLUGIN'
   | 'BAD_QUEUE_URL'

@@ -84,6 +84,7 @@ function describeModel(model: Model, registry: Registry) {
     architecture:
       registry.all('architecture').find((a) => a.modelTypes.includes(String(type)))?.name ?? type ?? null,
     task: model.task ?? null,
+    notices: model.notices,
     parameters: model.parameterCount,
     inputs: model.graph.inputs.map(value),
     outputs: model.graph.outputs.map(value),
@@ -124,8 +125,10 @@ function trainedBy(method: PeftMethod, model: Model): { trainable?: number; why?
 function show(report: ReturnType<typeof describeModel>, model: Model): void {
   const what = [report.architecture, report.task].filter(Boolean).join(', ')
   printLine(
-    `${report.file}: ${what ? `${what}; ` : ''}${thousands(report.parameters)} parameters, ${thousands(model.graph.nodes.size)} operators\n`,
+    `${report.file}: ${what ? `${what}; ` : ''}${thousands(report.parameters)} parameters, ${thousands(model.graph.nodes.size)} operators`,
   )
+  for (const text of report.notices) printLine(text)
+  printLine()
   printTable(
     ['', 'name', 'type', 'shape'],
     [

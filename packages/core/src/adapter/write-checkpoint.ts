@@ -88,10 +88,14 @@ export function writeConfig(
       ...(architectures ? { architectures } : {}),
       ...named,
       ...(model.addedTokens.length > 0 ? { vocab_size: model.tokenEmbedding?.rows } : {}),
+      ...unpacked,
       ...changes,
     }),
   )
 }
+
+/** What is written is plain, whatever it was unpacked from. */
+const unpacked = { quantization_config: undefined, compression_config: undefined }
 
 /** A tensor to write: new values, or bytes to copy from where they lie. */
 type Source = { dtype: StoredTensor['dtype']; shape: readonly number[]; length: number } & (
@@ -111,7 +115,7 @@ export function writeCheckpoint(
   labels: readonly string[],
   untied: Untied = { config: {}, scale: 1 },
 ): string {
-  const checkpoint = Checkpoint.open(base.folder)
+  const checkpoint = Checkpoint.open(base.folder, base.config)
   const { tensors, apart } = merged(base, checkpoint, weights, untied.scale)
   copyBesides(base, output)
   const file = join(output, 'model.safetensors')

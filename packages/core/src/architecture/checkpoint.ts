@@ -3,6 +3,7 @@ import { join, resolve, sep } from 'node:path'
 import { GraftError } from '../errors.js'
 import { isObject, readObject } from '../files/json.js'
 import { type LocatedTensor, locateTensors } from '../files/safetensors.js'
+import { unpack } from './packed/unpack.js'
 
 const single = 'model.safetensors'
 const index = 'model.safetensors.index.json'
@@ -17,6 +18,8 @@ export interface TensorSource {
   readonly file: string
   /** names of the tensors there are */
   readonly names: readonly string[]
+  /** what is worth telling of how it was read */
+  readonly notice?: string
   /** the tensor of this name, if there is one */
   find(name: string, shape?: readonly number[]): LocatedTensor | undefined
 }
@@ -24,6 +27,7 @@ export interface TensorSource {
 /** Tensors that are nowhere, of whatever shape a model asks for: enough to compile it and to plan, not to run. */
 export class Imagined implements TensorSource {
   readonly names = []
+  readonly notice = undefined
   constructor(
     readonly file: string,
     private readonly dtype: LocatedTensor['dtype'],
@@ -40,6 +44,8 @@ export class Checkpoint implements TensorSource {
   private constructor(
     readonly file: string,
     readonly tensors: ReadonlyMap<string, LocatedTensor>,
+    /** what its weights were unpacked from, where others packed them */
+    readonly notice?: string,
   ) {}
   get names(): string[] {
     return [...this.tensors.keys()]
@@ -48,14 +54,24 @@ export class Checkpoint implements TensorSource {
     return this.tensors.get(name)
   }
 
-  /** Throws NO_WEIGHTS, BAD_SHARDS, and what reading a safetensors header throws. */
-  static open(folder: string): Checkpoint {
-    const whole = join(folder, single)
-    if (existsSync(whole)) return new Checkpoint(whole, locateTensors(whole).tensors)
-    const sharded = join(folder, index)
-    if (existsSync(sharded)) return new Checkpoint(sharded, shards(folder, sharded))
-    throw new GraftError('NO_WEIGHTS', `${folder}: neither ${single} nor ${index} is there.`)
+  /**
+   * A folder's weights; those that config.json says are packed are unpacked into the cache.
+   *
+   * @throws NO_WEIGHTS, BAD_SHARDS, and what reading a safetensors header and unpacking throw.
+   */
+  static open(folder: string, config: Readonly<Record<string, unknown>>): Checkpoint {
+    const { file, tensors: stored } = storedIn(folder)
+    const { tensors, notice } = unpack(file, stored, config)
+    return new Checkpoint(file, tensors, notice)
   }
+}
+
+function storedIn(folder: string): { file: string; tensors: Map<string, LocatedTensor> } {
+  const whole = join(folder, single)
+  if (existsSync(whole)) return { file: whole, tensors: locateTensors(whole).tensors }
+  const sharded = join(folder, index)
+  if (existsSync(sharded)) return { file: sharded, tensors: shards(folder, sharded) }
+  throw new GraftError('NO_WEIGHTS', `${folder}: neither ${single} nor ${index} is there.`)
 }
 
 /** The tensors of all shards that an index names; each must lie in the folder, and each tensor in the shard that the index says. */

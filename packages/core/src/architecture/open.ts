@@ -6,6 +6,7 @@ import type { Architecture, Task } from './architecture.js'
 import { Checkpoint, Imagined } from './checkpoint.js'
 import { newHeads, requireHeeded, unreadTensors } from './accounts.js'
 import { readObject, shown } from '../files/json.js'
+import { typeOf, withoutPacking } from './packed/unpack.js'
 import { Settings } from './settings.js'
 import { type Names, Weights } from './weights.js'
 
@@ -77,18 +78,6 @@ export function architectureOf(
 }
 const plain = (type: string): string => type.toLowerCase().replace(/[^a-z0-9]/g, '')
 
-/** Throws QUANTISED_CHECKPOINT for weights that others packed: their numbers aren't the model's. */
-function requirePlain(file: string, config: Record<string, unknown>): void {
-  const quantised = (config.quantization_config ?? config.compression_config) as {
-    quant_method?: unknown
-  } | null
-  if (!quantised) return
-  throw new GraftError(
-    'QUANTISED_CHECKPOINT',
-    `${file}: quantization_config says that the weights are packed by ${String(quantised.quant_method ?? 'some method')}, which is not read here. Give the model in float32, float16 or bfloat16; quantize: int4 packs the base itself.`,
-  )
-}
-
 /** The task a folder's own head is for. */
 export function taskOf(config: Record<string, unknown>, { tasks }: Architecture): Task {
   const name = String([config.architectures].flat()[0] ?? '')
@@ -107,10 +96,10 @@ export function buildModel(
 ): BuiltModel {
   const file = join(folder, 'config.json')
   const own = readModelConfig(folder)
-  const config = vocabulary === undefined ? own : { ...own, vocab_size: vocabulary }
+  const plain = withoutPacking(own)
+  const config = vocabulary === undefined ? plain : { ...plain, vocab_size: vocabulary }
   const architecture = architectureOf(folder, config, architectures)
-  requirePlain(file, config)
-  const source = weightless ? new Imagined(file, storedType(config)) : Checkpoint.open(folder)
+  const source = weightless ? new Imagined(file, typeOf(config)) : Checkpoint.open(folder, own)
   const wanted = task ?? taskOf(config, architecture)
   if (!architecture.tasks.includes(wanted))
     throw new GraftError(
@@ -129,7 +118,8 @@ export function buildModel(
     cache,
   })
   requireHeeded(settings, architecture)
-  const notices = [...unreadTensors(weights, source, architecture, wanted), ...newHeads(weights)]
+  const told = source.notice ? [source.notice] : []
+  const notices = [...told, ...unreadTensors(weights, source, architecture, wanted), ...newHeads(weights)]
   for (const [name, value] of Object.entries(outputs)) {
     g.graph.rename(value, name)
     g.graph.outputs.push(value)
@@ -173,10 +163,6 @@ function namesOf({ prefix, names }: Architecture): Names {
         : [name, `${prefix}.${name}`]
   return (parameter) => [parameter, ...(names?.(parameter) ?? [])].flatMap(either)
 }
-
-/** How config.json says that weights are stored. */
-const storedType = ({ dtype, torch_dtype }: Record<string, unknown>) =>
-  (({ float16: 'F16', bfloat16: 'BF16' }) as const)[String(dtype ?? torch_dtype)] ?? 'F32'
 
 const labelCount = (config: Record<string, unknown>): number =>
   typeof config.id2label === 'object' && config.id2label !== null

@@ -138,6 +138,10 @@ export class Settings {
   has(name: string): boolean {
     return this.value(name) !== undefined && this.value(name) !== null
   }
+  /** The keys that the file itself has. */
+  get keys(): string[] {
+    return Object.keys(this.values)
+  }
   /** Whether the file itself has the key. */
   says(name: string): boolean {
     return this.values[name] !== undefined

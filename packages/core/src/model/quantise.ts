@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { AtomicFile, outputOf, writeAtomically } from '@graft-peft/onnx'
+import { outputOf } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { cacheFolder } from '../files/cache.js'
 import { fileDigest } from '../files/digest.js'
-import { makeFolder } from '../files/folder-lock.js'
+import { keepFile } from '../files/kept.js'
 import type { Model } from './model.js'
 import type { LinearSite } from './site.js'
 
@@ -41,8 +40,7 @@ export function quantise(model: Model): void {
       `${model.file}: no frozen linear layer of floats whose width is a multiple of ${block}; quantize: int4 has nothing to do.`,
     )
   const { places, total } = layOut(sites)
-  const file = cacheFile(model, total)
-  if (!isWhole(file, total)) pack(file, places)
+  const file = keepFile(cacheFile(model, total), (put) => pack(places, put))
   for (const place of places) replace(model, place, file)
   model.graph.prune()
 }
@@ -72,30 +70,13 @@ function cacheFile({ file, linears }: Model, total: number): string {
   return join(cacheFolder(), 'int4', `${hash.digest('hex').slice(0, 32)}.bin`)
 }
 
-function pack(path: string, places: readonly Place[]): void {
-  makeFolder(join(path, '..'))
-  const file = new AtomicFile(path)
-  const hash = createHash('sha256')
-  try {
-    for (const { site } of places) {
-      const { packed, scales } = packBlocks(weights(site))
-      for (const bytes of [packed, new Uint8Array(scales.buffer)]) {
-        hash.update(bytes)
-        file.write(bytes)
-      }
-    }
-    file.finish()
-    writeAtomically(digestFile(path), hash.digest('hex'))
-  } finally {
-    file.discard()
+function pack(places: readonly Place[], put: (bytes: Uint8Array) => void): void {
+  for (const { site } of places) {
+    const { packed, scales } = packBlocks(weights(site))
+    put(packed)
+    put(new Uint8Array(scales.buffer))
   }
 }
-const digestFile = (path: string): string => `${path}.sha256`
-/** Whether a packed file is what was packed: by its bytes, which a disk that failed or filled up may have lost. */
-const isWhole = (path: string, total: number): boolean =>
-  existsSync(digestFile(path)) &&
-  statSync(path, { throwIfNoEntry: false })?.size === total &&
-  readFileSync(digestFile(path), 'utf8') === fileDigest(path)
 /** [out, in], as torch holds it. */
 function weights({ weight, outFeatures, inFeatures }: LinearSite): Float32Array {
   const stored = weight.reader()() as Float32Array
