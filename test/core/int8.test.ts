@@ -11,7 +11,7 @@ import {
   Step,
   surveyRounding,
 } from '@graft-peft/core/inside'
-import { type Node, type Value } from '@graft-peft/onnx'
+import { type Node, packsFreely, type Value } from '@graft-peft/onnx'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { graft, type Settings, sproutFolder, temporaryFolder, writeRun } from '../fixture.js'
 import { attach, attachingOf, feedsOf, openTiny as open, texts } from '../tiny.js'
@@ -81,6 +81,16 @@ describe('products with the frozen base in 8-bit integers', () => {
     const [all, less] = [await gradient(cases[0], 'int8'), await gradient(cases[0], 'int8', mode)]
     expect(less.nodes.filter(isInteger).length).toBeGreaterThanOrEqual(all.nodes.filter(isInteger).length)
     expect(less.d).toEqual(all.d)
+  })
+  it('matrices of integers are packed where their copies take their places: not if all are read again, nor in float32', () => {
+    const packed = (precision: Precision, mode?: MemoryMode) => {
+      const adapted = attach(open('llama'), 'lora', { r: 2 }, { precision })
+      const keeping = mode && { mode, sizes: { batch: 2, sequence: 8, supervised: 12 } }
+      return packsFreely(compileGradient(adapted, keeping))
+    }
+    expect(packed('int8')).toBe(true)
+    expect(packed('int8', 'low')).toBe(false)
+    expect(packed('float32')).toBe(false)
   })
   it('with 7 bits of activations, as processors without VNNI need, the gradients are still those of float32', async () => {
     const { folder, method, options } = cases[0]

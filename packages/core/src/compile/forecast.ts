@@ -6,6 +6,8 @@ import {
   fileOrder,
   flopsOf,
   type Graph,
+  packedCopies,
+  packsFreely,
   planMemory,
   type Value,
 } from '@graft-peft/onnx'
@@ -39,7 +41,7 @@ const window = 2 ** 16
 export interface ForecastOptions {
   /** vectors of the optimiser, each as long as the parameters */
   stateVectors: number
-  /** whether ONNX Runtime keeps packed copies of the weights */
+  /** whether ONNX Runtime keeps packed copies of the weights, as a session takes it */
   prepack?: boolean
 }
 
@@ -48,7 +50,7 @@ export function forecast(
   graph: Graph,
   sizes: Bindings,
   { variables, state: own }: Adapted,
-  { stateVectors, prepack = false }: ForecastOptions,
+  { stateVectors, prepack }: ForecastOptions,
 ): Forecast {
   const { weights, activations } = heldBy(graph, sizes, prepack)
   const vector = 4 * variables.total
@@ -76,15 +78,18 @@ export function forecast(
 }
 
 /** What a session of a graph holds: its weights as far as they are read, and its arena. */
-function heldBy(graph: Graph, sizes: Bindings, prepack: boolean): Pick<Forecast, 'weights' | 'activations'> {
-  const weights = graph
-    .constants()
-    .reduce((sum, v) => sum + residentBytes(v, sizes) * (prepack && isMatrix(v) ? 2 : 1), 0)
+function heldBy(
+  graph: Graph,
+  sizes: Bindings,
+  prepack = packsFreely(graph),
+): Pick<Forecast, 'weights' | 'activations'> {
+  const held = prepack ? packedBytes : residentBytes
+  const weights = graph.constants().reduce((sum, v) => sum + held(v, sizes), 0)
   return { weights, activations: planMemory(fileOrder(graph), graph.outputs, sizes).arena }
 }
 
 /** Bytes that a session for the forward pass alone takes on batches of these sizes. */
-export function forecastForward(graph: Graph, sizes: Bindings, prepack = false): number {
+export function forecastForward(graph: Graph, sizes: Bindings, prepack?: boolean): number {
   const { weights, activations } = heldBy(graph, sizes, prepack)
   return weights + activations + runtimeBytes.thread + runtimeBytes.node * graph.nodes.size
 }
@@ -96,7 +101,11 @@ export function withEvaluation(step: Forecast, bytes: number, inTurns: boolean):
   return { ...step, evaluation, peak: step.peak + evaluation }
 }
 
-const isMatrix = (v: Value): boolean => (v.shape?.length ?? 0) >= 2
+/** With the copies that kernels pack, and without the constant where nothing else reads it. */
+function packedBytes(v: Value, sizes: Bindings): number {
+  const { copies, stays } = packedCopies(v)
+  return copies * bytesOf(v, sizes) + (stays ? residentBytes(v, sizes) : 0)
+}
 
 /** Of a table that is only looked up in, the rows that a batch asks for. */
 function residentBytes(v: Value, sizes: Bindings): number {
@@ -104,9 +113,13 @@ function residentBytes(v: Value, sizes: Bindings): number {
   const readers = [...v.users]
   if (bytes < window || readers.length === 0 || !readers.every((n) => n.op === 'Gather' && n.inputs[0] === v))
     return bytes
-  const lookups = readers.reduce(
-    (sum, n) => sum + (n.inputs[1]?.shape ?? []).reduce<number>((a, d) => a * (evaluate(d, sizes) ?? 1), 1),
-    0,
-  )
+  const lookups = readers.reduce((sum, n) => sum + lookupsOf(n.inputs[1] as Value, sizes), 0)
   return Math.min(bytes, lookups * window)
+}
+/** A table in parts is asked in each for all rows, those outside it at its edge: here each has its share of them. */
+function lookupsOf(rows: Value, sizes: Bindings): number {
+  const count = (rows.shape ?? []).reduce<number>((a, d) => a * (evaluate(d, sizes) ?? 1), 1)
+  const all = rows.producer?.op === 'Clip' ? rows.producer.inputs[0]?.producer?.inputs[0] : undefined
+  const parts = all ? [...all.users].filter((n) => n.op === 'Sub').length : 1
+  return Math.ceil(count / parts)
 }

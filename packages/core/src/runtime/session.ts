@@ -1,4 +1,4 @@
-import { Builder, type DType, encodeLoop, encodeOnnx, Graph } from '@graft-peft/onnx'
+import { Builder, type DType, encodeLoop, encodeOnnx, Graph, packsFreely } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { feedsFor, lowered } from './lowered.js'
 import { reason } from './reasons.js'
@@ -13,7 +13,7 @@ export interface SessionOptions {
   device?: ChosenDevice
   /** threads of one operator; ONNX Runtime's choice (one per core) when left out */
   threads?: number
-  /** keep a packed copy of every weight: faster on small models, double the memory */
+  /** keep a packed copy of every weight; where copies take the places of the weights, if left out */
   prepack?: boolean
   /** outputs that stay on the device, to be carried from run to run; WebGPU only */
   resident?: readonly string[]
@@ -69,7 +69,9 @@ export class Session {
   /** A session that opens with its first run, which then throws what opening throws. */
   static resting(graph: Graph, options: SessionOptions = {}): Session {
     const own = lowered(graph, options.device)
-    return new Session(new Map(own.inputs.map((v) => [v.name, v.dtype])), encodeOnnx(own), options)
+    const { prepack = packsFreely(own) } = options
+    const inputs = new Map(own.inputs.map((v) => [v.name, v.dtype]))
+    return new Session(inputs, encodeOnnx(own), { ...options, prepack })
   }
 
   /**
@@ -81,7 +83,9 @@ export class Session {
     carried: Readonly<Record<string, string>>,
     options: SessionOptions = {},
   ): Promise<Session> {
-    return new Session(undefined, encodeLoop(lowered(graph, options.device), { carried }), options).awake()
+    const own = lowered(graph, options.device)
+    const { prepack = packsFreely(own) } = options
+    return new Session(undefined, encodeLoop(own, { carried }), { ...options, prepack }).awake()
   }
 
   private async awake(): Promise<this> {

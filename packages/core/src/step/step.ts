@@ -38,7 +38,7 @@ export interface StepSettings {
   pad: number
   /** whether several steps are to be one run: what is updated then stays on the device between them */
   loop?: boolean
-  /** whether ONNX Runtime keeps packed copies of the weights */
+  /** whether ONNX Runtime keeps packed copies of the weights, as the session takes it */
   prepack?: boolean
 }
 
@@ -177,10 +177,10 @@ export function symbolsOf(inputs: readonly Value[], feeds: Tensors): Bindings {
 }
 
 /**
- * From this many parameters on (64 MB) vectors are updated where they lie. What a method does after a step
+ * From this many parameters on (16 MB) vectors are updated where they lie. What a method does after a step
  * needs them in the graph.
  */
-const separateFrom = 16e6
+const separateFrom = 4e6
 const wantsSeparate = (
   { variables, adapter }: Adapted,
   attaching: Attaching,

@@ -41,7 +41,7 @@ export async function planRun(
   const session = {
     device: config.device,
     threads: config.threads ?? undefined,
-    prepack: inputs.model.parameterCount < smallModel,
+    ...(inputs.model.parameterCount < smallModel ? { prepack: true } : {}),
   }
   const settings = { ...(await settingsOf(config, inputs)), prepack: session.prepack }
   const attaching = { ...(await attachingOf(config, inputs)), ...how }

@@ -62,10 +62,7 @@ class Blocks {
       .sorted()
       .filter((node) => !backward.has(node) && blockOf(node) !== undefined && !weightOnly(node))
     this.values = forward.flatMap((node) => node.outputs.filter((v): v is Value => v !== null))
-    this.whole = this.affordable(
-      forward,
-      mode === 'low' ? Number.POSITIVE_INFINITY : extraShare * this.work(graph.nodes),
-    )
+    this.whole = this.affordable(forward, mode, extraShare * this.work(graph.nodes))
   }
   private work(nodes: Iterable<Node>): number {
     let sum = 0
@@ -73,26 +70,36 @@ class Blocks {
     return sum
   }
   /** As many blocks as the work allows, the lowest first: what they keep lives longest. */
-  private affordable(forward: readonly Node[], allowed: number): Set<string> {
+  private affordable(forward: readonly Node[], mode: MemoryMode, allowed: number): Set<string> {
     const chosen = new Set<string>()
-    let left = allowed
+    let left = mode === 'low' ? Number.POSITIVE_INFINITY : allowed
     for (const block of new Set(forward.map((node) => blockOf(node) as string))) {
-      left -= this.work(forward.filter((node) => blockOf(node) === block))
-      if (left < 0) break
+      const nodes = forward.filter((node) => blockOf(node) === block)
+      left -= this.work(nodes)
+      if (left < 0 || (mode === 'balanced' && !this.frees(nodes))) break
       chosen.add(block)
     }
     return chosen
   }
+
+  /** Whether what a block's products make is more than the packed matrices of integers that their copies read. */
+  private frees(nodes: readonly Node[]): boolean {
+    let bytes = 0
+    for (const node of nodes)
+      for (const v of [...node.outputs, ...node.inputs])
+        if (v?.data && v.dtype === 'int8') bytes -= bytesOf(v, this.bindings)
+        else if (v && node.outputs.includes(v) && !this.cheap(node, v)) bytes += bytesOf(v, this.bindings)
+    return bytes >= 0
+  }
+  private cheap = (node: Node, value: Value): boolean =>
+    flopsOf(node, this.bindings) <= cheapFlopsPerByte * bytesOf(value, this.bindings)
 
   /** Whether the backward pass may compute the value again. */
   private repeatable(value: Value): boolean {
     const node = value.producer as Node
     if (random.test(node.op) || node.captures) return false
     if (node.outputs.some((v) => v && this.leavesBlock(v))) return false
-    return (
-      this.whole.has(blockOf(node) as string) ||
-      flopsOf(node, this.bindings) <= cheapFlopsPerByte * bytesOf(value, this.bindings)
-    )
+    return this.whole.has(blockOf(node) as string) || this.cheap(node, value)
   }
   private leavesBlock(value: Value): boolean {
     const block = blockOf(value.producer)

@@ -42,6 +42,14 @@ const table = {
   scaling: ['Mul', 'Div', 'Cast'],
   /** a product of matrices */
   product: ['MatMul', 'com.microsoft::FusedMatMul', 'Gemm'],
+  /** whose kernel ONNX Runtime gives a packed copy of the constant matrix that it reads from the right */
+  packing: [
+    'MatMul',
+    'Gemm',
+    'com.microsoft::FusedMatMul',
+    'com.microsoft::MatMulIntegerToFloat',
+    'com.microsoft::MatMulNBits',
+  ],
   /** sums of products over a shared axis: where nearly all of a step's work is */
   contraction: ['MatMul', 'com.microsoft::FusedMatMul', 'Gemm', 'Conv'],
   /** scales the last axes to a common size */
