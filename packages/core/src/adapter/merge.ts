@@ -21,6 +21,7 @@ import { classCount, inputOf } from '../objective/objective.js'
 import type { Tensors } from '../runtime/tensor.js'
 import { runOnce } from '../runtime/session.js'
 import { fold, withWeights } from './fold.js'
+import { browserSettings, sayFirstToken } from './for-browsers.js'
 import { type OpenedAdapter, parametersOf } from './open.js'
 import { staged } from './staged.js'
 import { copyBesides, writeCheckpoint, writeConfig } from './write-checkpoint.js'
@@ -61,10 +62,7 @@ export async function merge(
       'NO_CHECKPOINT_BASE',
       `${base.file} is an ONNX file, which can be merged to ONNX only. For safetensors give the Hugging Face folder with --model.`,
     )
-  const file = join(
-    output,
-    format === 'safetensors' ? 'model.safetensors' : base.task ? 'onnx/model.onnx' : 'model.onnx',
-  )
+  const file = join(output, format === 'safetensors' ? 'model.safetensors' : onnxFile(base, wanted))
   if (existsSync(file))
     throw new GraftError('OUTPUT_EXISTS', `${file} exists already. Choose another output, or remove it.`)
   const adapted = adapt(base, { ...options, training: false })
@@ -90,10 +88,15 @@ export async function merge(
     else writeGraph(opened, weights, written, folder, open, asConstants(adapted.variables, parameters))
     const model = openModel(format === 'safetensors' ? folder : written, open)
     const found = await runOnce(model.graph, withEmptyCache(model, feeds))
-    return checked(base, logits, found[model.logits.name].data as Float32Array, format)
+    const name = base.task === 'features' && format === 'onnx' ? resultOf(base) : model.logits.name
+    return checked(base, logits, found[name].data as Float32Array, format)
   })
   return { file, format, weights: weights.size, difference }
 }
+
+/** Where pipelines look for a model's graph, beside its config.json; an ONNX file that is merged as it came stays a file. */
+const onnxFile = (base: Model, wanted: MergeFormat | undefined): string =>
+  base.task || (wanted && Object.keys(base.config).length > 0) ? 'onnx/model.onnx' : 'model.onnx'
 
 /** What rounding merged weights to the type they are stored in may change, of the greatest logit. */
 const rounding: Partial<Record<DType, number>> = { float32: 1e-3, float16: 2e-2, bfloat16: 1e-1 }
@@ -153,14 +156,21 @@ function writeGraph(
     weights,
   )
   if (!cached) countPositions(merged)
-  if (!cached)
-    finish(merged.g, {
-      [base.task === 'features' ? 'hidden' : 'logits']: deployedLogits(merged, opened, constants(merged)),
-    })
+  if (!cached) {
+    const made = { [resultOf(merged)]: deployedLogits(merged, opened, constants(merged)) }
+    finish(merged.g, base.task === 'features' ? { last_hidden_state: merged.logits, ...made } : made)
+  }
   mkdirSync(join(file, '..'), { recursive: true })
   copyBesides(base, output)
-  writeConfig(base, output, labels)
-  writeOnnx(merged.graph, file)
+  const outside = writeOnnx(merged.graph, file)
+  writeConfig(base, output, labels, browserSettings(file, outside))
+  if (cached) sayFirstToken(output)
+}
+
+/** The name that pipelines know a graph's result by: hidden states of texts go with the vectors made of them. */
+function resultOf({ task, graph }: Model): string {
+  if (task !== 'features') return 'logits'
+  return graph.inputs.some((v) => v.name === 'pixel_values') ? 'image_embeds' : 'sentence_embedding'
 }
 
 /** Pipelines that feed a classifier give it no positions: it counts them itself. */

@@ -1,4 +1,14 @@
-import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs'
+import {
+  closeSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { AtomicFile, type Constant, floatToBfloat16, floatToHalf, writeAtomically } from '@graft-peft/onnx'
 import { Checkpoint } from '../architecture/checkpoint.js'
@@ -25,13 +35,21 @@ const besides = [
   'tokenizer.model',
   'spiece.model',
   'added_tokens.json',
+  'modules.json',
+  'config_sentence_transformers.json',
+  'sentence_bert_config.json',
 ]
+/** Folders of sentence-transformers' modules: 1_Pooling, 2_Dense. */
+const moduleFolder = /^\d+_[A-Z]\w*$/
 /** Copies them; a tokenizer with tokens added is written with them. */
 export function copyBesides(model: Model, output: string): void {
   const { folder } = model
   mkdirSync(output, { recursive: true })
   for (const name of besides)
     if (existsSync(join(folder, name))) copyFileSync(join(folder, name), join(output, name))
+  if (existsSync(join(folder, 'modules.json')))
+    for (const name of readdirSync(folder).filter((n) => moduleFolder.test(n)))
+      cpSync(join(folder, name), join(output, name), { recursive: true })
   if (model.addedTokens.length > 0) writeTokenizer(model, output)
 }
 

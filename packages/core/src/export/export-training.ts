@@ -62,7 +62,7 @@ export async function exportTraining(
       )
       for (const [name, tensor] of stored(feedsFor(types, feeds))) tensors.set(`${t}/${name}`, tensor)
     }
-    writeOnnx(graph, join(folder, 'step.onnx'))
+    const data = writeOnnx(graph, join(folder, 'step.onnx'))
     writeSafetensors(join(folder, 'state.safetensors'), {
       tensors: new Map(Object.entries(state).map(([name, v]) => [name, storedFloats(v, [v.length])])),
       metadata: {},
@@ -72,6 +72,7 @@ export async function exportTraining(
       device: config.device,
       state: Object.keys(state).map((name) => ({ input: name, output: next(name) })),
       batches: count,
+      data,
       inputs: graph.inputs.map(describe),
       outputs: graph.outputs.map(describe),
     }

@@ -1,4 +1,3 @@
-import { basename } from 'node:path'
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import type { Shape } from '../graph/dim.js'
 import type { Graph } from '../graph/graph.js'
@@ -24,6 +23,7 @@ import {
 } from './gen/onnx-ml_pb.js'
 import { fileOrder } from '../plan/execution-order.js'
 import { AtomicFile } from './atomic.js'
+import { DataFiles, type DataPlace, mostBytes } from './data-files.js'
 import { targetIr, targetOpset } from './opset.js'
 import { scopesKey } from './scopes.js'
 import { readBytes } from './tensors.js'
@@ -46,7 +46,7 @@ const floatAttributes = new Set([
 const privateAttributes = new Set(['fill'])
 
 /** Where a constant's bytes go: kept in the model, or a place in a file. */
-type Place = (value: Value) => { location: string; offset: number; length: number } | undefined
+type Place = (value: Value) => DataPlace | undefined
 
 /** Follows values that carry meaning only for Graft to what ONNX Runtime should read. */
 function lowered(value: Value): Value {
@@ -78,27 +78,29 @@ function shortNames({ inputs, outputs }: Graph): (v: Value) => string {
   }
 }
 
-/** Writes the graph as `path` with all larger weights in `path`.data beside it, both atomically. Throws what writing files throws. */
-export function writeOnnx(graph: Graph, path: string): void {
-  const places = new Map<Value, { location: string; offset: number; length: number }>()
-  const [sidecar, model] = [new AtomicFile(`${path}.data`), new AtomicFile(path)]
+/**
+ * Writes the graph as `path`, with all larger weights beside it in `path`_data, as Optimum and transformers.js name them, and
+ * atomically; what goes beyond `most` bytes into `path`_data_1 and on. Returns the names of those files. Throws what writing files throws.
+ */
+export function writeOnnx(graph: Graph, path: string, most = mostBytes): string[] {
+  const places = new Map<Value, DataPlace>()
+  const [outside, model] = [new DataFiles(path, most), new AtomicFile(path)]
   try {
-    let offset = 0
     for (const value of graph.constants()) {
       const data = value.data as TensorData
       const length = 'bytes' in data ? data.bytes.byteLength : data.length
       if (length < 1024) continue
-      offset = Math.ceil(offset / 4096) * 4096
-      places.set(value, { location: basename(`${path}.data`), offset, length })
-      for (const { at, bytes } of pieces(data)) sidecar.write(bytes, offset + at)
-      offset += length
+      const { file, ...place } = outside.take(length)
+      places.set(value, place)
+      for (const { at, bytes } of pieces(data)) file.write(bytes, place.offset + at)
     }
     model.write(encode(graph, { place: (v) => places.get(v), nameOf: (v) => v.name, scopes: true }))
     model.sync()
-    sidecar.finish()
+    outside.finish()
     model.finish()
+    return outside.names
   } finally {
-    sidecar.discard()
+    outside.discard()
     model.discard()
   }
 }
