@@ -122,6 +122,7 @@ export type ErrorCode =
   | 'NO_WEIGHTS'
   | 'OTHER_BASE'
   | 'OTHER_RUN'
+  | 'OTHER_TOOL'
   | 'OUTPUT_EXISTS'
   | 'OUTPUT_IN_USE'
   | 'OUTPUT_TAKEN'

@@ -19,6 +19,7 @@ import type { ChosenTracker } from '../tracking/tracker.js'
 import { expandHome } from '../files/home.js'
 import { withNewRows } from './new-tokens.js'
 import { optimizerOf, pluginAt, type PluginEntry, pluginEntry, scheduleOf } from './entries.js'
+import { refuseForeign } from './foreign.js'
 import { ConfigSource } from './source.js'
 
 export interface TrainingOptions extends RateOptions, OptimizerNumbers {
@@ -160,8 +161,8 @@ export const configSchema = object(
  * Reads a YAML training config and imports the plugins it names; `overrides` are key=value pairs with dotted
  * keys.
  *
- * @throws CONFIG_NOT_FOUND, BAD_YAML or BAD_CONFIG with file, line and column of each fault, and what loading
- * plugins throws.
+ * @throws CONFIG_NOT_FOUND, BAD_YAML or BAD_CONFIG with file, line and column of each fault, OTHER_TOOL for another
+ * tool's config, and what loading plugins throws.
  */
 export async function loadConfig(
   path: string,
@@ -171,7 +172,9 @@ export async function loadConfig(
 ): Promise<TrainConfig> {
   const source = new ConfigSource(path)
   for (const override of overrides) source.override(override)
-  const raw = source.check<RawConfig>(configSchema, source.contents(), [])
+  const contents = source.contents()
+  refuseForeign(source, contents)
+  const raw = source.check<RawConfig>(configSchema, contents, [])
   await loadPlugins(raw.plugins, dirname(path), registry)
   const { method, methodOptions, adapter, ...own } = await methodOf(source, raw, registry, path, hub)
   const learning_rate = raw.training.learning_rate ?? startingRate(method)
