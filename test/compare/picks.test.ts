@@ -48,6 +48,22 @@ describe('what is recommended', () => {
     expect(picks(rows, metric).map((p) => p.label)).toEqual(['ia3', 'ia3', 'lora'])
     expect(picks(rows, metric)[0].why).toMatch(/among the 3 that can't be told from the best accuracy/)
   })
+  test('what is equal is called equal, and where all are, nobody is the least', () => {
+    const alike = { alike: ['lora', 'ia3', 'vera'] }
+    const rows = [
+      { ...full, ...alike },
+      row('lora', [0.9, 0.9, 0.9], { peak_bytes: 1.001e9, trainable: 10, train_s: 39 }),
+      row('ia3', [0.9, 0.91, 0.9], { trainable: 10, train_s: 38.5 }),
+      row('vera', [0.9, 0.91, 0.9], { peak_bytes: 1.5e9, trainable: 11, train_s: 39.5 }),
+    ]
+    const found = picks(rows, metric)
+    expect(found.map((p) => [p.priority, p.label])).toEqual([
+      ['the best result, in the smallest file', 'lora'],
+      ['a result as good, in the least memory', 'ia3'],
+    ])
+    expect(found[0].why).toMatch(/, ia3 being equal in it$/)
+    expect(found[1].why).toMatch(/, lora being equal in it$/)
+  })
   test('nothing that is no better than what training began with', () => {
     const rows = [
       row('lora', [0.1, 0.2, 0.1], { gained: false }),

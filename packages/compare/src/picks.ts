@@ -2,10 +2,12 @@ import { type Pick, Row, Summary } from './table.js'
 
 /** At most this share of the best method's parameters, or memory, is worth a lower score to some. */
 const [muchSmaller, muchLighter] = [0.1, 0.8]
+/** What two runs of the same differ by: what is closer is equal. */
+const [sameMemory, sameTime] = [0.02, 0.05]
 
 /**
  * Answers to "which method?", each by a rule that is stated. Only what learnt something is recommended; "the smallest" and "the least" are
- * said only of a choice among several. Where one method is better than all others, what costs far less stands beside it, with what that costs.
+ * said only of a choice among several that differ in it, and those that are equal are named. Where one method is better than all others, what costs far less stands beside it, with what that costs.
  */
 export function picks(rows: readonly Row[], metric: Summary['metric']): Pick[] {
   const [best, ...others] = rows.filter((r) => r.metric && (r.trainable ?? 0) > 0 && r.gained)
@@ -26,9 +28,18 @@ type Findings = { rows: readonly Row[]; metric: Summary['metric']; picks: readon
 
 function amongAlike(alike: readonly Row[], { name, part }: Summary['metric']): Pick[] {
   const among = `among the ${alike.length} that can't be told from the best ${name} (${part})`
-  const pick = (priority: string, why: string, of: (row: Row) => number | undefined): Pick[] => {
+  const pick = (
+    priority: string,
+    why: string,
+    of: (row: Row) => number | undefined,
+    near: number = 0,
+  ): Pick[] => {
     const row = least(alike, of)
-    return row ? [{ priority, label: row.label, why: `${why} ${among}` }] : []
+    if (!row) return []
+    const equal = alike.filter((r) => r !== row && (of(r) ?? Infinity) <= (1 + near) * (of(row) as number))
+    if (equal.length === alike.length - 1) return []
+    const said = equal.length > 0 ? `, ${equal.map((r) => r.label).join(', ')} being equal in it` : ''
+    return [{ priority, label: row.label, why: `${why} ${among}${said}` }]
   }
   const keeping = pick(
     'a result as good, forgetting least',
@@ -37,11 +48,11 @@ function amongAlike(alike: readonly Row[], { name, part }: Summary['metric']): P
   )
   return [
     ...pick('the best result, in the smallest file', 'fewest trained parameters', (r) => r.trainable),
-    ...pick('a result as good, in the least memory', 'least peak memory', (r) => r.peak_bytes),
+    ...pick('a result as good, in the least memory', 'least peak memory', (r) => r.peak_bytes, sameMemory),
     // Where forgetting wasn't measured, time is the third thing to care about.
     ...(keeping.length > 0
       ? keeping
-      : pick('a result as good, in the least time', 'shortest training', (r) => r.train_s)),
+      : pick('a result as good, in the least time', 'shortest training', (r) => r.train_s, sameTime)),
   ]
 }
 

@@ -13,6 +13,8 @@ import { interruptible } from '../interrupt.js'
 import { note, percent, printJson, printLine, printProse, thousands } from '../output.js'
 import { Progress, pulling } from '../progress.js'
 
+type Start = Parameters<NonNullable<TrainHooks['onStart']>>[0]
+type Forecast = Start['forecast']
 interface Flags {
   resume?: boolean
   overwrite?: boolean
@@ -55,10 +57,12 @@ export const trainCommand: CommandMaker = (exit) =>
 
 /** A run as JSON Lines on the output. */
 class JsonReport {
+  private foretold?: number
   constructor(private readonly config: TrainConfig) {}
 
   readonly hooks: TrainHooks = {
     onStart: ({ inputs: { objective, reason, notices, reports, heldOut, labels, totalSteps }, ...info }) => {
+      this.foretold = info.forecast.peak
       const learnt = { objective: objective.name, reason, labels, notices, reports, heldOut }
       printJson({ event: 'start', ...info, ...learnt, chosen: this.config.chosen, steps: totalSteps })
     },
@@ -67,7 +71,7 @@ class JsonReport {
     onNotice: (text) => printJson({ event: 'notice', text }),
   }
   end(result: TrainResult): void {
-    printJson({ event: 'end', ...result })
+    printJson({ event: 'end', ...result, memory: { foretold: this.foretold, measured: largest() } })
   }
   close(): void {}
 }
@@ -76,6 +80,7 @@ class JsonReport {
 class Report {
   private readonly progress = new Progress()
   private ranks?: Record<string, number>
+  private foretold?: Forecast
   /** metrics that are shares, told in per cent */
   private shares: ReadonlySet<string> = new Set()
   private recent: { tokens: number; seconds: number }[] = []
@@ -93,12 +98,7 @@ class Report {
     onNotice: (text) => note(`Note: ${text}`),
   }
 
-  private start({
-    inputs,
-    trainable,
-    resumedAt,
-    compileSeconds,
-  }: Parameters<NonNullable<TrainHooks['onStart']>>[0]): void {
+  private start({ inputs, trainable, resumedAt, compileSeconds, forecast }: Start): void {
     const { model, objective, reason, notices, reports, heldOut, labels, totalSteps } = inputs
     this.shares = new Set(inputs.metrics.filter((m) => m.isShare).map((m) => m.name))
     const how = heldOut ? ` (held out ${heldOut})` : ''
@@ -126,6 +126,10 @@ class Report {
     printLine(
       `Plan     ${thousands(totalSteps)} steps, compiled in ${compileSeconds.toFixed(1)} s${resumedAt > 0 ? `, resumed after step ${resumedAt}` : ''}`,
     )
+    if (this.config.device === 'cpu') {
+      this.foretold = forecast
+      printLine(`Memory   ${megabytes(forecast.peak)} MB at most, as foretold: ${partsOf(forecast)}`)
+    }
     this.progress.start(totalSteps, resumedAt)
   }
 
@@ -170,6 +174,10 @@ class Report {
         `Stopped  early, after step ${step}: ${waited} evaluation${waited === 1 ? '' : 's'} without a better one`,
       )
     if (kept < step) printLine(`Kept     the parameters after step ${kept}, the best on validation data`)
+    if (this.foretold)
+      printLine(
+        `Memory   ${megabytes(largest())} MB at its largest; foretold were ${megabytes(this.foretold.peak)}`,
+      )
     printLine(`Adapter  ${adapter}`)
     if (!result.rose && this.gainedNothing(before.validation, after.validation))
       printProse(
@@ -193,6 +201,15 @@ class Report {
     )
     return `${part}: ${told.join('')}loss ${loss.toFixed(4)}`
   }
+}
+
+const megabytes = (bytes: number): string => thousands(Math.round(bytes / 1e6))
+/** Bytes of this process when it was largest. */
+const largest = (): number => 1024 * process.resourceUsage().maxRSS
+function partsOf({ weights, activations, state, evaluation, runtime }: Forecast): string {
+  const parts = { weights, activations, 'trained state': state, evaluation, runtime }
+  const told = Object.entries(parts).filter(([, bytes]) => bytes >= 5e5)
+  return told.map(([name, bytes]) => `${name} ${megabytes(bytes)}`).join(' · ')
 }
 
 /** What is to be said of a run whose loss rose. */

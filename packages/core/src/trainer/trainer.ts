@@ -17,6 +17,7 @@ import { Forward } from '../step/forward.js'
 import { type CachedDataset, withFrozenPrefix } from '../step/frozen-prefix.js'
 import { RunLog } from './log.js'
 import { type RunInputs } from './inputs.js'
+import { noticesBefore } from './notices.js'
 import { type KeptRounding, roundedPlan, roundingNotice } from './rounding.js'
 import { forecastRun, forwardOf, planRun } from './run.js'
 import { saveTrained } from './save-trained.js'
@@ -93,11 +94,7 @@ export class Trainer {
       throw error
     }
     if (rounding) trainer.tellRounding(rounding)
-    if (config.device === 'cpu' && (config.precision === 'bfloat16' || config.precision === 'float16'))
-      hooks.onNotice?.(
-        `precision: ${config.precision} is slower and larger than float32 on a processor, which has no such products in ONNX Runtime; int8 is faster and smaller.`,
-      )
-    for (const notice of adapted.model.notices) hooks.onNotice?.(notice)
+    for (const notice of noticesBefore(config, forecast, adapted.model)) hooks.onNotice?.(notice)
     const compileSeconds = (performance.now() - started) / 1000
     hooks.onStart?.({
       inputs,
