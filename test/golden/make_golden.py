@@ -261,7 +261,8 @@ def main():
         for name, make_config in cases(arch, targets, task).items():
             if not chosen or name in chosen.split(","):
                 make_case(root, cls, batch, labels, name, make_config)
-        os.remove(os.path.join(root, "model", "model.safetensors"))
+        if not os.environ.get("KEEP_WEIGHTS"):  # make_adapters.py reads them
+            os.remove(os.path.join(root, "model", "model.safetensors"))
         for folder, _, files in os.walk(root):
             for f in files:
                 if f == "README.md":

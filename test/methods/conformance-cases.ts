@@ -1,6 +1,7 @@
 import { type TestCases } from '@graft-peft/method-tester'
 import { qv, both, near } from './conformance-options.js'
 import { more } from './conformance-more.js'
+import { adapters } from './conformance-adapters.js'
 
 /** Each method's options: those that must work, and those that must be refused. */
 export const cases: Record<string, TestCases> = {
@@ -212,4 +213,5 @@ export const cases: Record<string, TestCases> = {
   shira: { valid: both({ ...qv, r: 2 }), invalid: [{ config: { ...qv, r: 32 }, error: /Lower r/ }] },
   fourierft: { valid: both({ ...qv, n_frequency: 12, scaling: 40 }) },
   ...more,
+  ...adapters,
 }

@@ -91,7 +91,13 @@ export { exactRounds, principal, type Svd } from './numbers/principal.js'
 export { lowRankSvd } from './numbers/low-rank-svd.js'
 export { float32, int64, type NumericArray, type Tensor, type Tensors } from './runtime/tensor.js'
 export { floatsOf, type StoredTensor, storedFloats } from './files/safetensors.js'
-export { type AdapterConfig, readAdapterConfig, readTensors } from './adapter/files.js'
+export {
+  type AdapterConfig,
+  readAdapterConfig,
+  readTensors,
+  saveAdapter,
+  writeTensors,
+} from './adapter/files.js'
 
 // An objective: records to examples, outputs to a loss.
 export {

@@ -20,9 +20,13 @@ export interface AdapterConfig extends Record<string, unknown> {
 
 /** Writes an adapter that HF PEFT loads: config with sorted keys, tensors by HF's names. */
 export function saveAdapter(folder: string, tensors: Map<string, StoredTensor>, config: AdapterConfig): void {
-  mkdirSync(folder, { recursive: true })
-  writeSafetensors(join(folder, weightsFile), { tensors, metadata: { format: 'pt' } })
+  writeTensors(folder, tensors)
   writeAtomically(join(folder, configFile), `${JSON.stringify(sorted(config), null, 2)}\n`)
+}
+/** Writes tensors as an adapter's folder holds them; `file` where that has another name there. */
+export function writeTensors(folder: string, tensors: Map<string, StoredTensor>, file = weightsFile): void {
+  mkdirSync(folder, { recursive: true })
+  writeSafetensors(join(folder, file), { tensors, metadata: { format: 'pt' } })
 }
 const sorted = (config: AdapterConfig): Record<string, unknown> =>
   Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)))
@@ -69,12 +73,12 @@ export function withoutCopies(
 }
 
 /**
- * The tensors in an adapter's folder, by key.
+ * The tensors in an adapter's folder, by key; `file` where that has another name there.
  *
  * @throws PICKLED_ADAPTER, and what reading safetensors throws.
  */
-export function readTensors(folder: string): Map<string, StoredTensor> {
-  const path = join(folder, weightsFile)
+export function readTensors(folder: string, file = weightsFile): Map<string, StoredTensor> {
+  const path = join(folder, file)
   if (!existsSync(path) && existsSync(join(folder, pickledFile)))
     throw new GraftError(
       'PICKLED_ADAPTER',
