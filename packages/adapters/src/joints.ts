@@ -1,4 +1,4 @@
-import { GraftError, type LinearSite, type Model, type NormSite, type Value } from '@graft-peft/core'
+import { GraftError, is, type LinearSite, type Model, type NormSite, type Value } from '@graft-peft/core'
 
 type Node = NonNullable<Value['producer']>
 
@@ -30,7 +30,7 @@ export function joints(model: Model): Joint[] {
   const layers: string[] = []
   const found = model.linears.flatMap((site): Omit<Joint, 'beside'>[] => {
     const prefix = site.path.match(/^(.*?\.\d+)\./)?.[1]
-    const met = prefix === undefined ? undefined : sumAfter(site)
+    const met = prefix === undefined ? undefined : sumAfter(model, site)
     if (prefix === undefined || !met) return []
     if (!layers.includes(prefix)) layers.push(prefix)
     const norm = normAfter(model, met.sum, prefix)
@@ -54,15 +54,14 @@ export function layerOutput({ norm, sum }: Joint): Value {
 const onlyUser = ({ users }: Value): Node | undefined => (users.size === 1 ? [...users][0] : undefined)
 const isSum = ({ op, inputs }: Node): boolean =>
   op === 'Add' && inputs.every((v) => v && !v.data && v.shape?.length === 3)
-const passed = new Set(['Reshape', 'Identity', 'Cast', 'LayerNormalization', 'SimplifiedLayerNormalization'])
-
 /** The sum that a layer's output reaches with nothing but a norm or another shape between them. */
-function sumAfter({ output }: LinearSite): { sum: Node; index: 0 | 1 } | undefined {
+function sumAfter({ norms }: Model, { output }: LinearSite): { sum: Node; index: 0 | 1 } | undefined {
   for (let value = output.value; ; ) {
     const user = onlyUser(value)
     if (!user) return undefined
     if (isSum(user)) return { sum: user, index: user.inputs[0] === value ? 0 : 1 }
-    if (!passed.has(user.op) || user.inputs[0] !== value) return undefined
+    const passed = is(user.op, 'view', 'widening') || norms.some(({ node }) => node === user)
+    if (!passed || user.inputs[0] !== value) return undefined
     value = user.outputs[0] as Value
   }
 }

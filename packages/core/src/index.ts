@@ -83,7 +83,16 @@ export {
 } from './model/virtual-tokens.js'
 
 // Graphs and numbers.
-export { addDims, type Builder, type Dim, pickRows, type Shape, shapeOf, type Value } from '@graft-peft/onnx'
+export {
+  addDims,
+  type Builder,
+  type Dim,
+  is,
+  pickRows,
+  type Shape,
+  shapeOf,
+  type Value,
+} from '@graft-peft/onnx'
 export { Random, roundHalfEven } from './numbers/random.js'
 export { NumpyRandom, NumpyRandomState } from './numbers/numpy-random.js'
 export { bfloat16, TorchRandom } from './numbers/torch-random.js'
