@@ -82,6 +82,20 @@ describe('products with the frozen base in 8-bit integers', () => {
     expect(less.nodes.filter(isInteger).length).toBeGreaterThanOrEqual(all.nodes.filter(isInteger).length)
     expect(less.d).toEqual(all.d)
   })
+  it("rows' scales are multiplied with one by one where the next rounding can't take them up, and only there", async () => {
+    const { nodes } = await gradient({ folder: 'gemma2', method: 'lora', options: { r: 2 } }, 'int8')
+    const scaled = (layer: string, backward: boolean) =>
+      nodes
+        .filter(
+          (n) =>
+            isInteger(n) && n.scope.includes(`.0.mlp.${layer}`) && n.scope.endsWith('/backward') === backward,
+        )
+        .map((n) => [...(n.outputs[0] as Value).users].some((user) => user.inputs[1]?.shape?.at(-1) === 1))
+    expect(scaled('gate_proj', false)).toEqual([true])
+    expect(scaled('up_proj', false)).toEqual([false])
+    expect(scaled('down_proj', false)).toEqual([true])
+    expect(scaled('down_proj', true)).toEqual([false])
+  })
   it('matrices of integers are packed where their copies take their places: not if all are read again, nor in float32', () => {
     const packed = (precision: Precision, mode?: MemoryMode) => {
       const adapted = attach(open('llama'), 'lora', { r: 2 }, { precision })

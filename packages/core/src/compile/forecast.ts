@@ -84,7 +84,7 @@ function heldBy(
   prepack = packsFreely(graph),
 ): Pick<Forecast, 'weights' | 'activations'> {
   const held = prepack ? packedBytes : residentBytes
-  const weights = graph.constants().reduce((sum, v) => sum + held(v, sizes), 0)
+  const weights = withoutTwins(graph.constants()).reduce((sum, v) => sum + held(v, sizes), 0)
   return { weights, activations: planMemory(fileOrder(graph), graph.outputs, sizes).arena }
 }
 
@@ -101,6 +101,15 @@ export function withEvaluation(step: Forecast, bytes: number, inTurns: boolean):
   return { ...step, evaluation, peak: step.peak + evaluation }
 }
 
+/** Bytes of a file that are read under two types, as 4-bit blocks are, are mapped once. */
+function withoutTwins(constants: readonly Value[]): Value[] {
+  const read = new Set<string>()
+  return constants.filter(({ data }) => {
+    if (!data || !('file' in data)) return true
+    const place = `${data.offset} ${data.length} ${data.file}`
+    return !read.has(place) && read.add(place)
+  })
+}
 /** With the copies that kernels pack, and without the constant where nothing else reads it. */
 function packedBytes(v: Value, sizes: Bindings): number {
   const { copies, stays } = packedCopies(v)

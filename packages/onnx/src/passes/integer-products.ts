@@ -1,7 +1,7 @@
 import { Builder } from '../graph/builder.js'
 import { is } from '../graph/ops/traits.js'
 import { type Graph, shapeOf } from '../graph/graph.js'
-import { type Constant, intAttribute, isFloat, type Node, type Value } from '../graph/types.js'
+import { type Constant, intAttribute, isFloat, type Node, outputOf, type Value } from '../graph/types.js'
 import { replaceNodes } from '../lower/replace.js'
 
 /** A product of activations with a frozen matrix. */
@@ -32,6 +32,8 @@ export interface IntegerOptions {
 
 /** Matrices narrower than this gain nothing. */
 const least = 16
+/** Multiplications that a factor passes through. */
+const furthest = 3
 /** A row of zeros has this range. */
 const tiny = 1e-30
 
@@ -46,7 +48,7 @@ export function computeInIntegers(
   options: IntegerOptions,
   backward: Set<Node> = new Set(),
 ): void {
-  const pass = new IntegerProducts(options)
+  const pass = new IntegerProducts(options, new Set(graph.outputs))
   const needed = graph.needed()
   replaceNodes(new Builder(graph), (node, g) => {
     if (!needed.has(node)) return undefined
@@ -109,9 +111,14 @@ class IntegerProducts {
   /** activations multiplied by a vector, by the vector's bytes */
   private readonly smoothed = new Map<Value, Map<Constant['data'], Value>>()
   private readonly zerosOf = new Map<string, Value>()
+  /** what rows of a value are yet to be multiplied by */
+  private readonly owed = new Map<Value, Value[]>()
   private readonly weights = new Map<NarrowWeight, { numbers: Value; scales: Value }>()
 
-  constructor(private readonly options: IntegerOptions) {}
+  constructor(
+    private readonly options: IntegerOptions,
+    private readonly outputs: ReadonlySet<Value>,
+  ) {}
 
   lower(node: Node, g: Builder): Value[] | undefined {
     const product = frozenProduct(node)
@@ -127,10 +134,39 @@ class IntegerProducts {
       w.scales,
       this.zero(g),
     ])
+    const bias = node.inputs[2]
+    if (!bias && !this.options.watch && this.defer(outputOf(node), x.scales)) return [whole]
     const made = g.mul(whole, x.scales)
     const y = this.options.watch?.(g, product, made) ?? made
-    const bias = node.inputs[2]
     return [bias ? g.add(y, g.scale(bias, (node.attributes.beta as number | undefined) ?? 1)) : y]
+  }
+
+  /**
+   * A factor per row passes through multiplications to the next rounding, which divides by each row's range
+   * anyway, and is taken up by the scales there: no pass over the result. Whether all that read it are such.
+   */
+  private defer(y: Value, scales: Value): boolean {
+    const rounded = this.roundedBehind(y)
+    for (const v of rounded ?? []) this.owed.set(v, [...(this.owed.get(v) ?? []), scales])
+    return rounded !== undefined
+  }
+  /** The values, some multiplications behind one, that are only rounded; undefined where something else reads it. */
+  private roundedBehind(y: Value, steps = 0): Value[] | undefined {
+    const users = [...y.users]
+    if (users.length === 0 || this.outputs.has(y)) return undefined
+    if (users.every((node) => this.rounds(node, y))) return steps > 0 ? [y] : undefined
+    if (steps === furthest) return undefined
+    const found = users.map((node) =>
+      node.op === 'Mul' && node.inputs[0] !== node.inputs[1] && `${outputOf(node).shape}` === `${y.shape}`
+        ? this.roundedBehind(outputOf(node), steps + 1)
+        : undefined,
+    )
+    return found.includes(undefined) ? undefined : (found.flat() as Value[])
+  }
+  private rounds(node: Node, x: Value): boolean {
+    const product = node.inputs[0] === x && node.inputs[1] !== x ? frozenProduct(node) : undefined
+    const weight = product && this.options.narrow(product)
+    return !!weight && !weight.smoothing
   }
 
   /** What stands for zero: ONNX Runtime multiplies unsigned activations with signed weights fastest by far. */
@@ -156,7 +192,7 @@ class IntegerProducts {
     const scales = g.scale(range, 1 / this.options.levels)
     // Blocks as wide as a row: one range each.
     const numbers = g.op('QuantizeLinear', [x, scales, this.zeros(g, x)], { axis: -1, block_size: width })
-    const made = { numbers, scales }
+    const made = { numbers, scales: (this.owed.get(x) ?? []).reduce(g.mul, scales) }
     this.activations.set(x, made)
     return made
   }
