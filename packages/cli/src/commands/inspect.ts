@@ -29,7 +29,7 @@ export const inspectCommand: CommandMaker = () =>
     )
     .argument(
       '<model>',
-      'Hugging Face folder, repository, ONNX file, or a folder that holds one; or an adapter',
+      'Hugging Face folder, repository, ONNX or GGUF file, or a folder that holds one; or an adapter',
     )
     .option('--json', 'print everything as one JSON object')
     .addOption(pluginOption())

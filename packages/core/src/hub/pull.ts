@@ -236,4 +236,4 @@ export async function resolveModel(path: string, options: PullOptions = {}): Pro
       : cause
   }
 }
-const isFile = /\.(onnx|safetensors|json|ya?ml)$/
+const isFile = /\.(onnx|gguf|safetensors|json|ya?ml)$/

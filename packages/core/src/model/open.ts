@@ -1,6 +1,7 @@
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { Architecture } from '../architecture/architecture.js'
+import { type Imported, importGguf } from '../architecture/gguf/import.js'
 import { hasCheckpoint } from '../architecture/checkpoint.js'
 import { type BuildOptions, buildModel, readModelConfig, positionsOf } from '../architecture/open.js'
 import { GraftError } from '../errors.js'
@@ -23,7 +24,7 @@ export interface OpenOptions extends BuildOptions {
 
 /**
  * Opens a model: an .onnx file, a Hugging Face folder (config.json and safetensors) of one of
- * `architectures`, or a folder with model.onnx or onnx/model.onnx.
+ * `architectures`, a GGUF file of one of them, or a folder with model.onnx or onnx/model.onnx.
  *
  * @throws MODEL_NOT_FOUND, and what building or reading ONNX throws.
  */
@@ -35,12 +36,12 @@ export function openModel(path: string, { quantize, tokens = [], ...options }: O
   return model.fork()
 }
 function read(path: string, { architectures = [], ...options }: OpenOptions): Model {
-  const full = existing(path)
+  const { folder: full, notice } = ggufOf(existing(path)) ?? { folder: existing(path) }
   const exported = exportOfUnknown(full, architectures)
   if (options.weightless || (isCheckpoint(full) && !exported)) {
     const { graph, file, task, positions, notices } = buildModel(full, architectures, options)
     const model = new Model(graph, file, full, task, positions)
-    model.notices.push(...notices)
+    model.notices.push(...(notice ? [notice] : []), ...notices)
     return model
   }
   const file = exported ?? findOnnx(full)
@@ -69,6 +70,17 @@ function exportOfUnknown(full: string, architectures: readonly Architecture[]): 
   const type = String(readModelConfig(full).model_type)
   if (architectures.some((a) => a.modelTypes.includes(type))) return undefined
   return ['onnx/model.onnx', 'model.onnx'].map((f) => join(full, f)).find(existsSync)
+}
+
+/** A GGUF file, or the only one of a folder that has no other weights, as a Hugging Face folder. */
+function ggufOf(full: string): Imported | undefined {
+  if (full.endsWith('.gguf')) return importGguf(full)
+  if (!statSync(full).isDirectory() || isCheckpoint(full)) return undefined
+  const names = readdirSync(full)
+  const files = names.filter((name) => name.endsWith('.gguf'))
+  return files.length === 1 && !names.some((name) => /^onnx$|\.onnx$/.test(name))
+    ? importGguf(join(full, files[0]))
+    : undefined
 }
 
 function existing(path: string): string {

@@ -3,6 +3,9 @@ import { GraftError } from '../../errors.js'
 import { floatsOf, type LocatedTensor } from '../../files/safetensors.js'
 import type { Settings } from '../settings.js'
 
+/** How unpacked numbers are kept. */
+export type Kept = 'F32' | 'F16' | 'BF16'
+
 /** A parameter that others packed: what it is made of, and its numbers. */
 export interface Packed {
   /** its name in the model */
@@ -10,6 +13,8 @@ export interface Packed {
   shape: readonly number[]
   /** tensors of the file that it is made of */
   parts: readonly string[]
+  /** the type that it is kept in, where that isn't every parameter's */
+  dtype?: Kept
   /** its numbers, row by row, some rows at a time */
   values(): Iterable<Float32Array>
 }

@@ -34,8 +34,8 @@ function blockOf(stored: Stored, name: string, matrix: readonly number[], said?:
   const { shape } = stored.at(name, scaleTypes)
   const [rows, columns] = matrix
   const count = shape.reduce((a, b) => a * b, 1)
-  const blocks = said && said.map((size, axis) => Math.ceil(matrix[axis] / size))
-  if (blocks && `${shape}` === `${blocks}`) return said
+  const blocks = said?.map((size, axis) => Math.ceil(matrix[axis] / size))
+  if (said && `${shape}` === `${blocks}`) return said
   if (count === 1) return [rows, columns]
   if (count === rows && shape[0] === rows) return [1, columns]
   if (!said && shape.length === 2 && shape[0] === rows && columns % shape[1] === 0)

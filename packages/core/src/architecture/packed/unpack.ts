@@ -8,7 +8,7 @@ import { isObject, shown } from '../../files/json.js'
 import { keepFile } from '../../files/kept.js'
 import { type LocatedTensor, locateTensors, safetensorsHeader } from '../../files/safetensors.js'
 import { Settings } from '../settings.js'
-import { type Packed, Stored, type Unpacker, unknownPacking } from './packed.js'
+import { type Kept, type Packed, Stored, type Unpacker, unknownPacking } from './packed.js'
 import { compressedTensors, fp8 } from './scaled.js'
 import { bitsandbytes, mxfp4 } from './tables.js'
 import { awq, gptq } from './words.js'
@@ -122,7 +122,6 @@ const harmless = [
   ],
 ]
 
-type Kept = 'F32' | 'F16' | 'BF16'
 const encoders: Readonly<Record<Kept, (values: Float32Array) => ArrayBufferView>> = {
   F32: (values) => values,
   F16: floatToHalf,
@@ -142,19 +141,18 @@ function cacheFile(tensors: ReadonlyMap<string, LocatedTensor>, said: unknown, d
 /** Writes parameters as a safetensors file, each some rows at a time. */
 export function write(
   packed: readonly Packed[],
-  dtype: Kept,
+  usual: Kept,
   file: string,
   put: (bytes: Uint8Array) => void,
 ): void {
-  const size = dtype === 'F32' ? 4 : 2
-  const entries = packed.map(({ name, shape }) => ({
+  const entries = packed.map(({ name, shape, dtype = usual }) => ({
     name,
     dtype,
     shape,
-    length: size * shape.reduce((a, b) => a * b, 1),
+    length: (dtype === 'F32' ? 4 : 2) * shape.reduce((a, b) => a * b, 1),
   }))
   put(safetensorsHeader(entries, { format: 'pt' }))
-  for (const { name, values } of packed)
+  for (const { name, dtype = usual, values } of packed)
     for (const numbers of values()) {
       requireKept(numbers, dtype, `${file}: ${name}`)
       const { buffer, byteOffset, byteLength } = encoders[dtype](numbers)
