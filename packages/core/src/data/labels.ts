@@ -60,6 +60,7 @@ function fromCheckpoint(
   const numbered = names.every((name) => isIndex(name, stored.length))
   if (numbered && isGeneric(stored)) return stored.map((_, i) => `${i}`)
   if (numbered) {
+    requireRowsOf(names, stored)
     notice(
       `The data's labels are numbers; they are taken for the checkpoint's 0 ${stored[0]}, 1 ${stored[1]}, ….`,
     )
@@ -77,6 +78,19 @@ function fromCheckpoint(
       : `The data has ${names.length} labels, the checkpoint's head ${stored.length}${isGeneric(stored) ? ' without names' : ' others'}: ${names.length === stored.length ? 'they are assigned in alphabetical order (data.labels gives another)' : 'the head is new and starts at random'}.`,
   )
   return undefined
+}
+
+/**
+ * Numbers are rows of the checkpoint's head, as in transformers, unless they are the first few and no more: then they may as well be the
+ * classes of another task. Throws AMBIGUOUS_LABEL.
+ */
+function requireRowsOf(numbers: readonly string[], stored: readonly string[]): void {
+  const count = numbers.length
+  if (count === stored.length || numbers.some((n) => Number(n) >= count)) return
+  throw new GraftError(
+    'AMBIGUOUS_LABEL',
+    `The data's labels are the numbers 0 to ${count - 1}, the checkpoint's head has ${stored.length} classes (${listed(stored)}): they may be its first ${count}, or classes of their own. Say which with data.labels: the head's names in their order, or ["0", "1", …] for a new head.`,
+  )
 }
 
 const listed = (names: readonly string[]): string =>

@@ -32,7 +32,7 @@ export function openModel(path: string, { quantize, tokens = [], ...options }: O
   const model = read(path, options)
   model.addedTokens = tokens
   if (!quantize) return model
-  quantise(model)
+  quantise(model, options.weightless)
   return model.fork()
 }
 function read(path: string, { architectures = [], ...options }: OpenOptions): Model {

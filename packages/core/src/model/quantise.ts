@@ -25,9 +25,10 @@ interface Place {
 
 /**
  * Replaces the frozen weights of linear layers, but for the output layer, by blocks of 4 bits: a product that reads them as they are
- * forward, dequantised block by block backward. They are packed once into a file of the cache, which is mapped.
+ * forward, dequantised block by block backward. They are packed once into a file of the cache, which is mapped; a `weightless` model has
+ * nothing to pack, and is only to be planned with.
  */
-export function quantise(model: Model): void {
+export function quantise(model: Model, weightless = false): void {
   const able = model.linears.filter(
     (s) => s.path !== model.outputEmbedding?.path && s.weight.constant && s.inFeatures % block === 0,
   )
@@ -40,7 +41,8 @@ export function quantise(model: Model): void {
       `${model.file}: no frozen linear layer of floats whose width is a multiple of ${block}; quantize: int4 has nothing to do.`,
     )
   const { places, total } = layOut(sites)
-  const file = keepFile(cacheFile(model, total), (put) => pack(places, put))
+  const cached = cacheFile(model, total)
+  const file = weightless ? cached : keepFile(cached, (put) => pack(places, put))
   for (const place of places) replace(model, place, file)
   model.graph.prune()
 }
