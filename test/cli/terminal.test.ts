@@ -102,7 +102,7 @@ describe.runIf(script)('in a terminal', () => {
     const config = writeRun(temporaryFolder(), { training: { epochs: 500 } })
     const eyes = new Eyes(80)
     let typed = 0
-    const code = await eyes.watch(['train', config], (lines, type) => {
+    const code = await eyes.watch(['train', config, 'seed=3'], (lines, type) => {
       const awaited = [/step \d+\/3000 · .* left/, /^Stopping/][typed]
       if (typed === times || !lines.some((line) => awaited.test(line))) return
       typed++
@@ -115,7 +115,7 @@ describe.runIf(script)('in a terminal', () => {
   test('Ctrl-C says what happens, and how to go on', async () => {
     const lines = await interrupted(1)
     expect(lines.join('')).toMatch(/Stopping after this step; press Ctrl-C again to stop at once\./)
-    expect(lines.join('')).toMatch(/Continue with: graft train .* --resume$/)
+    expect(lines.join('')).toMatch(/Continue with: graft train .* seed=3 --resume$/)
   })
   test('Ctrl-C twice ends the process at once, while a step is computed', async () => {
     const lines = await interrupted(2)

@@ -13,3 +13,7 @@ export const deviceOption = (): Option =>
   new Option('--device <name>', 'what computes; graft doctor says what there is')
     .choices(devices)
     .default('auto')
+
+/** Words of a command as a shell reads them again. */
+export const shellWords = (...words: string[]): string =>
+  words.map((w) => (/^[\w@%+=:,./-]+$/.test(w) ? w : `'${w.replaceAll("'", `'\\''`)}'`)).join(' ')

@@ -16,7 +16,7 @@ import {
   writeReport,
 } from '@graft-peft/compare'
 import { defaultRegistry } from '../builtins.js'
-import { type CommandMaker, examples } from '../command.js'
+import { type CommandMaker, examples, shellWords } from '../command.js'
 import { interruptible } from '../interrupt.js'
 import { duration, note, printJson, printLine, printProse, printTable, screen } from '../output.js'
 import { pulling } from '../progress.js'
@@ -59,7 +59,7 @@ export const compareCommand: CommandMaker = (exit) =>
           : await compare(comparison, registry, resolve(process.argv[1]), hooks)
         screen.close()
         if (signal.aborted) {
-          note(`Stopped. Continue with: graft compare ${path}`)
+          note(`Stopped. Continue with: graft compare ${shellWords(path, ...overrides)}`)
           return exit(130)
         }
         const summary = summarise(comparison, results, registry, version)

@@ -8,7 +8,7 @@ import {
   type TrainResult,
 } from '@graft-peft/core/app'
 import { defaultRegistry } from '../builtins.js'
-import { type CommandMaker, examples } from '../command.js'
+import { type CommandMaker, examples, shellWords } from '../command.js'
 import { interruptible } from '../interrupt.js'
 import { note, percent, printJson, printLine, printProse, thousands } from '../output.js'
 import { Progress, pulling } from '../progress.js'
@@ -46,7 +46,7 @@ export const trainCommand: CommandMaker = (exit) =>
       )
       try {
         const result = await train(config, registry, { ...report.hooks, signal }, flags)
-        report.end(result, path)
+        report.end(result, shellWords(path, ...overrides))
         if (!result.finished) exit(130)
         else if (result.diverged) exit(1)
       } finally {
@@ -157,10 +157,11 @@ class Report {
     ])
   }
 
-  end(result: TrainResult, path: string): void {
+  end(result: TrainResult, words: string): void {
     const { finished, step, before, after, adapter, kept } = result
     this.progress.stop()
-    if (!finished) return printLine(`Stopped after step ${step}. Continue with: graft train ${path} --resume`)
+    if (!finished)
+      return printLine(`Stopped after step ${step}. Continue with: graft train ${words} --resume`)
     for (const part of Object.keys(after)) {
       if (before[part]) printLine(`Before   ${this.describe(part, before[part])}`)
       printLine(`After    ${this.describe(part, after[part])}`)
