@@ -16,6 +16,7 @@ import torch
 import transformers as tf
 from peft import (AdaLoraConfig, BOFTConfig, FourierFTConfig, HRAConfig, IA3Config, LoKrConfig, LoraConfig, MissConfig, OFTConfig, RandLoraConfig,
                   ShiraConfig, TrainableTokensConfig, get_peft_model)
+from peft.optimizers import lorafa
 from safetensors.torch import load_file, save_file
 
 from method_cases import NEUTRAL, case_inputs, method_cases
@@ -178,16 +179,44 @@ def plain(name):
     return name.replace(".default", "").replace("modules_to_save.", "")
 
 
+def loss_of(model, batch, labels):
+    """HF PEFT leaves it to whoever trains to add KaSA's own terms."""
+    loss = model(**batch, labels=labels).loss
+    config = getattr(model, "peft_config", {}).get("default")
+    return loss + model.base_model._get_kasa_loss() if getattr(config, "kasa_config", None) else loss
+
+
+def optimizer_for(model, trained, name, config):
+    if name != "lora-fa":
+        return torch.optim.AdamW([p for _, p in trained], lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
+    lorafa.is_bf16_available = lambda: False  # else it turns gradients in half precision
+    optimizer = lorafa.create_lorafa_optimizer(model, r=config.r, lora_alpha=config.lora_alpha, lr=1e-2, weight_decay=0.01)
+    for group in optimizer.param_groups:
+        group["eps"] = 1e-8
+    return optimizer
+
+
+def turned(model, n, p, name):
+    """A gradient as the optimiser goes by it: LoRA-FA's is turned by A, which stays."""
+    if name != "lora-fa" or "lora_B" not in n:
+        return p.grad.clone().contiguous()
+    a = dict(model.named_parameters())[n.replace("lora_B", "lora_A")].detach()
+    scale = model.peft_config["default"].lora_alpha / model.peft_config["default"].r
+    return (p.grad @ torch.linalg.inv(a @ a.T) / scale**2).contiguous()
+
+
 def make_case(root, cls, batch, labels, name, make):
     folder = os.path.join(root, name)
     torch.manual_seed(23)
     config = make and make()
     base = cls.from_pretrained(os.path.join(root, "model"), attn_implementation="eager")
     model, trained = attach(base, config)
+    if name == "lora-fa":
+        trained = [(n, p) for n, p in trained if "lora_A" not in n]
     model.eval()
     with torch.no_grad():
         for n, p in trained:  # neutral starts would leave some gradients zero
-            if any(k in n for k in NEUTRAL):
+            if any(k in n for k in NEUTRAL) or (name == "bdlora" and "lora_B" in n):
                 p.add_(torch.randn_like(p) * 0.2)
     if getattr(config, "init_lora_weights", None) == "pissa":
         fix_signs(model)
@@ -202,23 +231,28 @@ def make_case(root, cls, batch, labels, name, make):
     if inputs:
         save_file(inputs, os.path.join(folder, "inputs.safetensors"))
     batch = {**batch, **inputs}
-    optimizer = torch.optim.AdamW([p for _, p in trained], lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
+    optimizer = optimizer_for(model, trained, name, config)
     losses, ranks = [], []
     for step in range(10):
         optimizer.zero_grad()
-        loss = model(**batch, labels=labels).loss
+        loss = loss_of(model, batch, labels)
         losses.append(float(loss))
         loss.backward()
         if step == 0:
-            save_file({plain(n): p.grad.clone().contiguous() for n, p in trained if p.grad is not None}, os.path.join(folder, "gradients.safetensors"))
+            save_file({plain(n): turned(model, n, p, name) for n, p in trained if p.grad is not None}, os.path.join(folder, "gradients.safetensors"))
         optimizer.step()
         if hasattr(model.base_model, "update_and_allocate"):
             model.base_model.update_and_allocate(step)
         if name.startswith("adalora"):
             ranks.append(int(sum((p.abs() > 0).sum() for n, p in trained if "lora_E" in n)))
     with torch.no_grad():
-        losses.append(float(model(**batch, labels=labels).loss))
+        losses.append(float(loss_of(model, batch, labels)))
     save(model, trained, config, os.path.join(folder, "end"), start)
+    if name == "lora-fa":  # an option of ours; HF PEFT has an optimiser for it
+        for part in (start, os.path.join(folder, "end")):
+            path = os.path.join(part, "adapter_config.json")
+            stored = json.load(open(path))
+            json.dump({**stored, "lora_fa": True}, open(path, "w"), indent=1)
     if kind in ("pissa", "olora"):
         path = os.path.join(start, "adapter_config.json")
         stored = json.load(open(path))

@@ -43,6 +43,10 @@ def method_cases(arch, targets, task):
         cases["xlora"] = lambda: peft.XLoraConfig(hidden_size=16, adapters=experts(arch, "q_proj", "v_proj", "up_proj"), **task)
         cases["xlora-layers"] = lambda: peft.XLoraConfig(hidden_size=16, adapters=experts(arch, "q_proj", "v_proj", "up_proj"), layerwise_scalings=True, top_k_lora=2, enable_softmax=False,
                                                          enable_softmax_topk=True, xlora_depth=3, xlora_size=7, global_scaling_weight=1.5, **task)
+    down, up = ("down_proj", "o_proj") if arch == "llama" else ("output.dense", "key")
+    cases["bdlora"] = case("LoraConfig", r=4, lora_alpha=6, init_lora_weights=False, target_modules=[*targets, down, up], use_bdlora=peft.BdLoraConfig(target_modules_bd_a=[down], target_modules_bd_b=list(targets), nblocks=2, match_strict=False))
+    cases["kasa"] = case("LoraConfig", r=3, lora_alpha=6, init_lora_weights=False, kasa_config=peft.KasaConfig(beta=0.02, gamma=0.03))
+    cases["lora-fa"] = case("LoraConfig", r=3, lora_alpha=6, init_lora_weights=False)
     cases["mica"] = case("LoraConfig", r=3, lora_alpha=6, init_lora_weights="mica")
     if arch == "llama":
         cases |= {

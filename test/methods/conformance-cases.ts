@@ -7,6 +7,15 @@ import { adapters } from './conformance-adapters.js'
 export const cases: Record<string, TestCases> = {
   lora: {
     valid: [
+      { config: { ...qv, r: 2, lora_fa: true, init_lora_weights: false }, detached: ['lora_B'] },
+      { config: { ...qv, r: 2, kasa_config: { beta: 0.1, gamma: 0.1 } } },
+      {
+        config: {
+          ...qv,
+          r: 4,
+          use_bdlora: { target_modules_bd_a: ['q_proj'], target_modules_bd_b: ['v_proj'], nblocks: 2 },
+        },
+      },
       ...both({ r: 4, target_modules: 'all-linear' }),
       {
         config: {
@@ -42,6 +51,13 @@ export const cases: Record<string, TestCases> = {
       },
     ],
     invalid: [
+      { config: { ...qv, r: 16, kasa_config: {} }, error: /takes r = 16 directions out of/ },
+      { config: { ...qv, use_dora: true, kasa_config: {} }, error: /exclude each other/ },
+      { config: { ...qv, use_bdlora: { target_modules_bd_a: ['q_proj'] } }, error: /is in neither/ },
+      {
+        config: { ...qv, r: 3, use_bdlora: { target_modules_bd_a: ['q_proj', 'v_proj'], nblocks: 2 } },
+        error: /nblocks 2 must divide/,
+      },
       { config: { r: 0 }, error: /r: must be >= 1/ },
       { config: { rank: 8 }, error: /unknown key rank/ },
       { config: { ...qv, init_lora_weights: 'loftq' }, error: /init_lora_weights/ },

@@ -1,24 +1,18 @@
 import {
-  type AttachContext,
   byPattern,
   definePeftMethod,
   GraftError,
-  type LinearSite,
   type MergedWeight,
-  moduleKey,
   type Site,
   targets,
   trainBiases,
-  type Value,
-  zeros,
 } from '@graft-peft/core'
-import { attachDora } from './dora.js'
 import { eva, type Explained } from './eva.js'
-import { adaptConvolution, adaptEmbedding, mergedBias } from './layers.js'
+import { adaptConvolution, adaptEmbedding } from './layers.js'
+import { type Adapted, adaptLinear } from './linear.js'
 import { lowRank } from './low-rank.js'
 import { type LoraOptions, otherStarts, schema, startOptions } from './options.js'
-import { type Rank, rankAndScale } from './rank.js'
-import { type Start, start } from './start.js'
+import { rankAndScale } from './rank.js'
 import { attachTokens } from './tokens.js'
 import xlora from './xlora.js'
 
@@ -39,7 +33,7 @@ const lora = definePeftMethod<LoraOptions>({
     ...(use_rslora ? {} : { lora_alpha: 2 * r }),
   }),
   mergeable: true,
-  ownOptions: ['loraplus_lr_ratio'],
+  ownOptions: ['loraplus_lr_ratio', 'lora_fa'],
   aliases: {
     qlora: 'method: { name: lora } and, beside it, quantize: int4',
     dora: 'method: { name: lora, use_dora: true }',
@@ -47,17 +41,20 @@ const lora = definePeftMethod<LoraOptions>({
     pissa: 'method: { name: lora, init_lora_weights: pissa }',
     olora: 'method: { name: lora, init_lora_weights: olora }',
     eva: 'method: { name: lora, init_lora_weights: eva }',
+    kasa: 'method: { name: lora, kasa_config: {} }',
+    'lora-fa': 'method: { name: lora, lora_fa: true }',
     loraplus: 'method: { name: lora, loraplus_lr_ratio: 16 }',
   },
   configSchema: schema,
   trainingOptions: [
     'lora_dropout',
     'loraplus_lr_ratio',
+    'lora_fa',
     ...startOptions,
     'velora_config',
     'ensure_weight_tying',
   ],
-  startsAsIdentity: ({ init_lora_weights }) => init_lora_weights !== false,
+  startsAsIdentity: ({ init_lora_weights, kasa_config }) => init_lora_weights !== false && !kasa_config,
   async prepare(context, options) {
     if (options.init_lora_weights !== 'eva') return undefined
     return eva(context, targets(context.model, options), options)
@@ -69,6 +66,7 @@ const lora = definePeftMethod<LoraOptions>({
     const sites = targets(model, options, {
       among: [...model.linears, ...model.embeddings, ...model.convolutions],
     })
+    refuseOthers(sites, options)
     trainBiases(context, sites, options.bias)
     const linears: Adapted[] = []
     const others: MergedWeight[] = []
@@ -92,7 +90,9 @@ const lora = definePeftMethod<LoraOptions>({
         : undefined
     const tensors = () => (start ? Object.fromEntries(linears.flatMap((l) => l.saved())) : undefined)
     const named = rows.named ? { trainable_token_indices: rows.named } : {}
+    const penalties = linears.flatMap((l) => l.penalty ?? [])
     return {
+      ...(penalties.length > 0 ? { penalty: penalties.reduce((a, b) => context.g.add(a, b)) } : {}),
       merge: () => [...linears.flatMap((l) => l.merged()), ...others, ...rows.merged],
       ...((start || rows.named) && !context.inference
         ? { save: () => ({ tensors: tensors(), finish: () => ({ ...start?.(), ...named }) }) }
@@ -102,66 +102,6 @@ const lora = definePeftMethod<LoraOptions>({
   lowRank,
 })
 export default [lora, xlora]
-
-interface Adapted {
-  /** whether the starting product was taken off the base weight */
-  frozen: boolean
-  merged(): MergedWeight[]
-  saved(): [string, Value][]
-}
-function adaptLinear(
-  context: AttachContext,
-  site: LinearSite,
-  { r: given, scale }: Rank,
-  options: LoraOptions,
-  explained?: Explained,
-): Adapted {
-  const { g, param, buffer, dropout } = context
-  const { path, inFeatures, outFeatures } = site
-  const r = explained?.rank ?? given
-  const begun = explained
-    ? { A: () => explained.A, B: zeros, subtracted: false }
-    : start(options.init_lora_weights, site.weight, r, scale)
-  const { A: initA, B: initB, subtracted, frozen = false }: Start = begun
-  const A = param(`${path}.lora_A.weight`, { shape: [r, inFeatures], init: initA })
-  const [name, shape] = [`${path}.lora_B.weight`, [outFeatures, r]]
-  // A file holds B either way; what is in use isn't trained, and then all of it is fed alike.
-  const B =
-    frozen && !context.inference
-      ? buffer(name, { shape, init: initB, stored: 'F32' })
-      : param(name, { shape, init: initB, lrScale: options.loraplus_lr_ratio })
-  const bias = options.lora_bias
-    ? param(`${path}.lora_B.bias`, { shape: [outFeatures], init: zeros })
-    : undefined
-  // W − s·B₀·A₀ + s·B·A as one update of twice the rank: the base weight is never touched.
-  const start0 = (name: string, shape: number[], init: typeof initA) =>
-    buffer(`${path}.start_${name}`, { shape, init, stored: false })
-  const [down, up] = subtracted
-    ? [
-        g.concat([A, start0('A', [r, inFeatures], initA)], 0),
-        g.concat([B, g.neg(start0('B', [outFeatures, r], initB))], 1),
-      ]
-    : [A, B]
-  const apply = (x: Value) => {
-    const product = g.linear(g.linear(dropout(x, options.lora_dropout, path), down), up)
-    return g.scale(bias ? g.add(product, bias) : product, scale)
-  }
-  const saved = (): [string, Value][] => [
-    [moduleKey(`${path}.lora_A.weight`), down],
-    [moduleKey(`${path}.lora_B.weight`), up],
-  ]
-  if (options.use_dora) {
-    const form = attachDora(context, { site, A, B, scale, apply }, options.lora_dropout)
-    return { frozen: false, merged: () => [[site.weight, form]], saved }
-  }
-  site.output.map((y, x) => g.add(y, apply(x)))
-  const weight: MergedWeight = [site.weight, (w) => g.add(w, g.scale(g.matMul(up, down), scale))]
-  return {
-    frozen: subtracted,
-    merged: () => [weight, ...(bias ? [mergedBias(site, g.scale(bias, scale), g)] : [])],
-    saved,
-  }
-}
 
 /** The options under which a file whose linear layers have twice the rank means the same on the untouched base (HF PEFT's
  *  save_mutated_as_lora); other modules keep the rank they have. */
@@ -215,8 +155,28 @@ function checked(options: LoraOptions): LoraOptions {
     (Object.keys(options.rank_pattern).length > 0 || Object.keys(options.alpha_pattern).length > 0)
   )
     throw bad('init_lora_weights: eva sets the ranks itself; leave rank_pattern and alpha_pattern out.')
+  const variants = variantsOf(options)
+  if (variants.length > 1) throw bad(`${variants.join(' and ')} exclude each other.`)
+  if (variants.length > 0 && typeof init === 'string' && init !== 'gaussian')
+    throw bad(`${variants[0]} has a start of its own; init_lora_weights: ${init} is another. Leave one out.`)
   if (init === 'mica' && lora_bias) throw bad('init_lora_weights: mica trains A alone; leave lora_bias out.')
   if (init === 'orthogonal' && r % 2 !== 0)
     throw bad(`init_lora_weights: orthogonal needs an even r, got ${r}.`)
   return options
+}
+
+/** Variants that change the two factors, of which an adapter has one at most. */
+function variantsOf({ use_dora, use_bdlora, kasa_config, lora_fa }: LoraOptions): string[] {
+  const all = { use_dora, use_bdlora, kasa_config, lora_fa }
+  return Object.keys(all).filter((name) => all[name as keyof typeof all])
+}
+/** As in HF PEFT, those but DoRA are for linear layers. */
+function refuseOthers(sites: readonly Site[], options: LoraOptions): void {
+  const [variant] = variantsOf(options).filter((name) => name !== 'use_dora')
+  const other = sites.find(({ kind }) => kind !== 'linear')
+  if (variant && other)
+    throw new GraftError(
+      'BAD_METHOD_OPTION',
+      `method lora: ${variant} is for linear layers, and target_modules chooses ${other.path}. Leave it out.`,
+    )
 }

@@ -19,7 +19,11 @@ export const lowRank: LowRankForm = {
     const downs = [...tensors.keys()].filter((key) => key.endsWith(suffix))
     const known = new Set(downs.flatMap((key) => [key, key.replace(suffix, '.lora_B.weight')]))
     const own = [...tensors.keys()].filter((key) => /\.lora_|\.base_layer\./.test(key))
-    if (options.use_dora || own.some((key) => !known.has(key) || tensors.get(key)?.shape.length !== 2))
+    if (
+      options.use_dora ||
+      options.use_bdlora ||
+      own.some((key) => !known.has(key) || tensors.get(key)?.shape.length !== 2)
+    )
       return undefined
     return downs.map((key) => {
       const path = key.slice(moduleKey('').length, -suffix.length)

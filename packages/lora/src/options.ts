@@ -25,6 +25,14 @@ export interface LoraOptions extends TargetOptions, BiasOption {
   init_lora_weights: boolean | string
   eva_config: { rho: number } | null
   loraplus_lr_ratio: number
+  lora_fa: boolean
+  use_bdlora: {
+    target_modules_bd_a: readonly string[] | null
+    target_modules_bd_b: readonly string[] | null
+    nblocks: number
+    match_strict: boolean
+  } | null
+  kasa_config: { beta: number; gamma: number } | null
   trainable_token_indices: TokenIndices | null
 }
 
@@ -33,6 +41,10 @@ export const otherStarts = ['lora_ga']
 /** Options of starts. */
 export const startOptions = ['eva_config', 'loftq_config', 'corda_config', 'lora_ga_config']
 
+const names = {
+  anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'null' }],
+  default: null,
+} as const
 const tokens = {
   type: 'array',
   items: { type: 'integer', minimum: 0 },
@@ -67,6 +79,24 @@ export const schema = targetedSchema(
       default: null,
     },
     loraplus_lr_ratio: { ...real(1), exclusiveMinimum: 0 },
+    lora_fa: flag(false),
+    use_bdlora: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      properties: {
+        target_modules_bd_a: names,
+        target_modules_bd_b: names,
+        nblocks: positive(1),
+        match_strict: flag(true),
+      },
+      default: null,
+    },
+    kasa_config: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      properties: { beta: { ...real(1e-4), minimum: 0 }, gamma: { ...real(1e-3), minimum: 0 } },
+      default: null,
+    },
     trainable_token_indices: {
       anyOf: [tokens, { type: 'object', additionalProperties: tokens, minProperties: 1 }, { type: 'null' }],
       default: null,
