@@ -50,8 +50,8 @@ testOptimizer({ describe, it }, optimizer('sgd'), [
   {},
 ])
 for (const schedule of registry.all('schedule')) testSchedule({ describe, it }, schedule)
-for (const metric of registry.all('metric'))
-  if (!['entity-f1', 'matthews'].includes(metric.name)) testMetric({ describe, it }, metric)
+for (const metric of registry.all('metric')) testMetric({ describe, it }, metric)
+testMetric({ describe, it }, registry.get('metric', 'entity-f1'), { labels: ['O', 'B-place', 'I-place', 'B-name'] })
 
 const rows = [
   { text: 'a, b', n: 1 },
@@ -226,6 +226,23 @@ describe('faults planted in schedules and metrics', () => {
         }),
       }),
       /counts from nothing/,
+    ],
+    [
+      'takes a batch for one text',
+      mean(() => 0, {
+        start() {
+          let [right, rows] = [0, 0]
+          return {
+            add({ predictions, targets }) {
+              const isRight = predictions.map((p, i) => p === targets[i])
+              right += isRight.filter((r, i) => r && (i === 0 || isRight[i - 1])).length
+              rows += targets.length
+            },
+            result: () => right / rows,
+          }
+        },
+      }),
+      /by lengths/,
     ],
   ])('a metric that %s', (_what, own, says) => expect(() => checkMetric(own)).toThrow(says))
 })

@@ -9,7 +9,7 @@ import {
 } from '@graft-peft/method-tester'
 import { describe, expect, it } from 'vitest'
 import { mutants } from './objective-mutants.js'
-import { classes, labelled, texts, written } from './records.js'
+import { answered, classes, labelled, pictures, texts, written } from './records.js'
 
 const cases: Readonly<Record<string, readonly ObjectiveCases[]>> = {
   'causal-lm': [{ records: written }],
@@ -29,11 +29,11 @@ const cases: Readonly<Record<string, readonly ObjectiveCases[]>> = {
       model: 'features',
     },
   ],
+  'image-classification': [{ records: pictures, model: 'images' }],
+  'sequence-to-sequence': [{ records: answered, model: 'answerer', answers: ['completion'] }],
 }
-/** A toy of images, and one with an encoder and a decoder, are not there. */
-const elsewhere = ['image-classification', 'sequence-to-sequence']
 
-const objectives = new Registry().all('objective').filter((o) => !elsewhere.includes(o.name))
+const objectives = new Registry().all('objective')
 for (const objective of objectives) testObjective({ describe, it }, objective, cases[objective.name] ?? [])
 it('every built-in objective is checked', () =>
   expect(objectives.map((o) => o.name).sort()).toEqual(Object.keys(cases).sort()))

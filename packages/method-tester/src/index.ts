@@ -16,6 +16,7 @@ export {
   checkMetric,
   checkReader,
   checkSchedule,
+  type MetricCases,
   type ReaderCase,
   testMetric,
   testReader,

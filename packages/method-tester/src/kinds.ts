@@ -28,40 +28,52 @@ export function checkSchedule(schedule: Schedule, options: Record<string, unknow
   if (most === 0) fail('every factor is 0: nothing would be trained.')
 }
 
-/** Throws where a metric's number depends on how rows come in batches, or on evaluations before. */
-export function checkMetric(metric: Metric, { classes = 3 }: { classes?: number } = {}): void {
-  const labels = Array.from({ length: classes }, (_, i) => `label ${i}`)
+/** What a metric is tested on. */
+export interface MetricCases {
+  /** names of the classes; three that mean nothing when left out */
+  labels?: readonly string[]
+}
+/** Rows of the examples that metrics see, one example after the other. */
+const lengths = [5, 1, 8, 10]
+
+/** Throws where a metric's number depends on how examples come in batches, or on evaluations before. */
+export function checkMetric(
+  metric: Metric,
+  { labels = ['label 0', 'label 1', 'label 2'] }: MetricCases = {},
+): void {
   const random = new Random(4, 'metric')
-  const targets = Array.from({ length: 24 }, (_, i) => i % classes)
-  const guesses = targets.map((t) => (random.normal() > 0 ? t : random.below(classes)))
-  const batch = (predictions: readonly number[], from: number, to: number): Scored => ({
-    predictions: predictions.slice(from, to),
-    targets: targets.slice(from, to),
-    loss: predictions.slice(from, to).reduce((s, p, i) => s + (p === targets[from + i] ? 0.1 : 2), 0),
-    labels,
-    lengths: Array.from({ length: to - from }, () => 1),
+  const targets = Array.from({ length: 24 }, (_, i) => i % labels.length)
+  // Rows beside one another that belong to two examples are a wrong one and a right one.
+  const [firsts, lasts] = [[6, 14], [4, 5, 13]]
+  const guesses = targets.map((t, i) => {
+    if (lasts.includes(i)) return (t + 1) % labels.length
+    return firsts.includes(i) || random.normal() > 0 ? t : random.below(labels.length)
   })
-  const scored = (predictions: readonly number[], cuts: readonly number[]): number => {
+  const batch = (predictions: readonly number[], first: number, end: number): Scored => {
+    const [from, to] = [first, end].map((k) => lengths.slice(0, k).reduce((a, b) => a + b, 0))
+    return {
+      predictions: predictions.slice(from, to),
+      targets: targets.slice(from, to),
+      loss: predictions.slice(from, to).reduce((s, p, i) => s + (p === targets[from + i] ? 0.1 : 2), 0),
+      labels,
+      lengths: lengths.slice(first, end),
+    }
+  }
+  const scored = (predictions: readonly number[], cuts = [0, 4]): number => {
     const tally = metric.start()
-    cuts.slice(1).forEach((to, i) => tally.add(batch(predictions, cuts[i], to)))
+    cuts.slice(1).forEach((end, i) => tally.add(batch(predictions, cuts[i], end)))
     return tally.result()
   }
-  const whole = scored(guesses, [0, 24])
-  if (!Number.isFinite(whole)) fail(`result is ${whole} on 24 rows of ${classes} classes.`)
-  if (Math.abs(scored(guesses, [0, 24]) - whole) > 1e-9)
+  const whole = scored(guesses)
+  if (!Number.isFinite(whole)) fail(`result is ${whole} on 24 rows of ${labels.length} classes.`)
+  if (Math.abs(scored(guesses) - whole) > 1e-9)
     fail('a second evaluation of the same rows gives another number: each start() counts from nothing.')
-  const split = scored(guesses, [0, 5, 6, 24])
+  const split = scored(guesses, [0, 1, 2, 4])
   if (!(Math.abs(split - whole) < 1e-6 * Math.max(1, Math.abs(whole))))
     fail(
-      `rows in one batch give ${whole}, the same rows in three ${split}: gather sums in add and divide in result.`,
+      `rows in one batch give ${whole}, the same rows in three ${split}: gather sums in add and divide in result, and look at each example's rows by lengths.`,
     )
-  const [best, worst] = [
-    scored(targets, [0, 24]),
-    scored(
-      targets.map((t) => (t + 1) % classes),
-      [0, 24],
-    ),
-  ]
+  const [best, worst] = [scored(targets), scored(targets.map((t) => (t + 1) % labels.length))]
   if (metric.better === 'higher' ? best < worst : best > worst)
     fail(`right predictions give ${best}, wrong ones ${worst}, and better is ${metric.better}.`)
   if (best === worst)
@@ -134,9 +146,9 @@ export function testSchedule(
   })
 }
 /** Declares the conformance tests of a metric. */
-export function testMetric({ describe, it }: Framework, metric: Metric): void {
+export function testMetric({ describe, it }: Framework, metric: Metric, cases?: MetricCases): void {
   describe(`metric ${metric.name}`, () => {
-    it('counts rows alike in any batches, and says which way is better', async () => checkMetric(metric))
+    it('counts rows alike in any batches, and says which way is better', async () => checkMetric(metric, cases))
   })
 }
 /** Declares the conformance tests of a reader. */

@@ -11,7 +11,7 @@ import {
 } from '@graft-peft/core'
 import { Bench } from './harness.js'
 import { ToyCoder } from './toy-coder.js'
-import { toyDecoder, toyEncoder, toyFeatures } from './toys.js'
+import { toyAnswerer, toyDecoder, toyEncoder, toyFeatures, toyImages } from './toys.js'
 
 /** What an objective is tested on. */
 export interface ObjectiveCases {
@@ -20,8 +20,11 @@ export interface ObjectiveCases {
   /** fields that hold the answers, which predicting does without; label and labels when left out */
   answers?: readonly string[]
   columns?: Columns
-  /** a language model (the default), a classifier of three classes, or a model of hidden states */
-  model?: 'decoder' | 'encoder' | 'features'
+  /**
+   * a language model (the default), a classifier of three classes, a model of hidden states, a classifier of
+   * images (pixel_values of 3 × 4 × 4 numbers) into three classes, or an encoder with a decoder that answers
+   */
+  model?: keyof typeof models
   /** metrics of the same package that it names */
   metrics?: readonly Metric[]
 }
@@ -36,7 +39,13 @@ export interface ObjectiveBench {
   bench: Bench
 }
 
-const models = { decoder: toyDecoder, encoder: toyEncoder, features: toyFeatures }
+const models = {
+  decoder: toyDecoder,
+  encoder: toyEncoder,
+  features: toyFeatures,
+  images: toyImages,
+  answerer: toyAnswerer,
+}
 
 /** A trained factor for each output of each linear layer: something below the loss for gradients to reach. */
 const gains: PeftMethod = definePeftMethod({

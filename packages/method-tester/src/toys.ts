@@ -1,5 +1,5 @@
 import { Model, Random, transpose } from '@graft-peft/core'
-import { Builder, bfloat16ToFloat, floatToBfloat16, Graph, type Value } from '@graft-peft/onnx'
+import { Builder, bfloat16ToFloat, floatToBfloat16, Graph, shapeOf, type Value } from '@graft-peft/onnx'
 
 /** Sizes of the toy models: small enough for finite differences, large enough for ranks, blocks and heads. */
 const [vocabulary, width, inner, heads, layers, classes] = [24, 16, 24, 2, 2, 3]
@@ -63,36 +63,44 @@ class Toy {
       })
     })
   }
-  embedding(path: string): Value {
+  embedding(path: string, ids = this.ids): Value {
     return this.within(path, () =>
-      this.g.gather(this.weight(`${path}.weight`, [vocabulary, width], 0.5), this.ids),
+      this.g.gather(this.weight(`${path}.weight`, [vocabulary, width], 0.5), ids),
     )
   }
   /** 0 where a position may look, a large negative number elsewhere: at padding, and ahead where `causal`. */
   scoresMask(causal: boolean): Value {
     const { g } = this
     const seen = g.unsqueeze(g.cast(this.mask, 'bool'), [1, 2])
-    const position = g.range(g.squeeze(g.dim('sequence'), [0]))
-    const before = g.lessOrEqual(g.unsqueeze(position, [0]), g.unsqueeze(position, [1]))
-    return g.where(causal ? g.op('And', [seen, before]) : seen, g.scalar(0), g.scalar(-1e9))
+    return this.shut(causal ? g.op('And', [seen, this.before('sequence')]) : seen)
   }
-  attention(path: string, x: Value, mask: Value, bias: boolean): Value {
+  /** Which positions of so many stand before which, themselves included. */
+  before(length: string): Value {
     const { g } = this
-    const split = (v: Value) =>
-      g.transpose(g.reshape(v, ['batch', 'sequence', heads, width / heads]), [0, 2, 1, 3])
-    const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((n) =>
-      split(this.linear(`${path}.${n}`, x, width, width, bias)),
+    const position = g.range(g.squeeze(g.dim(length), [0]))
+    return g.lessOrEqual(g.unsqueeze(position, [0]), g.unsqueeze(position, [1]))
+  }
+  shut(seen: Value): Value {
+    const { g } = this
+    return g.where(seen, g.scalar(0), g.scalar(-1e9))
+  }
+  /** Queries of x, keys and values of `from`. */
+  attention(path: string, x: Value, mask: Value, bias: boolean, from = x): Value {
+    const { g } = this
+    const split = (v: Value) => {
+      const [batch, length] = shapeOf(v)
+      return g.transpose(g.reshape(v, [batch, length, heads, width / heads]), [0, 2, 1, 3])
+    }
+    const [q, k, v] = (['q', 'k', 'v'] as const).map((n) =>
+      split(this.linear(`${path}.${n}_proj`, n === 'q' ? x : from, width, width, bias)),
     )
     const mixed = this.within(path, () => {
       const scores = g.add(
         g.scale(g.matMul(q, g.transpose(k, [0, 1, 3, 2])), 1 / Math.sqrt(width / heads)),
         mask,
       )
-      return g.reshape(g.transpose(g.matMul(g.op('Softmax', [scores], { axis: -1 }), v), [0, 2, 1, 3]), [
-        'batch',
-        'sequence',
-        width,
-      ])
+      const seen = g.matMul(g.op('Softmax', [scores], { axis: -1 }), v)
+      return g.reshape(g.transpose(seen, [0, 2, 1, 3]), shapeOf(x))
     })
     return this.linear(`${path}.o_proj`, mixed, width, width, bias)
   }
@@ -137,5 +145,30 @@ export function toyEncoder(storage: Storage = 'plain'): Model {
 export function toyFeatures(): Model {
   const toy = new Toy('features', 'plain')
   return toy.model(toy.stack(false, true))
+}
+/** A classifier of images of 3 × 4 × 4 numbers, in the shape of ViT: four patches, their mean classified. */
+export function toyImages(): Model {
+  const toy = new Toy('images', 'plain')
+  const { g } = toy
+  const pixels = g.graph.addInput('pixel_values', 'float32', ['batch', 3, 4, 4])
+  const cut = g.transpose(g.reshape(pixels, ['batch', 3, 2, 2, 2, 2]), [0, 2, 4, 1, 3, 5])
+  let x = toy.linear('patches', g.reshape(cut, ['batch', 4, 12]), 12, width, true)
+  for (let i = 0; i < layers; i++) x = toy.block(`model.layers.${i}`, x, g.scalar(0), true)
+  const mean = g.reduceMean(toy.norm('model.norm', x, true), [1], false)
+  const model = toy.model(toy.linear('classifier', mean, width, classes, true))
+  g.graph.dropUnusedInputs()
+  return model
+}
+/** An encoder and a decoder in the shape of BART, a layer of each kind of attention in the decoder. */
+export function toyAnswerer(): Model {
+  const toy = new Toy('answerer', 'plain')
+  const { g } = toy
+  const read = toy.stack(false, true)
+  const written = g.graph.addInput('decoder_input_ids', 'int64', ['batch', 'decoder_sequence'])
+  const own = toy.shut(toy.before('decoder_sequence'))
+  const x = toy.block('decoder.layers.0', toy.embedding('decoder.embed_tokens', written), own, true)
+  const crossed = toy.attention('decoder.layers.0.encoder_attn', x, toy.scoresMask(false), true, read)
+  const last = toy.norm('decoder.norm', g.add(x, crossed), true)
+  return toy.model(toy.linear('lm_head', last, width, vocabulary, false))
 }
 export const toySizes = { vocabulary, classes }
