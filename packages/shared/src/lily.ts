@@ -32,6 +32,8 @@ export default definePeftMethod<LilyOptions>({
   paper: 'https://arxiv.org/abs/2407.09946',
   learningRate: 2e-3,
   mergeable: false,
+  // The mixture is by all of a text; with a cache it would be by the last token alone.
+  wholeTexts: true,
   startsAsIdentity: ({ init_weights }) => init_weights,
   configSchema: targetedSchema({
     r: positive(32),
