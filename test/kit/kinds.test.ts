@@ -51,7 +51,9 @@ testOptimizer({ describe, it }, optimizer('sgd'), [
 ])
 for (const schedule of registry.all('schedule')) testSchedule({ describe, it }, schedule)
 for (const metric of registry.all('metric')) testMetric({ describe, it }, metric)
-testMetric({ describe, it }, registry.get('metric', 'entity-f1'), { labels: ['O', 'B-place', 'I-place', 'B-name'] })
+testMetric({ describe, it }, registry.get('metric', 'entity-f1'), {
+  labels: ['O', 'B-place', 'I-place', 'B-name'],
+})
 
 const rows = [
   { text: 'a, b', n: 1 },

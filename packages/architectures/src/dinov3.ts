@@ -43,6 +43,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
     epsilon,
     biases,
     norms: ['norm1', 'norm2'] as const,
+    isKeysFirst: true,
     scales: ['layer_scale1.lambda1', 'layer_scale2.lambda1'] as const,
     feedForward: config.flag('use_gated_mlp', false)
       ? (at: Scope, x: Value) => gatedFeedForward(at, gate, width, inner, x)

@@ -1,5 +1,5 @@
 import { type ArchitectureContext, defineArchitecture, type Settings, type Value } from '@graft-peft/core'
-import { attend, joinHeads, splitHeads } from './blocks/attention.js'
+import { attend, joinHeads, keysFirst, splitHeads } from './blocks/attention.js'
 import { gatedFeedForward, named } from './blocks/feed-forward.js'
 import { gptDecoder } from './blocks/gpt-decoder.js'
 import { decoderTasks, summaryKeys } from './blocks/heads.js'
@@ -43,7 +43,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
     const inner = config.count('intermediate_size', 4 * width)
     const attention = (outer: Scope, i: number, x: Value): Value => {
       const at = outer.in('attention')
-      const projected = ['q_proj', 'k_proj', 'v_proj'].map((name) => at.linear(name, x, width, width, false))
+      const projected = keysFirst((name) => at.linear(name, x, width, width, false))
       const mixed = at.run(() => {
         const [query, key, value] = projected.map((y) => splitHeads(g, y, heads, headWidth))
         const bias = kinds[i] === 'local' ? local : global

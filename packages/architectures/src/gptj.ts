@@ -1,6 +1,6 @@
 import { type ArchitectureContext, defineArchitecture, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
-import { attend, Cache, joinHeads, splitHeads } from './blocks/attention.js'
+import { attend, Cache, joinHeads, keysFirst, splitHeads } from './blocks/attention.js'
 import { decoderOutputs, decoderTasks, vocabularyLogits, summaryKeys } from './blocks/heads.js'
 import { textInputs } from './blocks/inputs.js'
 import { attentionBias } from './blocks/masks.js'
@@ -19,10 +19,7 @@ export const gptj = defineArchitecture({
   ignores: [...summaryKeys, 'scale_attn_weights', 'rotary', 'n_ctx'],
   // Checkpoints hold causal masks.
   unused: (tensor) => /attn\.(masked_)?bias$|embed_positions$/.test(tensor),
-  build: (c) =>
-    build(c, (at, x, width) =>
-      ['q_proj', 'k_proj', 'v_proj'].map((name) => at.linear(name, x, width, width, false)),
-    ),
+  build: (c) => build(c, (at, x, width) => keysFirst((name) => at.linear(name, x, width, width, false))),
 })
 
 /** CodeGen (Nijkamp et al., 2022, arXiv 2203.13474): GPT-J with one projection, laid out as for the four machines it was trained on. */

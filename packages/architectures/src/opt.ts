@@ -1,6 +1,6 @@
 import { type ArchitectureContext, defineArchitecture, GraftError, type Value } from '@graft-peft/core'
 import { activation } from './blocks/activations.js'
-import { attend, Cache, joinHeads, splitHeads } from './blocks/attention.js'
+import { attend, Cache, joinHeads, keysFirst, splitHeads } from './blocks/attention.js'
 import { decoderOutputs, decoderTasks, vocabularyLogits } from './blocks/heads.js'
 import { textInputs } from './blocks/inputs.js'
 import { attentionBias } from './blocks/masks.js'
@@ -48,7 +48,7 @@ function build(c: ArchitectureContext): Record<string, Value> {
   const norm = (at: Scope, name: string, x: Value) => at.layerNorm(name, x, width, 1e-5)
 
   const attention = (at: Scope, i: number, x: Value): Value => {
-    const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name) => at.linear(name, x, width, width, bias))
+    const [q, k, v] = keysFirst((name) => at.linear(name, x, width, width, bias))
     const mixed = at.run(() => {
       const [query, key, value] = [q, k, v].map((y) => splitHeads(g, y, heads, headWidth))
       return joinHeads(g, attend(g, { query, ...cache.extend(i, { key, value }) }, { bias: seen }))

@@ -44,7 +44,10 @@ export function checkMetric(
   const random = new Random(4, 'metric')
   const targets = Array.from({ length: 24 }, (_, i) => i % labels.length)
   // Rows beside one another that belong to two examples are a wrong one and a right one.
-  const [firsts, lasts] = [[6, 14], [4, 5, 13]]
+  const [firsts, lasts] = [
+    [6, 14],
+    [4, 5, 13],
+  ]
   const guesses = targets.map((t, i) => {
     if (lasts.includes(i)) return (t + 1) % labels.length
     return firsts.includes(i) || random.normal() > 0 ? t : random.below(labels.length)
@@ -148,7 +151,8 @@ export function testSchedule(
 /** Declares the conformance tests of a metric. */
 export function testMetric({ describe, it }: Framework, metric: Metric, cases?: MetricCases): void {
   describe(`metric ${metric.name}`, () => {
-    it('counts rows alike in any batches, and says which way is better', async () => checkMetric(metric, cases))
+    it('counts rows alike in any batches, and says which way is better', async () =>
+      checkMetric(metric, cases))
   })
 }
 /** Declares the conformance tests of a reader. */

@@ -1,6 +1,7 @@
 import {
   definePeftMethod,
   flag,
+  GraftError,
   type TargetOptions,
   targetedSchema,
   targets,
@@ -37,6 +38,11 @@ export default definePeftMethod<TrainableTokensOptions>({
   },
   attach({ model, g, param }, options) {
     const { token_indices: tokens, init_weights: asIs } = options
+    if (model.embeddings.length === 0)
+      throw new GraftError(
+        'NO_TOKENS',
+        `${model.file}: has no embedding whose rows could be trained. Choose a method that adapts weights, such as lora.`,
+      )
     const own = model.tokenEmbedding?.path
     const target_modules = options.target_modules ?? (own === undefined ? null : [own])
     const sites = targets(model, { ...options, target_modules }, { among: model.embeddings })

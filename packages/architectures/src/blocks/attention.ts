@@ -9,6 +9,15 @@ export function joinHeads(g: Builder, x: Value): Value {
   return g.joinHeads(x)
 }
 
+/**
+ * Queries, keys and values, keys built first: the order in which torch has them in GPT-J, OPT, BART and CLIP, and by
+ * which methods count that share numbers among layers.
+ */
+export function keysFirst(project: (name: string) => Value): [query: Value, key: Value, value: Value] {
+  const [key, value, query] = ['k_proj', 'v_proj', 'q_proj'].map(project)
+  return [query, key, value]
+}
+
 export interface Heads {
   /** [batch, heads, sequence, width] */
   query: Value

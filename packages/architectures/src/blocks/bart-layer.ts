@@ -1,6 +1,6 @@
 import type { Value } from '@graft-peft/core'
 import type { Activation } from './activations.js'
-import { attend, type Heads, joinHeads, splitHeads } from './attention.js'
+import { attend, type Heads, joinHeads, keysFirst, splitHeads } from './attention.js'
 import type { Scope } from './scope.js'
 
 /** Sizes of a layer as fairseq has it: BART, OPT, M2M-100, XGLM. */
@@ -34,11 +34,9 @@ export function bartAttention(
   read = x,
 ): Value {
   const { g } = at
-  const [q, k, v] = [
-    at.linear('q_proj', x, width, width, bias),
-    at.linear('k_proj', read, width, width, keyBias),
-    at.linear('v_proj', read, width, width, bias),
-  ]
+  const [q, k, v] = keysFirst((name) =>
+    at.linear(name, name === 'q_proj' ? x : read, width, width, name === 'k_proj' ? keyBias : bias),
+  )
   const mixed = at.run(() => {
     const [query, key, value] = [q, k, v].map((y) => splitHeads(g, y, heads, Math.floor(width / heads)))
     return joinHeads(g, attend(g, { query, ...extend({ key, value }) }, { bias: seen }))

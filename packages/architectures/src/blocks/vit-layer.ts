@@ -1,6 +1,6 @@
 import { type Builder, type Value } from '@graft-peft/core'
 import type { Activation } from './activations.js'
-import { attend, joinHeads, splitHeads } from './attention.js'
+import { attend, joinHeads, keysFirst, splitHeads } from './attention.js'
 import type { Scope } from './scope.js'
 
 /** Sizes and names of a Vision Transformer's layer (Dosovitskiy et al., 2021, arXiv 2010.11929). */
@@ -17,6 +17,8 @@ export interface VitLayer {
   attention?: string
   output?: string
   feedForward: (at: Scope, x: Value) => Value
+  /** whether torch has keys and values before queries */
+  isKeysFirst?: boolean
   /** added to scores */
   headBias?: (at: Scope) => Value | undefined
   turn?: (heads: Value) => Value
@@ -28,6 +30,7 @@ export const clipLayer = {
   norms: ['layer_norm1', 'layer_norm2'],
   attention: 'self_attn',
   output: 'out_proj',
+  isKeysFirst: true,
 } as const
 
 export function vitLayer(at: Scope, shape: VitLayer, x: Value): Value {
@@ -47,7 +50,9 @@ function attention(at: Scope, shape: VitLayer, x: Value): Value {
   const { width, heads, biases, turn = (y) => y, attention: name = 'attention', output = 'o_proj' } = shape
   const self = at.in(name)
   const headBias = shape.headBias?.(at)
-  const parts = ['q_proj', 'k_proj', 'v_proj'].map((part, i) => self.linear(part, x, width, width, biases[i]))
+  const names = ['q_proj', 'k_proj', 'v_proj']
+  const project = (part: string) => self.linear(part, x, width, width, biases[names.indexOf(part)])
+  const parts = shape.isKeysFirst ? keysFirst(project) : names.map(project)
   const mixed = self.run(() => {
     const [q, k, value] = parts.map((y) => splitHeads(g, y, heads, Math.floor(width / heads)))
     return joinHeads(g, attend(g, { query: turn(q), key: turn(k), value }, { headBias }))

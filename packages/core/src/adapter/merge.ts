@@ -216,7 +216,7 @@ const asConstants =
 /** Two inputs of unequal length, or two images. */
 export function randomFeeds(model: Model): Tensors {
   const random = new Random(0, 'merge')
-  const rows = model.embeddings[0]?.rows ?? 1
+  const rows = (model.tokenEmbedding ?? model.embeddings[0])?.rows ?? 1
   const pixels = model.graph.inputs.find((v) => v.name === 'pixel_values')?.shape?.slice(1) as
     | number[]
     | undefined

@@ -10,7 +10,14 @@ import {
   readSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { AtomicFile, type Constant, floatToBfloat16, floatToHalf, writeAtomically } from '@graft-peft/onnx'
+import {
+  AtomicFile,
+  type Constant,
+  floatToBfloat16,
+  floatToHalf,
+  readBytes,
+  writeAtomically,
+} from '@graft-peft/onnx'
 import { Checkpoint } from '../architecture/checkpoint.js'
 import type { Task, Untied } from '../architecture/architecture.js'
 import { withTokens } from '../data/tokenizer-file.js'
@@ -148,10 +155,9 @@ function merged(
   weights: ReadonlyMap<string, Float32Array>,
   headScale: number,
 ): { tensors: Map<string, Source>; apart: boolean } {
-  const byPlace = new Map([...checkpoint.tensors].map(([name, t]) => [`${t.file}@${t.offset}`, name]))
   const slots = new Map<string, NamedSlot[]>()
   for (const named of parametersIn(base)) {
-    const name = storedName(named, byPlace)
+    const name = storedName(named, checkpoint)
     slots.set(name, [...(slots.get(name) ?? []), named])
   }
   const tensors = new Map<string, Source>(
@@ -162,6 +168,11 @@ function merged(
     const fresh = users.filter((u) => weights.has(u.slot.key) || !('file' in (u.slot.constant?.data ?? {})))
     if (fresh.length === 0) continue
     const values = (u: NamedSlot) => source(u.slot.constant as Constant, weights.get(u.slot.key))
+    const whole = checkpoint.tensors.get(name)
+    if (whole && users.every((u) => isPart(u, whole))) {
+      tensors.set(name, withParts(whole, fresh, values))
+      continue
+    }
     if (agree(users, weights)) {
       tensors.set(name, values(users[0]))
       continue
@@ -174,10 +185,31 @@ function merged(
   }
   return { tensors, apart }
 }
-/** A parameter's name in the checkpoint; its path where the checkpoint doesn't have it. */
-function storedName({ name, slot }: NamedSlot, byPlace: ReadonlyMap<string, string>): string {
+/** The name of the tensor of the checkpoint that a parameter is, or is rows of; its path where the checkpoint doesn't have it. */
+function storedName({ name, slot }: NamedSlot, { tensors }: Checkpoint): string {
   const data = slot.constant?.data
-  return (data && 'file' in data && byPlace.get(`${data.file}@${data.offset}`)) || name
+  if (!data || !('file' in data)) return name
+  const holds = ({ file, offset, length }: LocatedTensor) =>
+    file === data.file && offset <= data.offset && data.offset + data.length <= offset + length
+  return [...tensors].find(([, tensor]) => holds(tensor))?.[0] ?? name
+}
+/** Whether a parameter is some rows of a tensor, as checkpoints hold queries, keys and values in one. */
+function isPart({ slot }: NamedSlot, whole: LocatedTensor): boolean {
+  const data = slot.constant?.data
+  return !!data && 'file' in data && data.length < whole.length
+}
+/** A tensor with new values for some of its parts. */
+function withParts(
+  whole: LocatedTensor,
+  parts: readonly NamedSlot[],
+  values: (part: NamedSlot) => Source,
+): Source {
+  const bytes = Uint8Array.from(readBytes(whole))
+  for (const part of parts) {
+    const [fresh, data] = [values(part), part.slot.constant?.data]
+    if ('bytes' in fresh && data && 'file' in data) bytes.set(fresh.bytes, data.offset - whole.offset)
+  }
+  return { ...whole, bytes }
 }
 const agree = (users: readonly NamedSlot[], weights: ReadonlyMap<string, Float32Array>): boolean =>
   users.every((u) => sameValues(weights.get(u.slot.key), weights.get(users[0].slot.key)))

@@ -38,7 +38,10 @@ export function trainRows(
   site.output.map((y, ids) => {
     const hits = g.equal(g.unsqueeze(ids, [-1]), g.ints(tokens))
     const picked = g.cast(hits, 'float32')
-    return g.where(g.greater(g.reduceSum(picked, [-1]), g.scalar(0)), g.matMul(picked, rows), y)
+    // Not ReduceSum, which gives a text of no tokens another shape: a decoder's later tokens come without one.
+    const ones = g.constant('float32', new Array<number>(tokens.length).fill(1), [tokens.length, 1])
+    const isHit = g.greater(g.matMul(picked, ones), g.scalar(0))
+    return g.where(isHit, g.matMul(picked, rows), y)
   })
   const indices = g.constant('int64', tokens, [tokens.length, 1])
   const form = (w: typeof rows) => g.op('ScatterND', [w, indices, rows])

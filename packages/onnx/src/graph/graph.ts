@@ -1,4 +1,5 @@
 import { printShape, type Shape } from './dim.js'
+import { computedAgain } from './again.js'
 import { GraftError } from './errors.js'
 import { ops } from './ops/index.js'
 import type { NodeOptions } from './node-options.js'
@@ -173,13 +174,8 @@ export class Graph {
   /** The same value, computed once more by nodes of its own: what is done to the first ones doesn't reach it. */
   computedApart(value: Value): Value {
     const above = this.needed([value])
-    const copies = new Map<Value, Value>()
-    const copyOf = (v: Value): Value => copies.get(v) ?? v
-    for (const node of this.sorted().filter((n) => above.has(n))) {
-      for (const v of node.outputs) if (v) copies.set(v, this.value(v.name, v))
-      this.adopt({ ...node, name: this.fresh(node.name) }, copyOf)
-    }
-    return copyOf(value)
+    const again = this.sorted().filter((n) => above.has(n))
+    return computedAgain(again, (...node) => this.addNode(...node))(value)
   }
 
   /** The nodes that some of these values depend on, outputs when left out. */
