@@ -75,3 +75,10 @@ export const refused: readonly (readonly [methods: string[], families: string[],
   [prompts.slice(4), seers, 'NO_ATTENTION'],
   [prompts, answerers, 'UNSUPPORTED_ADAPTER'],
 ]
+
+/**
+ * Methods that cut what a layer reads into blocks. From an answer's second token on an encoder is given a text of no tokens, which
+ * ONNX Runtime doesn't cut: answers with these are still to be made to work, and are not asked for here.
+ */
+export const cutting = ['gralora', 'c3a', 'miss', 'oft', 'boft', 'hra', 'road', 'lily', 'xlora']
+export const isAnswerer = ({ kind }: Family): boolean => answerers.includes(kind)
