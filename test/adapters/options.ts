@@ -69,8 +69,10 @@ const prompts = ['p-tuning', 'prompt-tuning', 'multitask-prompt-tuning', 'cpt', 
 /** Families that a method is refused for, by the error's code. */
 export const refused: readonly (readonly [methods: string[], families: string[], code: string])[] = [
   [['adaption-prompt'], [...others, ...readers, ...answerers, ...seers], 'TARGET_NOT_FOUND'],
-  [['bitfit'], ['phi3', 'qwen3', 'mpt'], 'NO_BIASES'],
+  [['bitfit'], ['phi3', 'qwen3', 'mpt', 'mixtral', 't5'], 'NO_BIASES'],
   [['xlora'], [...readers, ...seers], 'BAD_METHOD_OPTION'],
+  [['poly'], ['deberta-v2'], 'BAD_METHOD_OPTION'],
+  [['vblora'], ['t5'], 'BAD_METHOD_OPTION'],
   [[...prompts.slice(0, 4), 'trainable_tokens'], seers, 'NO_TOKENS'],
   [prompts.slice(4), seers, 'NO_ATTENTION'],
   [prompts, answerers, 'UNSUPPORTED_ADAPTER'],
