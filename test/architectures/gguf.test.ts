@@ -67,6 +67,7 @@ describe('GGUF files are the models that gguf and transformers make of them', ()
     writeFileSync(join(path, '../tokenizer.json'), '{}')
     const model = openModel(join(path, '..'), { architectures })
     expect(existsSync(join(model.folder, 'tokenizer.json'))).toBe(true)
+    expect(model.fork().path).toBe(join(path, '..'))
     expect(readFileSync(join(model.folder, 'chat_template.jinja'), 'utf8')).toMatch(/messages/)
   })
   it('4 bits of GGUF stay the same 4 bits', () => {

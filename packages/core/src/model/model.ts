@@ -16,6 +16,8 @@ export class Model {
   readonly notices: string[] = []
   /** tokens that its tables have rows for beyond its tokenizer's own */
   addedTokens: readonly string[] = []
+  /** the file that its folder was made of, where it was given as one of another kind */
+  origin?: string
   /** the modules that a method chose here; and the names that say so, where they say no more than that */
   targeted?: { paths: readonly string[]; names?: readonly string[] | string }
 
@@ -39,12 +41,13 @@ export class Model {
     const fork = new Model(this.graph.clone().graph, this.file, this.folder, this.task, this.positions)
     fork.notices.push(...this.notices)
     fork.addedTokens = this.addedTokens
+    fork.origin = this.origin
     return fork
   }
 
   /** what `open` takes to open it again */
   get path(): string {
-    return this.task ? this.folder : this.file
+    return this.origin ?? (this.task ? this.folder : this.file)
   }
 
   private of<K extends Site['kind']>(kind: K): Extract<Site, { kind: K }>[] {

@@ -36,12 +36,15 @@ export function openModel(path: string, { quantize, tokens = [], ...options }: O
   return model.fork()
 }
 function read(path: string, { architectures = [], ...options }: OpenOptions): Model {
-  const { folder: full, notice } = ggufOf(existing(path)) ?? { folder: existing(path) }
+  const given = existing(path)
+  const imported = ggufOf(given)
+  const { folder: full, notice } = imported ?? { folder: given, notice: undefined }
   const exported = exportOfUnknown(full, architectures)
   if (options.weightless || (isCheckpoint(full) && !exported)) {
     const { graph, file, task, positions, notices } = buildModel(full, architectures, options)
     const model = new Model(graph, file, full, task, positions)
     model.notices.push(...(notice ? [notice] : []), ...notices)
+    if (imported) model.origin = given
     return model
   }
   const file = exported ?? findOnnx(full)

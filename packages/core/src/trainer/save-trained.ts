@@ -35,7 +35,7 @@ export async function saveTrained(
     peft_type: method.peftType,
     task_type: objective.taskType,
     inference_mode: true,
-    base_model_name_or_path: hubName(inputs.model.folder) ?? inputs.model.folder,
+    base_model_name_or_path: hubName(inputs.model.folder) ?? inputs.model.origin ?? inputs.model.folder,
   })
   if (inputs.model.addedTokens.length > 0) saveTokenizer(inputs.model, adapter)
   writeManifest(adapter, {
