@@ -89,6 +89,9 @@ describe('every tensor of a checkpoint counts', () => {
     expect(classifier.notices.join()).toMatch(
       /New, not from the checkpoint, drawn by the seed: score\.weight \[5, 16\]\./,
     )
+    const brought = ['base_model.model.score.weight']
+    const adapted = open(given, { task: 'sequence-classification', labels: 5, brought })
+    expect(adapted.notices).toEqual([])
     const stored = { ...given, tensors: { ...given.tensors, 'score.weight': [3, 16] } }
     const other = open(stored, { task: 'sequence-classification', labels: 5 })
     expect(other.notices.join()).toMatch(/score\.weight \[5, 16\] \(the checkpoint's is \[3, 16\]\)/)

@@ -21,6 +21,11 @@ describe('numbers in flags are read in one way', () => {
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toMatch(says)
   })
+  test('pairs are read as YAML, and what breaks off is said', async () => {
+    const { code, stderr } = await graft(['estimate', sprout, '--option', 'rank_pattern={q_proj: 2'])
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/graft: Option "rank_pattern=\{q_proj: 2": .*\[BAD_OVERRIDE\]/s)
+  })
   test('and in requests', async () => {
     const input = '{"prompt": "a", "temperature": "hot"}\n'
     const { code, stderr } = await graft(['generate', sprout, '-'], { input })

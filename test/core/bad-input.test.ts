@@ -255,6 +255,16 @@ describe('while training', () => {
       spawnSync('umount', [disk])
     }
   })
+  it.runIf(mounted)('disk full before the first checkpoint: says so, and ends', async () => {
+    const disk = temporaryFolder()
+    spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', disk])
+    try {
+      const { stderr } = await failure({ output: disk }, undefined)
+      expect(stderr).toMatch(/no room left to write it \(ENOSPC\)/)
+    } finally {
+      spawnSync('umount', [disk])
+    }
+  })
   it.runIf(mounted)('a read-only disk is called that, however deep the folder', () => {
     const disk = temporaryFolder()
     spawnSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'tmpfs', disk])

@@ -9,6 +9,7 @@ import {
   ConfigSource,
   fileDigest,
   FolderLock,
+  makeFolder,
   readLog,
 } from '@graft-peft/core/inside'
 import { describe, expect, it, vi } from 'vitest'
@@ -21,6 +22,20 @@ const write = (name: string, text: string | Uint8Array): string => {
   writeFileSync(path, text)
   return path
 }
+
+describe('a folder with those above it', () => {
+  it('is made once, and the first that was missing is told', () => {
+    const above = temporaryFolder()
+    expect(makeFolder(join(above, 'a/b/c'))).toBe(join(above, 'a'))
+    expect(makeFolder(join(above, 'a/b/c'))).toBeUndefined()
+    expect(() => makeFolder(join(write('file', ''), 'a'))).toThrow(
+      /a part of this path is a file|something else/,
+    )
+  })
+  it.runIf(existsSync('/proc/self'))('where the system lets none be made', () =>
+    expect(() => makeFolder('/proc/here/there')).toThrow(/\/proc\/here: no such file or folder/),
+  )
+})
 
 describe('what comes from outside is read with checks', () => {
   it.each([

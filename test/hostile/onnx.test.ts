@@ -40,6 +40,10 @@ describe('ONNX from other tools', () => {
     expect(openModel(path).embeddings[0].rows).toBe(32)
   })
 
+  it('sizes of -1 are free ones', () => {
+    const { inputs } = readOnnx(model({ input: [info('input_ids', 7, [-1, -1])] }))
+    expect(inputs[0].shape).toEqual(['[input_ids.0]', '[input_ids.1]'])
+  })
   it('a graph in float16 is computed in float32', async () => {
     const path = model({
       output: [info('logits', 10, ['batch', 'sequence', 16])],

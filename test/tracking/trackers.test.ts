@@ -1,10 +1,12 @@
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { graft, temporaryFolder, writeRun } from '../fixture.js'
+import { registry } from '../tiny.js'
 
 type Line = { step: number; loss?: number; phase?: string; part?: string } & Record<string, unknown>
 const lines = (path: string): Line[] =>
@@ -191,6 +193,21 @@ describe('mlflow', () => {
     expect(code).toBe(1)
     expect(stderr).toMatch(/mlflow: http:\/\/127\.0\.0\.1:1 can't be reached.*\[TRACKER_FAILED\]/s)
   })
+  it.each(['<p>Sign in</p>', '[{}]', '{"experiment": {"name": "graft"}}'])(
+    'where something else answers: %s',
+    async (text) => {
+      const other = createServer((_, response) => response.end(text)).listen(0, '127.0.0.1')
+      await once(other, 'listening')
+      const uri = `http://127.0.0.1:${(other.address() as AddressInfo).port}`
+      const mlflow = registry.get('tracker', 'mlflow')
+      const run = { name: 'a', folder: temporaryFolder(), config: {}, resumedAt: 0, notice: () => {} }
+      const opening = mlflow.open(run, { uri, experiment: 'graft', token_env: 'NONE' })
+      await expect(opening).rejects.toThrow(
+        /where MLflow says experiment\.experiment_id\. Is uri the address/,
+      )
+      other.close()
+    },
+  )
   it.each(['http://me:pa/ss@w@host:1', 'htp://me:pass@host'])(
     'whose address holds a password: %s',
     async (uri) => {

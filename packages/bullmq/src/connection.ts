@@ -66,6 +66,7 @@ function meaning({ message }: Error): string {
     return `Redis asks for a password, or refuses this one (${message}). Give it in the address: redis://:password@host:6379.`
   if (/certificate|self.signed|unable to verify|SSL|TLS|wrong version number/i.test(message))
     return `no connection by TLS (${message}). Name the authority in NODE_EXTRA_CA_CERTS, or use redis:// where the server has no TLS.`
+  if (/RESP type/.test(message)) return 'what answers there is no Redis. Correct the address.'
   return `no Redis answers there (${message}). Start one (redis-server, or Valkey), or correct the address.`
 }
 /** An address as it may be shown: without a name and password, whatever they contain. */

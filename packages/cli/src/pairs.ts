@@ -1,5 +1,4 @@
-import { GraftError } from '@graft-peft/core'
-import { parse } from 'yaml'
+import { keyValue } from '@graft-peft/core/inside'
 
 /** A method's options as flags say them: a rank, modules, and further pairs, which come last. */
 export const methodFlags = ({
@@ -21,7 +20,6 @@ export function optionPairs(
   text: string,
   before: readonly Record<string, unknown>[],
 ): Record<string, unknown>[] {
-  const [, key, value] = text.match(/^([\w.-]+)=(.*)$/s) ?? []
-  if (!key) throw new GraftError('BAD_OVERRIDE', `"${text}" is not key=value, as in alpha=16.`)
-  return [...before, { [key]: parse(value) }]
+  const [key, value] = keyValue('Option', text, 'alpha=16')
+  return [...before, { [key]: value }]
 }

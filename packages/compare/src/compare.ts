@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { GraftError, type Job, type JobProgress } from '@graft-peft/core'
@@ -10,6 +10,7 @@ import { languageModel } from './forgetting.js'
 import { Results, type RunResult } from './results.js'
 import { layOut, readResult, resultFile } from './run.js'
 import { untouched } from './untouched.js'
+import { makeFolder } from '@graft-peft/core/inside'
 
 export interface CompareHooks {
   /** how many runs there are, and how many of them are done already */
@@ -117,7 +118,7 @@ async function check(
   if (!registry.all('method').some((m) => m.name === untouched.name))
     registry.register('method', untouched, { package: '@graft-peft/compare', version: '' })
   const scratch = join(comparison.shared.output, 'check')
-  mkdirSync(scratch, { recursive: true })
+  makeFolder(scratch)
   try {
     const [first] = waiting
     layOut(scratch, first)

@@ -1,8 +1,9 @@
 import { fork } from 'node:child_process'
-import { existsSync, mkdirSync, openSync, closeSync, readFileSync } from 'node:fs'
+import { existsSync, openSync, closeSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Job, JobEnd, JobProgress } from '@graft-peft/core'
 import { resultFile } from './run.js'
+import { makeFolder } from '@graft-peft/core/inside'
 
 /**
  * Does a job in a process of its own: its peak memory is its alone, and a crash takes nothing else with it. `program` is the command
@@ -15,7 +16,7 @@ export function execute(
   onProgress: (progress: JobProgress) => void,
   flags: readonly string[] = [],
 ): Promise<JobEnd> {
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   const output = openSync(join(folder, 'output.txt'), 'a')
   const child = fork(program, ['run', folder, ...flags], { stdio: ['ignore', output, output, 'ipc'] })
   closeSync(output)

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs'
+import { existsSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Example, GraftError, writeAtomically, readObject } from '@graft-peft/core'
 import { loadConfig, type Registry, train, type TrainConfig } from '@graft-peft/core/app'
@@ -13,6 +13,7 @@ import type { RunResult } from './results.js'
 import { answers, someExamples } from './samples.js'
 import { type Confinement, requireConfined } from './confine.js'
 import { untouched } from './untouched.js'
+import { makeFolder } from '@graft-peft/core/inside'
 
 /** What a run tells while it goes on. */
 export interface RunHooks {
@@ -24,7 +25,7 @@ export interface RunHooks {
 
 /** Writes what is to be done into a run's folder, for a process here or elsewhere to do. */
 export function layOut(folder: string, spec: RunSpec): void {
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   writeAtomically(join(folder, 'config.json'), `${JSON.stringify(spec.config, null, 2)}\n`)
   writeAtomically(join(folder, 'run.json'), `${JSON.stringify(spec, null, 2)}\n`)
 }

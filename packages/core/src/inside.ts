@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-export { ConfigSource } from './config/source.js'
+export { ConfigSource, keyValue } from './config/source.js'
 export {
   configSchema,
   located,
@@ -52,7 +52,8 @@ export { fillVariables } from './adapter/files.js'
 export { fold, withWeights } from './adapter/fold.js'
 export { savedForm } from './adapter/saved.js'
 export { isObject, readJson, readText, shown } from './files/json.js'
-export { FolderLock, makeFolder } from './files/folder-lock.js'
+export { FolderLock } from './files/folder-lock.js'
+export { makeFolder } from './files/folders.js'
 export { fileDigest, modelDigest } from './files/digest.js'
 export { checked, checkedLine } from './files/checked-lines.js'
 export { type EvaluationLine, type LogLine, readLog, type StepLine } from './files/log.js'

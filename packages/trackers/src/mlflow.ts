@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { defineTracker, GraftError, readObject, writeAtomically } from '@graft-peft/core'
+import { isObject, shown } from '@graft-peft/core/inside'
 
 interface Options {
   uri: string
@@ -94,6 +95,20 @@ class Sending {
   }
 }
 
+interface Answer {
+  path: string
+  ok: boolean
+  status: number
+  text: string
+}
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
 class Server {
   /** Throws TRACKER_FAILED for an address that holds a name or a password: it would stand in messages and in the config. */
   constructor(private readonly options: Options) {
@@ -106,39 +121,42 @@ class Server {
 
   async createRun(experiment: string, name: string, config: Record<string, unknown>): Promise<string> {
     const experiment_id = await this.experiment(experiment)
-    const { run } = await this.post<{ run: { info: { run_id: string } } }>('runs/create', {
-      experiment_id,
-      run_name: name,
-      start_time: Date.now(),
-    })
+    const asked = { experiment_id, run_name: name, start_time: Date.now() }
+    const run_id = this.textAt(await this.post('runs/create', asked), 'run', 'info', 'run_id')
     const params = Object.entries(config).map(([key, v]) => ({
       key,
       value: (typeof v === 'string' ? v : JSON.stringify(v)).slice(0, limits.text),
     }))
     for (let i = 0; i < params.length; i += limits.params)
-      await this.post('runs/log-batch', {
-        run_id: run.info.run_id,
-        params: params.slice(i, i + limits.params),
-      })
-    return run.info.run_id
+      await this.post('runs/log-batch', { run_id, params: params.slice(i, i + limits.params) })
+    return run_id
   }
   private async experiment(name: string): Promise<string> {
     const found = await this.request(`experiments/get-by-name?experiment_name=${encodeURIComponent(name)}`)
-    if (found.ok)
-      return ((await found.json()) as { experiment: { experiment_id: string } }).experiment.experiment_id
-    return (await this.post<{ experiment_id: string }>('experiments/create', { name })).experiment_id
+    if (found.ok) return this.textAt(found, 'experiment', 'experiment_id')
+    return this.textAt(await this.post('experiments/create', { name }), 'experiment_id')
   }
 
-  async post<T>(path: string, body: unknown): Promise<T> {
-    const response = await this.request(path, { method: 'POST', body: JSON.stringify(body) })
-    if (!response.ok)
+  async post(path: string, body: unknown): Promise<Answer> {
+    const answer = await this.request(path, { method: 'POST', body: JSON.stringify(body) })
+    if (!answer.ok)
       throw new GraftError(
         'TRACKER_FAILED',
-        `mlflow: ${this.options.uri} answered ${response.status} to ${path}: ${(await response.text()).slice(0, 200)}`,
+        `mlflow: ${this.options.uri} answered ${answer.status} to ${path}: ${answer.text.slice(0, 200)}`,
       )
-    return (await response.json()) as T
+    return answer
   }
-  private async request(path: string, init: RequestInit = {}): Promise<Response> {
+  /** What an answer in JSON says under a path of keys. Throws TRACKER_FAILED. */
+  private textAt({ path, text }: Answer, ...keys: string[]): string {
+    let value = parsed(text)
+    for (const key of keys) value = isObject(value) ? value[key] : undefined
+    if (typeof value === 'string') return value
+    throw new GraftError(
+      'TRACKER_FAILED',
+      `mlflow: ${this.options.uri} answered ${shown(text)} to ${path}, where MLflow says ${keys.join('.')}. Is uri the address of an MLflow server?`,
+    )
+  }
+  private async request(path: string, init: RequestInit = {}): Promise<Answer> {
     const { uri, token_env } = this.options
     const token = process.env[token_env]
     const headers = {
@@ -146,11 +164,12 @@ class Server {
       ...(token ? { authorization: `Bearer ${token}` } : {}),
     }
     try {
-      return await fetch(`${uri.replace(/\/+$/, '')}/api/2.0/mlflow/${path}`, {
+      const response = await fetch(`${uri.replace(/\/+$/, '')}/api/2.0/mlflow/${path}`, {
         ...init,
         headers,
         signal: AbortSignal.timeout(patience),
       })
+      return { path, ok: response.ok, status: response.status, text: await response.text() }
     } catch (cause) {
       throw new GraftError(
         'TRACKER_FAILED',

@@ -1,9 +1,10 @@
-import { appendFileSync, mkdirSync } from 'node:fs'
+import { appendFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import { defineTracker } from '@graft-peft/core'
 import { record } from './records.js'
+import { makeFolder } from '@graft-peft/core/inside'
 
 /** TensorBoard's event files, in the run's folder: tensorboard --logdir OUT. */
 export const tensorboard = defineTracker({
@@ -12,7 +13,7 @@ export const tensorboard = defineTracker({
   configSchema: { type: 'object', additionalProperties: false, properties: {} },
   async open({ folder, resumedAt }) {
     const where = join(folder, 'tensorboard')
-    mkdirSync(where, { recursive: true })
+    makeFolder(where)
     const file = join(
       where,
       `events.out.tfevents.${Math.floor(Date.now() / 1000)}.${hostname()}.${process.pid}`,

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { Command } from 'commander'
 import { GraftError, writeAtomically } from '@graft-peft/core'
@@ -6,6 +6,7 @@ import { type CommandMaker, examples } from '../command.js'
 import { printLine } from '../output.js'
 import { methodPackage } from '../scaffold/method.js'
 import { version } from '../manifest.js'
+import { makeFolder } from '@graft-peft/core/inside'
 
 const packageName = /^(@[a-z0-9][a-z0-9._-]*\/)?[a-z][a-z0-9._-]*$/
 
@@ -39,7 +40,7 @@ export const newCommand: CommandMaker = () =>
             throw new GraftError('OUTPUT_EXISTS', `${dir} is not empty. Choose another folder with --dir.`)
           const near = existsSync(model) ? relative(resolve(dir), resolve(model)) : model
           for (const [path, text] of Object.entries(methodPackage(name, version, near))) {
-            mkdirSync(dirname(join(dir, path)), { recursive: true })
+            makeFolder(dirname(join(dir, path)))
             writeAtomically(join(dir, path), text)
           }
           printLine(

@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeAtomically } from '@graft-peft/core'
 import type { Summary } from '../table.js'
@@ -7,11 +6,12 @@ import { columnsOf, findings } from './columns.js'
 import { csv, markdown } from './markdown.js'
 import { page } from './page.js'
 import { svg } from './svg.js'
+import { makeFolder } from '@graft-peft/core/inside'
 
 /** Writes report.html, report.json, report.md with its pictures in charts/, and table.csv. Returns the page's path. */
 export async function writeReport(summary: Summary, folder: string): Promise<string> {
   const [drawn, columns, noise] = [charts(summary), columnsOf(summary), findings(summary)]
-  mkdirSync(join(folder, 'charts'), { recursive: true })
+  makeFolder(join(folder, 'charts'))
   for (const chart of drawn) writeAtomically(join(folder, 'charts', `${chart.id}.svg`), await svg(chart))
   writeAtomically(join(folder, 'report.json'), `${JSON.stringify(summary, null, 2)}\n`)
   writeAtomically(join(folder, 'report.md'), markdown(summary, drawn, columns, noise))

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeAtomically } from '@graft-peft/onnx'
 import { GraftError, suggestion } from '../errors.js'
@@ -6,6 +6,7 @@ import type { FrozenTensor, Variables } from '../method/variables.js'
 import { fileKey } from '../method/keys.js'
 import { readObject, shown } from '../files/json.js'
 import { floatsOf, readSafetensors, type StoredTensor, writeSafetensors } from '../files/safetensors.js'
+import { makeFolder } from '../files/folders.js'
 
 /** HF PEFT's two adapter files. */
 export const configFile = 'adapter_config.json'
@@ -25,7 +26,7 @@ export function saveAdapter(folder: string, tensors: Map<string, StoredTensor>, 
 }
 /** Writes tensors as an adapter's folder holds them; `file` where that has another name there. */
 export function writeTensors(folder: string, tensors: Map<string, StoredTensor>, file = weightsFile): void {
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   writeSafetensors(join(folder, file), { tensors, metadata: { format: 'pt' } })
 }
 const sorted = (config: AdapterConfig): Record<string, unknown> =>

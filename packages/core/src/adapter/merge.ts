@@ -1,5 +1,5 @@
 import { greatestDifference } from '../numbers/differences.js'
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { type DType, shapeOf, type Value, writeOnnx } from '@graft-peft/onnx'
 import type { Untied } from '../architecture/architecture.js'
@@ -25,6 +25,7 @@ import { browserSettings, sayFirstToken } from './for-browsers.js'
 import { type OpenedAdapter, parametersOf } from './open.js'
 import { staged } from './staged.js'
 import { copyBesides, writeCheckpoint, writeConfig } from './write-checkpoint.js'
+import { makeFolder } from '../files/folders.js'
 
 /** A Hugging Face folder, or an ONNX model. */
 export type MergeFormat = 'safetensors' | 'onnx'
@@ -160,7 +161,7 @@ function writeGraph(
     const made = { [resultOf(merged)]: deployedLogits(merged, opened, constants(merged)) }
     finish(merged.g, base.task === 'features' ? { last_hidden_state: merged.logits, ...made } : made)
   }
-  mkdirSync(join(file, '..'), { recursive: true })
+  makeFolder(join(file, '..'))
   copyBesides(base, output)
   const outside = writeOnnx(merged.graph, file)
   writeConfig(base, output, labels, browserSettings(file, outside))

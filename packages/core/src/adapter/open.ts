@@ -78,6 +78,7 @@ export async function openAdapter(
       vocabulary: vocabulary ?? grown?.vocabulary,
       tokens: grown?.tokens,
       cache: cache && !method.wholeTexts,
+      brought: [...all.keys()],
       quantize: fullPrecision ? null : manifest?.quantize,
     })
   const plain = open()

@@ -1,11 +1,12 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { randomBytes } from 'node:crypto'
+import { makeFolder } from '../files/folders.js'
 
 /** Makes a folder's files beside where they are to lie and moves them there once `write` is done; where it throws, nothing is left. */
 export async function staged<T>(output: string, write: (folder: string) => Promise<T>): Promise<T> {
   const target = resolve(output)
-  const made = mkdirSync(dirname(target), { recursive: true })
+  const made = makeFolder(dirname(target))
   const folder = `${target}.${process.pid}-${randomBytes(4).toString('hex')}.partial`
   mkdirSync(folder)
   try {
@@ -25,7 +26,7 @@ function moveInto(folder: string, target: string): void {
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue
     const to = join(target, relative(folder, entry.parentPath), entry.name)
-    mkdirSync(dirname(to), { recursive: true })
+    makeFolder(dirname(to))
     renameSync(join(entry.parentPath, entry.name), to)
   }
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeOnnx } from '@graft-peft/onnx'
 import { adapt } from '../compile/adapt.js'
@@ -12,6 +12,7 @@ import { fold, type NamedSlot, parametersIn, withWeights } from './fold.js'
 import { randomFeeds } from './merge.js'
 import { type OpenedAdapter, parametersOf } from './open.js'
 import { copyBesides, writeCheckpoint, writeConfig } from './write-checkpoint.js'
+import { makeFolder } from '../files/folders.js'
 
 /** What taking an adapter out of weights wrote. */
 export interface UnmergeReport {
@@ -94,7 +95,7 @@ function write(
   output: string,
 ): void {
   if (merged.task) return void writeCheckpoint(merged, restored, output, [])
-  mkdirSync(output, { recursive: true })
+  makeFolder(output)
   copyBesides(merged, output)
   writeConfig(merged, output, [])
   writeOnnx(withWeights(merged, restored).graph, file)

@@ -3,7 +3,6 @@ import {
   copyFileSync,
   cpSync,
   existsSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -27,6 +26,7 @@ import type { Model } from '../model/model.js'
 import { type NamedSlot, parametersIn } from './fold.js'
 import { withKeys } from '../files/json-text.js'
 import { type LocatedTensor, safetensorsHeader, type StoredTensor } from '../files/safetensors.js'
+import { makeFolder } from '../files/folders.js'
 
 /** Files of a model's folder that go with its weights. */
 const besides = [
@@ -51,7 +51,7 @@ const moduleFolder = /^\d+_[A-Z]\w*$/
 /** Copies them; a tokenizer with tokens added is written with them. */
 export function copyBesides(model: Model, output: string): void {
   const { folder } = model
-  mkdirSync(output, { recursive: true })
+  makeFolder(output)
   for (const name of besides)
     if (existsSync(join(folder, name))) copyFileSync(join(folder, name), join(output, name))
   if (existsSync(join(folder, 'modules.json')))

@@ -52,9 +52,12 @@ export function unreadTensors(
   return unread.length === 0 ? [] : [`Not read from ${source.file} for ${task}: ${kinds(unread)}.`]
 }
 
-/** New heads, said to be. */
-export const newHeads = ({ created }: Weights): string[] =>
-  created.length === 0 ? [] : [`New, not from the checkpoint, drawn by the seed: ${created.join(', ')}.`]
+/** New heads, said to be; not those that an adapter's tensors take the place of. */
+export function newHeads({ created }: Weights, brought: readonly string[]): string[] {
+  const isBrought = (name: string) => brought.some((tensor) => `.${tensor}`.endsWith(`.${name}`))
+  const heads = created.filter(({ name }) => !isBrought(name)).map(({ name, says }) => `${name} ${says}`)
+  return heads.length === 0 ? [] : [`New, not from the checkpoint, drawn by the seed: ${heads.join(', ')}.`]
+}
 
 /** Tensors by kind, those of all layers as one: "model.layers.N.self_attn.rotary_emb.inv_freq (32)". */
 function kinds(tensors: readonly string[]): string {

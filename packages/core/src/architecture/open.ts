@@ -23,6 +23,8 @@ export interface BuildOptions {
   vocabulary?: number
   /** decides a new head's starting values */
   seed?: number
+  /** tensors of the adapter that comes on top: a head among them isn't new */
+  brought?: readonly string[]
   /** Build from config.json alone, to plan with: the weights need not be there. */
   weightless?: boolean
 }
@@ -92,7 +94,7 @@ export function taskOf(config: Record<string, unknown>, { tasks }: Architecture)
 export function buildModel(
   folder: string,
   architectures: readonly Architecture[],
-  { task, labels, cache = false, vocabulary, seed = 0, weightless = false }: BuildOptions = {},
+  { task, labels, cache = false, vocabulary, seed = 0, weightless = false, brought = [] }: BuildOptions = {},
 ): BuiltModel {
   const file = join(folder, 'config.json')
   const own = readModelConfig(folder)
@@ -119,7 +121,11 @@ export function buildModel(
   })
   requireHeeded(settings, architecture)
   const told = source.notice ? [source.notice] : []
-  const notices = [...told, ...unreadTensors(weights, source, architecture, wanted), ...newHeads(weights)]
+  const notices = [
+    ...told,
+    ...unreadTensors(weights, source, architecture, wanted),
+    ...newHeads(weights, brought),
+  ]
   for (const [name, value] of Object.entries(outputs)) {
     g.graph.rename(value, name)
     g.graph.outputs.push(value)

@@ -35,7 +35,7 @@ export class Weights {
   private readonly made = new Map<string, Value>()
   private readonly read = new Set<string>()
   /** parameters of a head that the checkpoint doesn't have, or has for other labels: name and what it is */
-  readonly created: string[] = []
+  readonly created: { name: string; says: string }[] = []
 
   constructor(
     private readonly g: Builder,
@@ -148,7 +148,7 @@ export class Weights {
       )
     }
     const stored = other ? ` (the checkpoint's is [${other.shape.join(', ')}])` : ''
-    this.created.push(`${parameter} [${shape.join(', ')}]${stored}`)
+    this.created.push({ name: parameter, says: `[${shape.join(', ')}]${stored}` })
     const values = (parameter.endsWith('.bias') ? zeros : init)(shape, new Random(this.seed, parameter))
     return this.g.graph.addConstant(parameter, {
       dtype: 'float32',

@@ -16,6 +16,25 @@ function requireTree(value: unknown, depth = 0): void {
   for (const inner of Object.values(value)) requireTree(inner, depth + 1)
 }
 
+/** key=value, the value as YAML reads it. Throws BAD_OVERRIDE. */
+export function keyValue(
+  kind: 'Override' | 'Option',
+  text: string,
+  example: string,
+): [key: string, value: unknown] {
+  const [, key, value] = text.match(/^([\w.-]+)=(.*)$/s) ?? []
+  if (!key) throw new GraftError('BAD_OVERRIDE', `${kind} ${shown(text)} is not key=value, as in ${example}.`)
+  try {
+    const given: unknown = parse(value, { maxAliasCount: 100 })
+    requireTree(given)
+    return [key, given]
+  } catch (cause) {
+    throw badOverride(kind, text, cause)
+  }
+}
+const badOverride = (kind: string, text: string, cause: unknown): GraftError =>
+  new GraftError('BAD_OVERRIDE', `${kind} ${shown(text)}: ${(cause as Error).message}.`, { cause })
+
 /** A YAML file that knows where each of its keys stands. Reading it throws CONFIG_NOT_FOUND or BAD_YAML. */
 export class ConfigSource {
   readonly document: Document
@@ -50,19 +69,15 @@ export class ConfigSource {
 
   /** Sets a key from `key=value`, dotted, the value as YAML reads it. Throws BAD_OVERRIDE. */
   override(text: string): void {
-    const [, key, value] = text.match(/^([\w.-]+)=(.*)$/s) ?? []
-    if (!key)
-      throw new GraftError('BAD_OVERRIDE', `Override "${text}" is not key=value, as in training.epochs=5.`)
+    const [key, given] = keyValue('Override', text, 'training.epochs=5')
     const path = key.split('.')
     const parent = path.slice(0, -1)
     try {
-      const given: unknown = parse(value, { maxAliasCount: 100 })
-      requireTree(given)
       if (parent.length > 0 && isScalar(this.document.getIn(parent, true)))
         this.document.setIn(parent, this.document.createNode({ name: this.document.getIn(parent) }))
       this.document.setIn(path, given)
     } catch (cause) {
-      throw new GraftError('BAD_OVERRIDE', `Override ${shown(text)}: ${(cause as Error).message}.`, { cause })
+      throw badOverride('Override', text, cause)
     }
     this.overridden.set(key, text)
   }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeAtomically, writeOnnx } from '@graft-peft/onnx'
 import { fileKey, moduleKey } from '../method/keys.js'
@@ -8,6 +8,7 @@ import { finish } from '../compile/step.js'
 import { GraftError } from '../errors.js'
 import { classCount, inputOf } from '../objective/objective.js'
 import { encodeAdapterFile } from './adapter-file.js'
+import { makeFolder } from '../files/folders.js'
 
 /** The files that were written, and how many numbers the adapter has. */
 export interface ExportReport {
@@ -61,7 +62,7 @@ export function exportAdapter(opened: OpenedAdapter, output: string): ExportRepo
   finish(g, { logits })
   // Constants that are inputs too can be given from outside.
   graph.inputs.push(...parameters.map((p) => p.constant))
-  mkdirSync(output, { recursive: true })
+  makeFolder(output)
   writeOnnx(graph, model)
   writeAtomically(file, encodeAdapterFile(parameters.map((p) => p.parameter)))
   return { model, adapter: file, parameters: values.length }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeAtomically, writeOnnx } from '@graft-peft/onnx'
 import { storedFloats, type StoredTensor, writeSafetensors } from '../files/safetensors.js'
@@ -13,6 +13,7 @@ import type { Tensors } from '../runtime/tensor.js'
 import type { TrainConfig } from '../config/config.js'
 import { readInputs } from '../trainer/inputs.js'
 import { compileRun } from '../trainer/run.js'
+import { makeFolder } from '../files/folders.js'
 
 /** The folder of a training step for other runtimes, and what it holds. */
 export interface TrainingExport {
@@ -45,7 +46,7 @@ export async function exportTraining(
       'NO_ACCUMULATION',
       'An exported step takes one batch: set training.gradient_accumulation=1.',
     )
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   const inputs = await readInputs({ ...config, output: folder }, registry)
   try {
     const { graph: compiled, state, feedsOf } = await compileRun(config, inputs)

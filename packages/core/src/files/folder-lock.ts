@@ -1,8 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import {
   closeSync,
-  existsSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -13,10 +11,11 @@ import {
   writeSync,
 } from 'node:fs'
 import { hostname } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { diskError, isAlive, partialName } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
+import { makeFolder } from './folders.js'
 
 /** Who works in a folder. */
 interface Holder {
@@ -101,27 +100,6 @@ export class FolderLock {
       // It holds a run, or is where a disk is mounted.
     }
   }
-}
-
-/** A folder with those above it. Throws errors of the disk in words. */
-export function makeFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true })
-  } catch (cause) {
-    throw diskError(whyNot(folder, cause as NodeJS.ErrnoException), folder)
-  }
-}
-/** Where the disk is read-only, Node says of a folder with those above it that it isn't there; one alone says why. */
-function whyNot(folder: string, cause: NodeJS.ErrnoException): unknown {
-  const above = dirname(folder)
-  if (cause.code !== 'ENOENT') return cause
-  if (!existsSync(above)) return whyNot(above, cause)
-  try {
-    mkdirSync(folder)
-  } catch (reason) {
-    return reason
-  }
-  return cause
 }
 
 function create(folder: string, token: string): boolean {

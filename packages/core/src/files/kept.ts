@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { AtomicFile, writeAtomically } from '@graft-peft/onnx'
 import { fileDigest } from './digest.js'
-import { makeFolder } from './folder-lock.js'
+import { makeFolder } from './folders.js'
 
 const digestFile = (path: string): string => `${path}.sha256`
 

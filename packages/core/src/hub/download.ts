@@ -12,10 +12,10 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { isAlive } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
-import { makeFolder } from '../files/folder-lock.js'
 import { digestLike } from './checksum.js'
 import { ask, chunks, Silence, StatusError } from './request.js'
 import type { HubSettings } from './settings.js'
+import { makeFolder } from '../files/folders.js'
 
 /** A file of a repository: where it comes from, and what its bytes must be. */
 export interface RemoteFile {

@@ -1,7 +1,6 @@
 import {
   existsSync,
   lstatSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -13,13 +12,13 @@ import { copyFile } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { writeAtomically } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
-import { makeFolder } from '../files/folder-lock.js'
 import { isDigest, isIntact } from './checksum.js'
 import { download, type RemoteFile } from './download.js'
 import { hubError } from './errors.js'
 import { type Listed, type Listing, list } from './list.js'
 import { withoutSecrets } from './request.js'
 import { type HubSettings, hubSettings, parseRepository, type Repository } from './settings.js'
+import { makeFolder } from '../files/folders.js'
 
 /** Which files of a repository, and how they are fetched. */
 export interface PullOptions {
@@ -179,7 +178,7 @@ async function fetchAll(
     }
   }
   if (repository.revision !== commit) {
-    mkdirSync(dirname(refPath(store, repository)), { recursive: true })
+    makeFolder(dirname(refPath(store, repository)))
     writeAtomically(refPath(store, repository), commit)
   }
   return { folder, commit, files: chosen.length, fetched: total }
@@ -197,7 +196,7 @@ function nothingToPull(name: string, files: readonly Listed[], include?: readonl
 
 /** A snapshot's files are links to blobs, as huggingface_hub makes them; copies where links can't be had. */
 async function link(blob: string, path: string): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true })
+  makeFolder(dirname(path))
   rmSync(path, { force: true })
   try {
     symlinkSync(relative(dirname(path), blob), path)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
+import { existsSync, renameSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import {
   AtomicFile,
@@ -11,6 +11,7 @@ import {
   type TensorData,
 } from '@graft-peft/onnx'
 import { cacheFolder } from '../files/cache.js'
+import { makeFolder } from '../files/folders.js'
 
 /** The greatest magnitude of a weight's 8-bit numbers: symmetric, so that zero stays zero. */
 const levels = 127
@@ -63,7 +64,7 @@ function fileFor({ data, dtype, shape }: Constant, turned: boolean, smoothing?: 
 
 /** Two processes may write the same file: each writes its own, and the last to finish gives the name. */
 function write(file: string, parts: readonly (Float32Array | Int8Array)[]): void {
-  mkdirSync(dirname(file), { recursive: true })
+  makeFolder(dirname(file))
   const own = `${file}.${process.pid}`
   const written = new AtomicFile(own)
   try {

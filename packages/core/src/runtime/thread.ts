@@ -21,7 +21,7 @@ const stackFor = ({ execArgv, argv }: NodeJS.Process): number =>
 
 /**
  * A thread that holds sessions, and who waits for its answers: `run` blocks its thread, so timers, progress
- * and Ctrl-C stay alive here.
+ * and Ctrl-C stay alive here. One that nobody waits for doesn't keep the process from ending.
  */
 export class Thread {
   /** All sessions on WebGPU share a thread: what ONNX Runtime keeps of the device may be touched from one alone. */
@@ -41,9 +41,11 @@ export class Thread {
   }
 
   private constructor() {
+    this.worker.unref()
     this.worker.on('message', ({ id, outputs, error }: Reply) => {
       const request = this.waiting.get(id)
       this.waiting.delete(id)
+      if (this.waiting.size === 0) this.worker.unref()
       if (error === undefined) request?.resolve(outputs ?? {})
       else request?.reject(new GraftError('RUNTIME', `ONNX Runtime: ${error}`))
     })
@@ -65,6 +67,7 @@ export class Thread {
     const id = ++this.requests
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject })
+      this.worker.ref()
       this.worker.postMessage({ ...body, id, session }, transfer)
     })
   }
@@ -75,6 +78,7 @@ export class Thread {
       await this.send(session, { kind: 'release' }).catch(() => {})
     if (--this.sessions > 0) return
     if (Thread.gpu === this) Thread.gpu = undefined
+    this.worker.ref()
     await this.worker.terminate()
   }
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import {
   floatsOf,
@@ -10,6 +10,7 @@ import {
 } from '../files/safetensors.js'
 import { GraftError } from '../errors.js'
 import type { Progress } from './progress.js'
+import { makeFolder } from '../files/folders.js'
 
 export interface Checkpoint {
   progress: Progress
@@ -21,7 +22,7 @@ export interface Checkpoint {
 
 /** Writes a checkpoint as one file, whole or not at all. */
 export function saveCheckpoint(path: string, { progress, vectors, fingerprint }: Checkpoint): void {
-  mkdirSync(dirname(path), { recursive: true })
+  makeFolder(dirname(path))
   const tensors = new Map(Object.entries(vectors).map(([name, v]) => [name, storedFloats(v, [v.length])]))
   const said = { progress: JSON.stringify(progress), fingerprint }
   writeSafetensors(path, { tensors, metadata: { ...said, sha256: digest(tensors, said) } })

@@ -10,7 +10,6 @@ import { packed } from '../data/packing.js'
 import { type Reader, readRecords } from '../data/readers.js'
 import type { DataRecord, Notice } from '../data/records.js'
 import { GraftError } from '../errors.js'
-import { makeFolder } from '../files/folder-lock.js'
 import { modelDigest } from '../files/digest.js'
 import type { Metric } from '../metric/metric.js'
 import { type Model } from '../model/model.js'
@@ -22,6 +21,7 @@ import { surveyData, unreadColumns } from './survey.js'
 import { guarded } from '../blame.js'
 import { decisive, identity } from './decisive.js'
 import { checkPacking, checkVocabulary } from './fitting.js'
+import { makeFolder } from '../files/folders.js'
 
 /** What encoding did to a part of the data, for the user to read. */
 export interface EncodeReport {

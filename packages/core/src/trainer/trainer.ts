@@ -73,7 +73,6 @@ export class Trainer {
     const pass = Forward.of(model, forwardOf(step), pad)
     const start = startOf(config.adapter, adapted, config.seed)
     const stepper = await Stepper.open(step, start, session, config.cache ? freeze : undefined)
-    const forecast = await forecastRun(plan, stepper.forecast, inputs, pass)
     const evaluator = Evaluator.of(pass, evaluated, session)
     const trainer = new Trainer(
       config,
@@ -87,23 +86,24 @@ export class Trainer {
       cached,
     )
     try {
+      const forecast = await forecastRun(plan, stepper.forecast, inputs, pass)
       if (resumed) await trainer.restore(resumed)
       await trainer.follow()
+      if (rounding) trainer.tellRounding(rounding)
+      for (const notice of noticesBefore(config, forecast, adapted.model)) hooks.onNotice?.(notice)
+      const compileSeconds = (performance.now() - started) / 1000
+      hooks.onStart?.({
+        inputs,
+        trainable: adapted.variables.total,
+        resumedAt: trainer.progress.step,
+        compileSeconds,
+        forecast,
+      })
+      return trainer
     } catch (error) {
       await trainer.close('failed')
       throw error
     }
-    if (rounding) trainer.tellRounding(rounding)
-    for (const notice of noticesBefore(config, forecast, adapted.model)) hooks.onNotice?.(notice)
-    const compileSeconds = (performance.now() - started) / 1000
-    hooks.onStart?.({
-      inputs,
-      trainable: adapted.variables.total,
-      resumedAt: trainer.progress.step,
-      compileSeconds,
-      forecast,
-    })
-    return trainer
   }
 
   async run(): Promise<TrainResult> {

@@ -9,7 +9,8 @@ export function typeOf(info: ValueInfoProto): Typed | undefined {
   const { elemType, shape } = info.type.value.value
   const dtype = dtypeOfCode(elemType)
   const dims = shape?.dim.map((d, i): Dim => {
-    if (d.value.case === 'dimValue') return Number(d.value.value)
+    // Some tools write -1 for a size that is free.
+    if (d.value.case === 'dimValue' && d.value.value >= 0n) return Number(d.value.value)
     return d.value.case === 'dimParam' && d.value.value !== ''
       ? symbol(d.value.value)
       : formula(`${info.name}.${i}`)
