@@ -12,16 +12,28 @@ import {
   makeFolder,
   readLog,
 } from '@graft-peft/core/inside'
+import { loadComparison } from '@graft-peft/compare'
 import { describe, expect, it, vi } from 'vitest'
 import { loadCheckpoint, saveCheckpoint } from '../../packages/core/dist/trainer/checkpoint.js'
 import { RunLog } from '../../packages/core/dist/trainer/log.js'
 import { sprout, temporaryFolder } from '../fixture.js'
+import { registry } from '../tiny.js'
 
 const write = (name: string, text: string | Uint8Array): string => {
   const path = join(temporaryFolder(), name)
   writeFileSync(path, text)
   return path
 }
+
+it('a name that no file can have is said to be that', async () => {
+  const compare = (train: string) => {
+    const methods = ['ia3']
+    const text = JSON.stringify({ model: sprout, data: { train }, output: 'out', compare: { methods } })
+    return loadComparison(write('compare.yaml', text), registry)
+  }
+  await expect(compare('a\u0000b.jsonl')).rejects.toThrow(/a NUL character, which no name can hold/)
+  await expect(compare(`${'b'.repeat(5000)}.jsonl`)).rejects.toThrow(/the name is longer than/)
+})
 
 describe('a folder with those above it', () => {
   it('is made once, and the first that was missing is told', () => {

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync, type Stats, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { GraftError, type Launcher, type PeftMethod } from '@graft-peft/core'
 import { loadPlugins, type Precision, type PullOptions, type Registry } from '@graft-peft/core/app'
 import {
   ConfigSource,
+  diskError,
   fileDigest,
   findPlugin,
   located,
@@ -232,9 +233,18 @@ const budgetAnd = ({ budget, samples, forgetting }: Pick<RunSpec, 'budget' | 'fo
   general: forgetting?.examples,
 })
 
+/** Undefined where nothing is. Throws errors of the disk in words. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (cause) {
+    throw diskError(cause, path)
+  }
+}
+
 /** Tells a changed file from the same one. Throws DATA_NOT_FOUND. */
 function mark(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false })
+  const stat = statOf(path)
   if (!stat) throw new GraftError('DATA_NOT_FOUND', `${path}: no such data file.`)
   if (!stat.isDirectory()) return fileDigest(path)
   const files = readdirSync(path, { recursive: true, encoding: 'utf8' }).sort()

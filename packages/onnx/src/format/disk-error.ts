@@ -24,13 +24,15 @@ const meanings: Readonly<Record<string, Known>> = {
   ETXTBSY: ['BUSY', 'in use by something else', 'Wait for it, or choose another place.'],
   EIO: ['DISK_FAILED', 'the disk does not answer', 'Look at the system log.'],
   ESTALE: ['DISK_FAILED', 'the network disk lost this file', 'Try again.'],
+  'null byte': ['BAD_PATH', 'a NUL character, which no name can hold', 'Correct the name.'],
   ENODEV: ['DISK_FAILED', 'the device is not there', 'Look at the system log.'],
 } // biome-ignore format: a table
 
 /** An error of the file system in words; any other error as it is. */
 export function diskError(cause: unknown, path?: string): unknown {
   if (cause instanceof GraftError) return cause
-  const { code = '', path: at, dest } = cause as NodeJS.ErrnoException & { dest?: string }
+  const { code: given = '', message, path: at, dest } = cause as NodeJS.ErrnoException & { dest?: string }
+  const code = given === 'ERR_INVALID_ARG_VALUE' && message.includes('null bytes') ? 'null byte' : given
   const known = Object.hasOwn(meanings, code) ? meanings[code] : undefined
   if (!known || !(cause instanceof Error)) return cause
   const where = path ?? dest ?? at
