@@ -268,6 +268,8 @@ describe('statistics', () => {
     expect(differ(of(0.8, 0.7, 0.9), of(0.78, 0.68, 0.881))).toBe(true)
     expect(differ(of(0.8, 0.7, 0.9), of(0.7, 0.8, 0.9))).toBe(false)
     expect(differ(of(1), of(2))).toBeUndefined()
+    expect(differ(of(0.5, 0.25), of(0.25, 0))).toBe(false)
+    expect(differ(of(0.5, 0.25, 0.75), of(0.25, 0, 0.5))).toBe(true)
   })
 })
 const digest = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex')

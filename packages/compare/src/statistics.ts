@@ -26,9 +26,13 @@ export function interval(values: readonly number[]): Interval {
   return { mean, half: (tQuantiles[n - 2] ?? 1.96) * Math.sqrt(variance / n) }
 }
 
-/** Whether runs of the same seeds differ by more than chance: the 95 % interval of the paired differences leaves out 0. Undefined for a single seed. */
+/**
+ * Whether runs of the same seeds differ by more than chance: the 95 % interval of the paired differences leaves out 0. Undefined for a single
+ * seed. Two seeds whose differences happen to be equal, as shares of a small file do, show no spread to judge by, so they tell nothing apart.
+ */
 export function differ(a: ReadonlyMap<number, number>, b: ReadonlyMap<number, number>): boolean | undefined {
   const differences = [...a].filter(([seed]) => b.has(seed)).map(([seed, v]) => v - (b.get(seed) as number))
   const { mean, half } = interval(differences)
-  return half === null ? undefined : Math.abs(mean) > half
+  if (half === null) return undefined
+  return differences.length === 2 && half === 0 ? false : Math.abs(mean) > half
 }
