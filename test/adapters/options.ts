@@ -16,7 +16,7 @@ export const optionsOf: Record<string, Options> = {
   hira: targeted({ r: 2 }),
   gralora: targeted({ r: 4, gralora_k: 2 }),
   delora: targeted({ r: 2, init_weights: false }),
-  c3a: targeted({ block_size: 4 }),
+  c3a: targeted({ block_size: 2 }),
   glora: targeted({ r: 2, config_D_E: 'vector' }),
   peanut: targeted({ r: 3, act_fn: 'tanh' }),
   deft: targeted({ r: 2, decomposition_method: 'qr' }),
@@ -34,7 +34,7 @@ export const optionsOf: Record<string, Options> = {
   oft: targeted({ oft_block_size: 4 }),
   boft: targeted({ boft_block_size: 4 }),
   hra: targeted({ r: 4 }),
-  road: targeted({ group_size: 4 }),
+  road: targeted({ group_size: 2 }),
   osf: targeted({ effective_rank: 3 }),
   psoft: targeted({ r: 4 }),
   'p-tuning': () => ({ num_virtual_tokens: 3, encoder_hidden_size: 8 }),
@@ -52,6 +52,8 @@ export const optionsOf: Record<string, Options> = {
   vera: targeted({ r: 6 }),
   pvera: targeted({ r: 6 }),
   randlora: targeted({ r: 6 }),
+  bottleneck: () => ({ reduction_factor: 4 }),
+  reft: () => ({ r: 2 }),
   shira: targeted({ r: 2 }),
   fourierft: targeted({ n_frequency: 12 }),
   waveft: targeted({ n_frequency: 12 }),
@@ -70,17 +72,16 @@ const prompts = ['p-tuning', 'prompt-tuning', 'multitask-prompt-tuning', 'cpt', 
 export const refused: readonly (readonly [methods: string[], families: string[], code: string])[] = [
   [['adaption-prompt'], [...others, ...readers, ...answerers, ...seers], 'TARGET_NOT_FOUND'],
   [['bitfit'], ['phi3', 'qwen3', 'mpt', 'mixtral', 't5'], 'NO_BIASES'],
-  [['xlora'], [...readers, ...seers], 'BAD_METHOD_OPTION'],
+  [['xlora'], [...readers, ...answerers, ...seers], 'BAD_METHOD_OPTION'],
   [['poly'], ['deberta-v2'], 'BAD_METHOD_OPTION'],
   [['vblora'], ['t5'], 'BAD_METHOD_OPTION'],
+  [['reft'], ['mixtral', 'olmoe', 'dinov2'], 'TARGET_NOT_FOUND'],
+  [['bottleneck'], ['dinov2'], 'TARGET_NOT_FOUND'],
   [[...prompts.slice(0, 4), 'trainable_tokens'], seers, 'NO_TOKENS'],
   [prompts.slice(4), seers, 'NO_ATTENTION'],
   [prompts, answerers, 'UNSUPPORTED_ADAPTER'],
 ]
 
-/**
- * Methods that cut what a layer reads into blocks. From an answer's second token on an encoder is given a text of no tokens, which
- * ONNX Runtime doesn't cut: answers with these are still to be made to work, and are not asked for here.
- */
-export const cutting = ['gralora', 'c3a', 'miss', 'oft', 'boft', 'hra', 'road', 'lily', 'xlora']
+/** What mixes by all that a layer reads, so that the pad which fills an answer of one token up to two counts in the numbers compared with. */
+export const countsPads = 'lily'
 export const isAnswerer = ({ kind }: Family): boolean => answerers.includes(kind)

@@ -4,6 +4,7 @@ import {
   flag,
   GraftError,
   kaimingUniform,
+  type Model,
   optionSchema,
   oneOf,
   positive,
@@ -14,7 +15,7 @@ import {
   whole,
 } from '@graft-peft/core'
 import { type Activation, activations } from './activations.js'
-import { joints, layerOutput } from './joints.js'
+import { type Joint, joints, layerOutput } from './joints.js'
 import { once } from './once.js'
 import { placesIn } from './positions.js'
 import { type Rotation, rotation } from './rotation.js'
@@ -79,10 +80,8 @@ export default definePeftMethod<ReftOptions>({
         'BAD_METHOD_OPTION',
         'method reft: prefix_positions and suffix_positions are both 0, so that it would change nothing.',
       )
-    const ends = joints(context.model).filter((j) => j.part === 'output')
-    const { layers } = options
     const rotations: Rotation[] = []
-    for (const joint of ends.filter((j) => layers === 'all' || layers.includes(j.layer))) {
+    for (const joint of endsOf(context.model, options.layers)) {
       const hidden = layerOutput(joint)
       const path = joint.path.match(/^.*?\.\d+(?=\.)/)?.[0] as string
       let changed = hidden
@@ -136,4 +135,17 @@ function intervention(
   const wanted = options.non_linearity ? activations[options.non_linearity](g, source) : source
   const change = options.subtract_projection ? g.sub(wanted, g.linear(x, R)) : wanted
   return dropout(g.add(x, g.matMul(change, R)), options.dropout, path)
+}
+
+/** The ends of the layers that are asked for. Throws TARGET_NOT_FOUND for one that isn't there. */
+function endsOf(model: Model, layers: ReftOptions['layers']): Joint[] {
+  const ends = joints(model).filter((j) => j.part === 'output')
+  const known = ends.map((j) => j.layer)
+  const missing = layers === 'all' ? [] : layers.filter((layer) => !known.includes(layer))
+  if (known.length === 0 || missing.length > 0)
+    throw new GraftError(
+      'TARGET_NOT_FOUND',
+      `method reft: ${model.file} has no layer ${missing.join(', ') || 'at all'} that ends by adding what a linear layer gives. Layers that do: ${known.join(', ') || 'none'}.`,
+    )
+  return ends.filter((j) => layers === 'all' || layers.includes(j.layer))
 }

@@ -69,6 +69,8 @@ export default definePeftMethod<XLoraOptions>({
   }),
   attach(context, options) {
     const { model, g } = context
+    if (g.graph.inputs.some(({ name }) => name === 'decoder_input_ids'))
+      throw refused("its shares are of the tokens that are written, and an encoder's layers read others.")
     if (Object.keys(options.adapters).length === 0)
       throw refused(
         'name the LoRA adapters to mix: adapters: { 0: out/cards/adapter, 1: out/loans/adapter }.',

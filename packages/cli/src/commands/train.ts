@@ -83,6 +83,8 @@ class Report {
   private foretold?: Forecast
   /** metrics that are shares, told in per cent */
   private shares: ReadonlySet<string> = new Set()
+  /** whether the base's weights were unpacked from another form */
+  private isPacked = false
   private recent: { tokens: number; seconds: number }[] = []
 
   constructor(private readonly config: TrainConfig) {}
@@ -105,6 +107,7 @@ class Report {
     const sizes = Object.entries(reports).map(
       ([part, r]) => `${part} ${thousands(r.examples)}${part === 'validation' ? how : ''}`,
     )
+    this.isPacked = Boolean(model.config.quantization_config)
     printLine(`Model    ${model.file}`)
     printLine(`         ${thousands(model.parameterCount)} parameters, frozen`)
     printLine(
@@ -180,6 +183,7 @@ class Report {
         `Memory   ${megabytes(largest())} MB at its largest; foretold were ${megabytes(this.foretold.peak)}`,
       )
     printLine(`Adapter  ${adapter}`)
+    if (this.isPacked) printLine('Base     packed (quantization_config): graft merge writes plain weights')
     if (!result.rose && this.gainedNothing(before.validation, after.validation))
       printProse(
         'Note     no better on validation data than before training: try more steps or another training.learning_rate.',

@@ -24,7 +24,8 @@ import { fold, withWeights } from './fold.js'
 import { browserSettings, sayFirstToken } from './for-browsers.js'
 import { type OpenedAdapter, parametersOf } from './open.js'
 import { staged } from './staged.js'
-import { copyBesides, writeCheckpoint, writeConfig } from './write-checkpoint.js'
+import { copyBesides } from './besides.js'
+import { writeCheckpoint, writeConfig } from './write-checkpoint.js'
 import { makeFolder } from '../files/folders.js'
 
 /** A Hugging Face folder, or an ONNX model. */

@@ -11,7 +11,8 @@ import { isTrainedInFull } from './dense.js'
 import { fold, type NamedSlot, parametersIn, withWeights } from './fold.js'
 import { randomFeeds } from './merge.js'
 import { type OpenedAdapter, parametersOf } from './open.js'
-import { copyBesides, writeCheckpoint, writeConfig } from './write-checkpoint.js'
+import { copyBesides } from './besides.js'
+import { writeCheckpoint, writeConfig } from './write-checkpoint.js'
 import { makeFolder } from '../files/folders.js'
 
 /** What taking an adapter out of weights wrote. */

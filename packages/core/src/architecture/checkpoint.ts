@@ -28,14 +28,20 @@ export interface TensorSource {
 export class Imagined implements TensorSource {
   readonly names = []
   readonly notice = undefined
+  /** where each would begin, one behind the other: bytes at one place count once */
+  private readonly places = new Map<string, number>()
+  private end = 0
   constructor(
     readonly file: string,
     private readonly dtype: LocatedTensor['dtype'],
   ) {}
-  find(_: string, shape?: readonly number[]): LocatedTensor | undefined {
+  find(name: string, shape?: readonly number[]): LocatedTensor | undefined {
     if (!shape) return undefined
     const length = shape.reduce((a, b) => a * b, 1) * (this.dtype === 'F32' ? 4 : 2)
-    return { dtype: this.dtype, shape, file: this.file, offset: 0, length }
+    const offset = this.places.get(name) ?? this.end
+    this.places.set(name, offset)
+    this.end = Math.max(this.end, offset + length)
+    return { dtype: this.dtype, shape, file: this.file, offset, length }
   }
 }
 

@@ -10,6 +10,7 @@ import { type OpenedAdapter, parametersOf } from '../adapter/open.js'
 import { transpose } from '../numbers/initialise.js'
 import { Session, type SessionOptions } from '../runtime/session.js'
 import { float32, int64, type Tensors } from '../runtime/tensor.js'
+import { withoutEncoder } from './without-encoder.js'
 
 /**
  * A language model ready to write, under one adapter or none: the text so far goes in, logits of the next
@@ -20,7 +21,7 @@ export class Decoder {
 
   private constructor(
     private readonly prompt: Session,
-    /** for the tokens after the prompt; the same session unless the adapter stands before the text */
+    /** for the tokens after the prompt; the same session unless the adapter stands before the text, or an encoder has read it */
     private readonly step: Session,
     private readonly shape: CacheShape,
     /** dummy tokens that every text starts with */
@@ -52,18 +53,20 @@ export class Decoder {
     const { precision: type, integers: plan } = chosen
     const adapted = adapt(base, { ...adapter.options, precision: type, integers: plan, training: false })
     const parameters = parametersOf(adapter, adapted)
-    const prompt = await Session.open(withLogits(adapted.model, adapted.integers), options)
     const { count } = adapter.options.method.virtualTokens?.(adapter.options.methodOptions) ?? noVirtualTokens
-    // Prompts and prefixes are part of the past once the first tokens are read; what follows is the work of
-    // the model without them.
-    return new Decoder(
-      prompt,
-      count > 0 && shape.past.length > 0 ? await bare(withTrained(base, adapted, parameters)) : prompt,
-      shape,
-      count,
-      pad,
-      parameters,
-    )
+    // An encoder has read its text with the prompt; what follows is the decoder's work alone.
+    const alone =
+      shape.start === undefined || shape.past.length === 0 ? undefined : withoutEncoder(adapted.model)
+    const open = (of: Model) => Session.open(withLogits(of, adapted.integers), options)
+    const prompt = await open(adapted.model)
+    // Prompts and prefixes are part of the past once the first tokens are read; what follows is the work of the model without them.
+    const hasPrefix = count > 0 && shape.past.length > 0
+    const step = hasPrefix
+      ? await bare(withTrained(base, adapted, parameters))
+      : alone
+        ? await open(alone)
+        : prompt
+    return new Decoder(prompt, step, shape, count, pad, parameters)
   }
 
   /** Starts a text, under the adapter that the decoder was opened with or another of the same kind. */
