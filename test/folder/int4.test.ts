@@ -29,11 +29,13 @@ it('what a base in 4 bits takes is foretold from its config alone', async () => 
     expect(code, stderr).toBe(0)
     return JSON.parse(stdout)
   }
-  const [whole, packed, real] = await Promise.all([
+  const [whole, packed, read, real] = await Promise.all([
     estimated(alone, '--config-only'),
     estimated(alone, '--config-only', '--quantize', 'int4'),
+    estimated(base),
     estimated(base, '--quantize', 'int4'),
   ])
+  expect(whole.methods[0].memory).toEqual(read.methods[0].memory)
   expect(packed.weights).toBeLessThan(0.5 * whole.weights)
   expect(packed.parameters).toBe(real.parameters)
   expect(packed.methods[0].memory).toEqual(real.methods[0].memory)
