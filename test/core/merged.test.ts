@@ -20,16 +20,16 @@ const adapters = new Map(found.toReversed().map((a) => [`${a[0]} ${a[1]}`, a])).
 
 /** What depends on the input, or stands beside the weights, is no weight; nor is a bias that LLaMA's layers don't have. */
 const unmergeable = new Set([
-  ...[
-    'ADAPTION_PROMPT',
-    'CARTRIDGE',
-    'CPT',
-    'LILY',
-    'MULTITASK_PROMPT_TUNING',
-    'POLY',
-    'XLORA',
-    'llama BEFT',
-  ],
+  'ADAPTION_PROMPT',
+  'BOTTLENECK',
+  'CARTRIDGE',
+  'CPT',
+  'LILY',
+  'MULTITASK_PROMPT_TUNING',
+  'POLY',
+  'REFT',
+  'XLORA',
+  'llama BEFT',
 ])
 
 it.each([...adapters])('%s: %s merges, or is refused and leaves nothing', async (family, type, folder) => {
