@@ -14,7 +14,7 @@ it('train tells what was foretold before the first step, and what it was at the 
   const config = writeRun(temporaryFolder(), { training: { max_steps: 3 } })
   const { stdout } = await graft(['train', config])
   const [, before] =
-    stdout.match(/Memory {3}([\d,]+) MB at most, as foretold: weights \d+ · activations/) ?? []
+    stdout.match(/Memory {3}([\d,]+) MB at most, as foretold:\n {9}weights \d+ · activations/) ?? []
   const [, measured, foretold] =
     stdout.match(/Memory {3}([\d,]+) MB at its largest; foretold were ([\d,]+)/) ?? []
   expect(foretold).toBe(before)

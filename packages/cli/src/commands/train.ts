@@ -131,7 +131,8 @@ class Report {
     )
     if (this.config.device === 'cpu') {
       this.foretold = forecast
-      printLine(`Memory   ${megabytes(forecast.peak)} MB at most, as foretold: ${partsOf(forecast)}`)
+      printLine(`Memory   ${megabytes(forecast.peak)} MB at most, as foretold:`)
+      printLine(`         ${partsOf(forecast)}`)
     }
     this.progress.start(totalSteps, resumedAt)
   }
