@@ -59,6 +59,11 @@ describe('a value that no model has is refused by its key', () => {
       { rope_parameters: { rope_type: 'toString', rope_theta: 1e4 }, partial_rotary_factor: 1 },
       /rope_type should be one of/,
     ],
+    [
+      'gpt_neox-0',
+      { rope_parameters: { rope_type: 'default', rope_theta: 1e4, partial_rotary_factor: 2 ** 31 } },
+      /partial_rotary_factor should be a share of a head, 0 to 1, got 2147483648/,
+    ],
     ['mistral-0', { sliding_window: 3.5 }, /sliding_window should be a positive whole number, got 3\.5/],
   ])('%s with %o', (name, changes, message) => {
     const given = tiny(name)

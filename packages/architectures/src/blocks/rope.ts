@@ -109,6 +109,8 @@ function turningShare(
   const keys = ['partial_rotary_factor', 'rotary_pct']
   const said = scaling?.number('partial_rotary_factor', config.number(keys, partial ?? 1))
   const share = said ?? config.number(keys, partial ?? 1)
+  if (partial !== undefined && (share < 0 || share > 1))
+    throw config.wrong(keys[0], 'a share of a head, 0 to 1', share)
   if (partial !== undefined) return share
   if (share !== 1 && type !== 'default')
     throw config.wrong(keys[0], '1 for a scaled rope of a model that turns whole heads', share)
