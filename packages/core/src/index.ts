@@ -96,6 +96,7 @@ export {
 export { Random, roundHalfEven } from './numbers/random.js'
 export { NumpyRandom, NumpyRandomState } from './numbers/numpy-random.js'
 export { bfloat16, TorchRandom } from './numbers/torch-random.js'
+export { activations } from './method/activations.js'
 export { exactRounds, principal, type Svd } from './numbers/principal.js'
 export { lowRankSvd } from './numbers/low-rank-svd.js'
 export { float32, int64, type NumericArray, type Tensor, type Tensors } from './runtime/tensor.js'

@@ -1,4 +1,5 @@
 import {
+  activations as common,
   type Builder,
   definePeftMethod,
   flag,
@@ -22,17 +23,7 @@ export interface PeanutOptions extends TargetOptions {
   init_weights: boolean
 }
 
-/** By transformers' names. */
-const activations = {
-  relu: (g: Builder, x: Value) => g.relu(x),
-  gelu: (g: Builder, x: Value) => g.op('Gelu', [x]),
-  gelu_new: (g: Builder, x: Value) => g.op('Gelu', [x], { approximate: 'tanh' }),
-  silu: (g: Builder, x: Value) => g.mul(x, g.sigmoid(x)),
-  swish: (g: Builder, x: Value) => g.mul(x, g.sigmoid(x)),
-  tanh: (g: Builder, x: Value) => g.tanh(x),
-  sigmoid: (g: Builder, x: Value) => g.sigmoid(x),
-  linear: (_: Builder, x: Value) => x,
-}
+const activations = { ...common, linear: (_: Builder, x: Value) => x }
 
 /** ΔW a small network's reading of W itself: f(Wᵀ·Aᵀ)·Bᵀ, with layers between (Zhong et al., 2024, arXiv 2410.01870); options as HF PEFT's PeanutConfig. */
 export default definePeftMethod<PeanutOptions>({
