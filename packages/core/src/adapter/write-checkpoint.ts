@@ -1,21 +1,15 @@
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  AtomicFile,
-  type Constant,
-  floatToBfloat16,
-  floatToHalf,
-  readBytes,
-  writeAtomically,
-} from '@graft-peft/onnx'
+import { AtomicFile, type Constant, readBytes, writeAtomically } from '@graft-peft/onnx'
 import { Checkpoint } from '../architecture/checkpoint.js'
+import { noPacking } from '../architecture/packed/unpack.js'
 import type { Task, Untied } from '../architecture/architecture.js'
 import { GraftError } from '../errors.js'
 import type { Model } from '../model/model.js'
 import { copyBesides } from './besides.js'
 import { type NamedSlot, parametersIn } from './fold.js'
 import { withKeys } from '../files/json-text.js'
-import { type LocatedTensor, safetensorsHeader, type StoredTensor } from '../files/safetensors.js'
+import { encoders, type LocatedTensor, safetensorsHeader, type StoredTensor } from '../files/safetensors.js'
 
 const classSuffix: Partial<Record<Task, string>> = {
   'causal-lm': 'ForCausalLM',
@@ -57,14 +51,11 @@ export function writeConfig(
       ...(architectures ? { architectures } : {}),
       ...named,
       ...(model.addedTokens.length > 0 ? { vocab_size: model.tokenEmbedding?.rows } : {}),
-      ...unpacked,
+      ...noPacking,
       ...changes,
     }),
   )
 }
-
-/** What is written is plain, whatever it was unpacked from. */
-const unpacked = { quantization_config: undefined, compression_config: undefined }
 
 /** A tensor to write: new values, or bytes to copy from where they lie. */
 type Source = { dtype: StoredTensor['dtype']; shape: readonly number[]; length: number } & (
@@ -196,19 +187,17 @@ const sameValues = (a: Float32Array | undefined, b: Float32Array | undefined): b
       Buffer.from(b.buffer, b.byteOffset, b.byteLength),
     ) === 0)
 
-const encoders: Partial<
-  Record<Constant['dtype'], readonly [StoredTensor['dtype'], (v: Float32Array) => ArrayBufferView]>
-> = {
-  float32: ['F32', (v) => v],
-  bfloat16: ['BF16', floatToBfloat16],
-  float16: ['F16', floatToHalf],
+const storedTypes: Partial<Record<Constant['dtype'], keyof typeof encoders>> = {
+  float32: 'F32',
+  bfloat16: 'BF16',
+  float16: 'F16',
 }
 /** New values in the type that the base has, or what the base holds. */
 function source({ dtype, shape, data }: Constant, values: Float32Array | undefined): Source {
-  const [type, encode] = encoders[dtype] as NonNullable<(typeof encoders)['float32']>
+  const type = storedTypes[dtype] as keyof typeof encoders
   if (!values && 'file' in data)
     return { dtype: type, shape, length: data.length, from: { dtype: type, shape, ...data } }
-  const view = values ? encode(values) : (data as { bytes: Uint8Array }).bytes
+  const view = values ? encoders[type](values) : (data as { bytes: Uint8Array }).bytes
   return {
     dtype: type,
     shape,

@@ -1,5 +1,5 @@
 import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
-import { bfloat16ToFloat, halfToFloat, writeAtomically } from '@graft-peft/onnx'
+import { bfloat16ToFloat, floatToBfloat16, floatToHalf, halfToFloat, writeAtomically } from '@graft-peft/onnx'
 import { GraftError } from '../errors.js'
 import { isObject, jsonOf, shown } from './json.js'
 
@@ -186,6 +186,13 @@ export function storedNumbers(
   const view = dtype === 'I32' ? Int32Array.from(data) : BigInt64Array.from(data, BigInt)
   return { dtype, shape, data: new Uint8Array(view.buffer) }
 }
+
+/** How numbers are stored, by type. */
+export const encoders = {
+  F32: (values: Float32Array): ArrayBufferView => values,
+  F16: floatToHalf,
+  BF16: floatToBfloat16,
+} as const
 
 /**
  * A tensor's numbers as float32; whole numbers up to 2²⁴ are exact.

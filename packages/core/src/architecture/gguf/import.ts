@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { writeAtomically } from '@graft-peft/onnx'
 import { cacheFolder } from '../../files/cache.js'
@@ -56,7 +56,7 @@ export function importGguf(path: string): Imported {
   const template = file.metadata.get('tokenizer.chat_template')
   if (typeof template === 'string') writeAtomically(join(folder, 'chat_template.jinja'), template)
   for (const name of readdirSync(dirname(path)).filter((n) => ofTokenizers.test(n)))
-    copyFileSync(join(dirname(path), name), join(folder, name))
+    writeAtomically(join(folder, name), readFileSync(join(dirname(path), name)))
   return { folder, notice: `Unpacked from GGUF, ${kinds(file)}, into ${folder}.${textless(folder)}` }
 }
 const ofTokenizers =

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { floatToBfloat16, floatToHalf } from '@graft-peft/onnx'
 import { GraftError } from '../../errors.js'
 import { cacheFolder } from '../../files/cache.js'
 import { fileDigest } from '../../files/digest.js'
 import { isObject, shown } from '../../files/json.js'
 import { keepFile } from '../../files/kept.js'
-import { type LocatedTensor, locateTensors, safetensorsHeader } from '../../files/safetensors.js'
+import { encoders, type LocatedTensor, locateTensors, safetensorsHeader } from '../../files/safetensors.js'
 import { Settings } from '../settings.js'
 import { type Kept, type Packed, Stored, type Unpacker, unknownPacking } from './packed.js'
 import { compressedTensors, fp8 } from './scaled.js'
@@ -26,15 +25,18 @@ const unpackers: Readonly<Record<string, Unpacker>> = {
 /** Changes when the same tensors would be unpacked to other numbers. */
 const version = 1
 
+/** Keys under which config.json speaks of packed weights: the one in use, and an older one. */
+const packingKeys = ['quantization_config', 'compression_config'] as const
 /** What config.json says of packed weights, if it says anything. */
 const packingOf = (config: Readonly<Record<string, unknown>>): unknown =>
-  config.quantization_config ?? config.compression_config
+  config[packingKeys[0]] ?? config[packingKeys[1]]
 
 /** config.json without what it says of packing: what the graph is built from. */
-export function withoutPacking(config: Record<string, unknown>): Record<string, unknown> {
-  const { quantization_config: _, compression_config: __, ...plain } = config
-  return plain
-}
+export const withoutPacking = (config: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(config).filter(([key]) => !packingKeys.some((k) => k === key)))
+
+/** Changes that take it out of a config.json, which is written plain whatever it was unpacked from. */
+export const noPacking = Object.fromEntries(packingKeys.map((key) => [key, undefined]))
 
 /** A checkpoint's tensors as the model has them, and what they were packed by. */
 export interface Unpacked {
@@ -122,11 +124,6 @@ const harmless = [
   ],
 ]
 
-const encoders: Readonly<Record<Kept, (values: Float32Array) => ArrayBufferView>> = {
-  F32: (values) => values,
-  F16: floatToHalf,
-  BF16: floatToBfloat16,
-}
 /** How config.json says that weights are stored. */
 export const typeOf = ({ dtype, torch_dtype }: Readonly<Record<string, unknown>>): Kept =>
   (({ float16: 'F16', bfloat16: 'BF16' }) as const)[String(dtype ?? torch_dtype)] ?? 'F32'
