@@ -72,20 +72,21 @@ export function toAdapterHub(folder: string, output: string, model: Model, name:
 const unsupported = (folder: string, why: string) =>
   new GraftError('UNSUPPORTED_ADAPTER', `${folder}: ${why}.`)
 
+/** What says how an adapter started, and so nothing of one that is trained. */
+const startOnly = ['hypercomplex_nonlinearity', 'init_weights_seed']
 function optionsOf(folder: string, config: unknown): Record<string, unknown> {
   const given = (config ?? {}) as Record<string, unknown>
   if (given.architecture) throw unsupported(folder, `it is ${given.architecture}, no bottleneck adapter`)
-  const on = Object.keys(refused).find((key) => given[key] && key !== 'hypercomplex_nonlinearity')
-  if (on && on !== 'init_weights_seed')
+  const on = Object.keys(refused).find((key) => given[key] && !startOnly.includes(key))
+  if (on)
     throw unsupported(folder, `${on} is ${JSON.stringify(given[on])}: ${refused[on as keyof typeof refused]}`)
   return Object.fromEntries(Object.entries(given).filter(([key]) => key in schema.properties))
 }
 
 /** Under which module AdapterHub keeps what stands at a joint: BERT and its kin in the module itself, others in the layer's list. */
-function hubModule({ path, part }: Joint): string {
+function hubModule({ path, prefix, part }: Joint): string {
   if (path.endsWith('.output.dense')) return path.slice(0, -'.dense'.length)
-  const layer = path.match(/^.*?\.\d+(?=\.)/)?.[0]
-  return `${layer}.${part === 'output' ? 'output' : 'attention'}_adapters`
+  return `${prefix}.${part === 'output' ? 'output' : 'attention'}_adapters`
 }
 
 /** A joint's tensors as they are called there: those of a sequence by their place in it, behind a norm of its own. */

@@ -9,6 +9,8 @@ export type Part = 'attention' | 'cross' | 'output'
 export interface Joint {
   /** of the linear layer that the part ends with */
   path: string
+  /** the path of the layer: model.layers.3 */
+  prefix: string
   /** from 0, an encoder's before a decoder's */
   layer: number
   part: Part
@@ -34,7 +36,7 @@ export function joints(model: Model): Joint[] {
     if (prefix === undefined || !met) return []
     if (!layers.includes(prefix)) layers.push(prefix)
     const norm = normAfter(model, met.sum, prefix)
-    return [{ path: site.path, layer: layers.indexOf(prefix), part: partOf(site.path), norm, ...met }]
+    return [{ path: site.path, prefix, layer: layers.indexOf(prefix), part: partOf(site.path), norm, ...met }]
   })
   if (found.length === 0)
     throw new GraftError(

@@ -83,17 +83,22 @@ export default definePeftMethod<ReftOptions>({
     const rotations: Rotation[] = []
     for (const joint of endsOf(context.model, options.layers)) {
       const hidden = layerOutput(joint)
-      const path = joint.path.match(/^.*?\.\d+(?=\.)/)?.[0] as string
       let changed = hidden
       const made = g.graph.record(() =>
-        g.graph.within(path, () => {
+        g.graph.within(joint.prefix, () => {
           const { front, back } = placesIn(context.model, hidden)
           const units = options.tied_weights ? ['0', '0'] : ['0', '1']
           const counts = [first, last]
           ;[front, back].forEach((place, i) => {
             if (counts[i] === 0) return
             const chosen = g.op('And', [g.lessOrEqual(place, g.int(counts[i])), g.greater(place, g.int(0))])
-            const unit = intervention(context, `${path}.reft.units.${units[i]}`, hidden, options, rotations)
+            const unit = intervention(
+              context,
+              `${joint.prefix}.reft.units.${units[i]}`,
+              hidden,
+              options,
+              rotations,
+            )
             changed = g.where(g.unsqueeze(chosen, [2]), unit, changed)
           })
         }),
