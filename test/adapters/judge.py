@@ -5,22 +5,13 @@
 Prints a line for each that differs by more than 1e-5 of the greatest logit, or that doesn't load; then counts. Needs torch, transformers
 and peft (test/golden/versions.json).
 """
-import collections, json, os, sys, warnings
+import collections, json, os, sys
 
-warnings.filterwarnings("ignore")
 import peft
 import torch
-import transformers as tf
 
-tf.logging.set_verbosity_error()
-tf.utils.logging.disable_progress_bar()
-torch.set_num_threads(1)
-HEADS = {
-    "causal-lm": tf.AutoModelForCausalLM,
-    "sequence-to-sequence": tf.AutoModelForSeq2SeqLM,
-    "sequence-classification": tf.AutoModelForSequenceClassification,
-    "image-classification": tf.AutoModelForImageClassification,
-}
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../golden"))
+from make_models import HEADS
 
 
 def opened(folder, task):

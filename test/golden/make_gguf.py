@@ -6,7 +6,7 @@ One JSON file a case: the GGUF file (gzip, base64), what each tensor unpacks to 
 gradients as make_models.py has them, of the numbers rounded to float16, as Graft keeps them; `tool` has the logits of transformers' own reading of
 the file's weights, in float32. gguf packs no blocks of 256, so those are random bits with small scales. Needs torch, transformers, peft and gguf 0.19.
 """
-import base64, gzip, json, os, sys, tempfile
+import json, tempfile
 
 import gguf
 import numpy as np
@@ -14,7 +14,8 @@ import torch
 import transformers as tf
 from gguf import GGMLQuantizationType as T
 
-from make_models import lora, pack, values
+from answers import answered, write_cases
+from make_models import pack, values
 
 NAMES = {
     "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output", "input_layernorm": "attn_norm",
@@ -133,20 +134,8 @@ def make(name):
         ).eval()
         with torch.no_grad():
             case["tool"] = pack(tool(**inputs).logits)
-    with torch.no_grad():
-        out = model(**inputs).logits
-    case["file"] = base64.b64encode(gzip.compress(stored, 9, mtime=0)).decode()
-    case["inputs"] = {k: v.tolist() for k, v in inputs.items()}
-    case["output"] = [list(out.shape), pack(out)]
-    case["targets"] = ["q_proj", "v_proj", "o_proj", "down_proj"]
-    case["gradients"], case["loss"] = lora(model, "causal-lm", case["targets"], inputs)
-    return case
+    return answered(case, stored, model, inputs, ["q_proj", "v_proj", "o_proj", "down_proj"])
 
 
 if __name__ == "__main__":
-    out, *names = sys.argv[1:]
-    os.makedirs(out, exist_ok=True)
-    for name in names or CASES:
-        with open(os.path.join(out, f"{name}.json"), "w") as f:
-            json.dump(make(name), f, separators=(",", ":"))
-        print(name, flush=True)
+    write_cases(CASES, make)

@@ -6,7 +6,7 @@ One JSON file a case: config.json, model.safetensors (gzip, base64), inputs, log
 transformers, peft, bitsandbytes 0.50 and compressed-tensors 0.20; GPTQ, AWQ and FP8 are packed by their formats' definitions, AWQ judged by
 AutoAWQ's packing_utils.py where AWQ_PACKING names it, FP8 and MXFP4 by transformers.
 """
-import base64, gzip, importlib.util, json, os, sys, tempfile
+import importlib.util, json, os, tempfile
 
 import bitsandbytes.functional as bnb
 import torch
@@ -15,7 +15,8 @@ from compressed_tensors.compressors import ModelCompressor
 from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme, apply_quantization_config
 from safetensors.torch import load_file, save_file
 
-from make_models import lora, pack, values
+from answers import answered, write_cases
+from make_models import values
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 LLAMA = dict(
@@ -231,21 +232,9 @@ def make(name):
         stored = open(f"{folder}/model.safetensors", "rb").read()
     inputs = dict(input_ids=torch.randint(4, 48, (2, 9), generator=torch.Generator().manual_seed(7)))
     inputs["attention_mask"] = torch.ones(2, 9, dtype=torch.long)
-    with torch.no_grad():
-        out = model(**inputs).logits
     case = dict(type=name, seed=0, task="causal-lm", config=dict(config, quantization_config=said), tensors={})
-    case["file"] = base64.b64encode(gzip.compress(stored, 9, mtime=0)).decode()
-    case["inputs"] = {k: v.tolist() for k, v in inputs.items()}
-    case["output"] = [list(out.shape), pack(out)]
-    case["targets"] = TARGETS if how != "mxfp4" else TARGETS[:3]
-    case["gradients"], case["loss"] = lora(model, "causal-lm", case["targets"], inputs)
-    return case
+    return answered(case, stored, model, inputs, TARGETS if how != "mxfp4" else TARGETS[:3])
 
 
 if __name__ == "__main__":
-    out, *names = sys.argv[1:]
-    os.makedirs(out, exist_ok=True)
-    for name in names or CASES:
-        with open(os.path.join(out, f"{name}.json"), "w") as f:
-            json.dump(make(name), f, separators=(",", ":"))
-        print(name, flush=True)
+    write_cases(CASES, make)
