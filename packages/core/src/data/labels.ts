@@ -81,8 +81,8 @@ function fromCheckpoint(
 }
 
 /**
- * Numbers are rows of the checkpoint's head, as in transformers, unless they are the first few and no more: then they may as well be the
- * classes of another task. Throws AMBIGUOUS_LABEL.
+ * Numbers are rows of the checkpoint's head, as in transformers, unless they are the first few and no more: then they
+ * may as well be the classes of another task. Throws AMBIGUOUS_LABEL.
  */
 function requireRowsOf(numbers: readonly string[], stored: readonly string[]): void {
   const count = numbers.length

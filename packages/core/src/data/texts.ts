@@ -85,7 +85,10 @@ function conversation(
 }
 
 const speakers = ['system', 'developer', 'user', 'assistant', 'tool', 'function', 'ipython']
-/** A message says something, or calls a tool; a role that nearly names a usual one is a slip, which would leave it unlearnt. */
+/**
+ * A message says something, or calls a tool; a role that nearly names a usual one is a slip, which would leave it
+ * unlearnt.
+ */
 function checkMessages(messages: readonly Message[], where: string): void {
   messages.forEach(({ role, content, tool_calls }, i) => {
     const meant = speakers.includes(role) ? undefined : nearest(role, speakers)
